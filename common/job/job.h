@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vocabulary of a job: states, outcomes, priorities, and the job as it is handed in. Plain data, no behaviour
+ * beyond names. Everything here is shared by producers, consumers, workers and the store. */
+#ifndef COMMON_JOB_JOB_H
+#define COMMON_JOB_JOB_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/uuid.h"
+
+enum job_state { /* numbers are stored: append only */
+	JOB_SCHEDULED = 1, /* due later */
+	JOB_AVAILABLE,     /* may be taken */
+	JOB_QUEUED,        /* on a broker */
+	JOB_RUNNING,       /* taken by a worker */
+	JOB_RETRYABLE,     /* failed, due later */
+	JOB_WAITING,       /* for other jobs */
+	JOB_PARKED,        /* a call's fate is unknown; a person decides */
+	JOB_COMPLETED,     /* terminal from here on */
+	JOB_DISCARDED,
+	JOB_CANCELLED,
+};
+
+enum job_priority { PRIORITY_HIGH = 0, PRIORITY_NORMAL = 1, PRIORITY_LOW = 2, PRIORITY_COUNT = 3 };
+
+enum job_outcome { /* what an attempt ended in */
+	OUTCOME_DONE = 1,
+	OUTCOME_RETRY,     /* the handler asked for it, or timed out, or its SQL failed */
+	OUTCOME_CRASHED,   /* a strike */
+	OUTCOME_DISCARD,
+	OUTCOME_SNOOZE,    /* later, not an attempt that counts */
+	OUTCOME_CANCELLED,
+	OUTCOME_RELEASED,  /* given back unstarted, or its worker died: does not count */
+};
+
+enum unique_conflict { UNIQUE_RETURN = 0, UNIQUE_REPLACE };
+
+#define JOB_TYPE_MAX 128  /* bytes of a job type, queue, tenant, owner, tag or key name */
+#define JOB_KEY_MAX 255   /* bytes of an idempotency, order, fair or unique key */
+#define JOB_TAGS_MAX 16
+#define JOB_STRIKES_MAX 3 /* the third strike discards */
+#define JOB_AGAIN_MAX 5   /* unmet row expectations before it becomes a retry */
+
+/* A job to be accepted, complete and checked. All strings are borrowed and live as long as the submission. */
+struct new_job {
+	struct uuid id;
+	const char *tenant;  /* "" for the default tenant */
+	const char *owner;   /* who submitted it: key id, "job:<id>", "sql", "schedule:<name>"; never NULL */
+	const char *queue;
+	const char *type;
+	const char *payload; /* JSON text as it was sent */
+	size_t payload_bytes;
+	enum job_priority priority;
+	int64_t due_ms;         /* wall time; 0: now */
+	int64_t delay_ms;       /* > 0: due = the store's now + this (wins over due_ms) */
+	int max_attempts;       /* 0: the type's */
+	int64_t timeout_ms;     /* 0: the type's */
+	const char *tags;       /* JSON array text of strings, or NULL */
+	const char *order_key;  /* or NULL */
+	const char *fair_key;   /* or NULL */
+	const char *unique_key; /* or NULL; scoped to tenant and type */
+	int64_t unique_for_ms;  /* 0: until the job has ended */
+	enum unique_conflict unique_conflict;
+	const char *traceparent; /* or NULL */
+	bool client_id;          /* the client made the id: compare fingerprints on conflict */
+	uint8_t fingerprint[32]; /* of the request, when client_id */
+};
+
+/* Names for people and APIs: "available", "high", "retry" ... */
+const char *job_state_name(enum job_state state);
+const char *job_outcome_name(enum job_outcome outcome);
+const char *job_priority_name(enum job_priority priority);
+bool job_state_parse(const char *text, enum job_state *state_r);
+bool job_priority_parse(const char *text, enum job_priority *priority_r);
+static inline bool job_state_terminal(enum job_state state)
+{
+	return state >= JOB_COMPLETED;
+}
+/* A queue, type, tag or tenant name: 1..JOB_TYPE_MAX bytes of [A-Za-z0-9._:-], first a letter or digit. */
+bool job_name_valid(const char *text);
+
+#endif

@@ -62,7 +62,7 @@ struct completion_batch {
  * (payload by on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history.
  * -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode: repeat carefully), ERROR_CONTENTION (halve and repeat),
  * ERROR_UNAVAILABLE, ERROR_FULL (disk), or ERROR_UNKNOWN: repeat the same batch with a fresh claim batch id: what had committed shows as COMMITTED
- * again (the completion row carries session and attempt), nothing is applied twice. */
+ * again (the completion row carries lease id and attempt), nothing is applied twice. */
 int completion_commit(struct store *store, const struct completion_batch *batch, struct arena *arena, struct claim *claim_r,
                       struct error *err_r) must_check;
 

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+# The whole build. Needs only make and git to be read: compilers, pkg-config and libraries are looked for in recipes, after
+# tests/services/deps has installed what is missing. `make help` lists the targets.
+#
+#   make test T=retry_policy           one test file          make test T=retry_policy/caps_at_max    one test
+#   make CC=clang V=1                  another compiler, whole command lines
+#   make test BUILD=/tmp/b SRC_DIRS="common/base common/json" T=strbuf      a part of the tree, into a folder of its own
+
+VERSION  := 0.1.0
+BUILD    ?= build
+SRC_DIRS ?= common producers consumers workers cli
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+T        ?=
+FUZZ_SECONDS ?= 60
+VENV     ?= build/venv
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG    ?= clang-14
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+V ?= 0
+Q   = $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+DEPS = tests/services/deps
+
+# ---- flags. `lazily` runs a command at the first use inside a recipe and remembers the answer.
+lazily = $(eval $(1) := $(shell $(2)))$($(1))
+PACKAGES := libmicrohttpd jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols
+PKG_CFLAGS = $(call lazily,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
+PKG_LIBS   = $(call lazily,PKG_LIBS,pkg-config --libs $(PACKAGES))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
+CPPFLAGS_ALL = -I. -D_GNU_SOURCE -DWINDLASS_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   = -std=gnu11 -g -pthread $(WARNINGS) $(CFLAGS)
+LIBS         = $(PKG_LIBS) -pthread -ldl -lm
+
+# What the compiler takes of these is found out once per compiler; old ones go without.
+HARDEN_TRY := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+	-ftrivial-auto-var-init=zero -Wbidi-chars=any -fno-delete-null-pointer-checks \
+	-fno-strict-overflow -fno-strict-aliasing -fstrict-flex-arrays=3
+HARDEN_CACHE = $(BUILD)/gen/harden-$(notdir $(firstword $(CC)))
+HARDEN = $(call lazily,HARDEN,cat $(HARDEN_CACHE))
+HARDEN_LINK := -Wl,-z,relro,-z,now,-z,noexecstack
+
+# Variants: object folders of their own, the same sources.
+DIR_release := $(BUILD)
+DIR_test    := $(BUILD)/test
+DIR_asan    := $(BUILD)/asan
+DIR_ubsan   := $(BUILD)/ubsan
+DIR_tsan    := $(BUILD)/tsan
+DIR_fuzz    := $(BUILD)/fuzz
+SANITIZED   := -O1 -fno-omit-frame-pointer -DWINDLASS_FAILPOINTS
+FLAGS_release = -O2 $(HARDEN)
+FLAGS_test    = -O2 $(HARDEN) -DWINDLASS_FAILPOINTS
+FLAGS_asan    = $(SANITIZED) -fsanitize=address -Wno-error=maybe-uninitialized
+FLAGS_ubsan   = $(SANITIZED) -fsanitize=undefined -fno-sanitize-recover=all -Wno-error=maybe-uninitialized
+FLAGS_tsan    = $(SANITIZED) -fsanitize=thread -Wno-error=maybe-uninitialized -Wno-error=tsan
+FLAGS_fuzz    = $(SANITIZED) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+LINK_release := -pie $(HARDEN_LINK)
+LINK_test    := -pie $(HARDEN_LINK)
+LINK_asan    := -fsanitize=address
+LINK_ubsan   := -fsanitize=undefined
+LINK_tsan    := -fsanitize=thread
+LINK_fuzz    := -fsanitize=fuzzer,address,undefined
+CC_fuzz       = $(CLANG)
+
+# ---- sources
+SRCS       := $(sort $(shell find $(wildcard $(SRC_DIRS)) -name '*.c' -not -path 'workers/jobs/*'))
+MIGRATIONS := $(sort $(wildcard common/store/migrations/*/*.sql))
+JOB_SRCS   := $(wildcard workers/jobs/*.c)
+JOB_FILES  := $(shell find workers/jobs -type f -not -name '*.c' -not -name '*.pyc' -not -name '.*')
+TEST_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*_test.c'))
+FAKE_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*.c' -not -name '*_test.c'))
+FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
+WANTED      = $(if $(T),$(filter %/$(firstword $(subst /, ,$(T)))_test.c,$(TEST_SRCS)),$(TEST_SRCS))
+MAIN       := cli/main.c
+
+# ---- one variant: $(1) its name, $(2) its folder
+define variant
+CC_$(1) ?= $$(CC)
+OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(if $(MIGRATIONS),$(2)/obj/migrations.o)
+TESTS_$(1)  = $$(WANTED:tests/%.c=$(2)/tests/%)
+FUZZ_$(1)   = $(FUZZ_SRCS:tests/fuzz/%_fuzz.c=$(2)/tests/fuzz/%)
+JOBS_$(1)  := $(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.so) $(JOB_FILES:workers/jobs/%=$(2)/jobs/%)
+
+# Written anew only when the command line differs, so that objects follow CC and the flags.
+$(2)/flags: FORCE $(HARDEN_CACHE)
+	@mkdir -p $$(@D); echo '$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))' | cmp -s - $$@ || \
+		echo '$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))' > $$@
+$(2)/objects: FORCE
+	@mkdir -p $$(@D); echo '$$(OBJS_$(1))' | cmp -s - $$@ || echo '$$(OBJS_$(1))' > $$@
+
+$(2)/obj/%.o: %.c $(2)/flags | deps-build
+	$$(call say,CC,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+$(2)/obj/migrations.o: $(BUILD)/gen/migrations.c $(2)/flags | deps-build
+	$$(call say,CC,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+$(2)/windlass: $$(OBJS_$(1)) $(BUILD)/gen/exports $(2)/objects
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC_$(1)) $$(LINK_$(1)) -Wl,--dynamic-list=$(BUILD)/gen/exports $$(LDFLAGS) -o $$@ $$(OBJS_$(1)) $$(LIBS)
+$(2)/windlass.a: $$(filter-out %/cli/main.o,$$(OBJS_$(1))) $(2)/objects
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
+$(2)/fakes.a: $(FAKE_SRCS:%.c=$(2)/obj/%.o) $(2)/objects
+	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
+
+$(2)/jobs/%.so: workers/jobs/%.c $(2)/flags | deps-build
+	$$(call say,SO,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) -Iworkers/handlers $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIC -MMD -MP \
+		-MF $$(@:.so=.d) -shared $$(if $$(filter -pie,$$(LINK_$(1))),$$(HARDEN_LINK),$$(LINK_$(1))) -o $$@ $$<
+$(2)/jobs/%: workers/jobs/%
+	$$(Q)mkdir -p $$(@D) && cp -p $$< $$@
+
+$(2)/obj/tests/%.o: tests/%.c $(2)/flags | deps-test
+	$$(call say,CC,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+$(2)/tests/%_test: $(2)/obj/tests/%_test.o $(2)/obj/tests/unit/select.o $(2)/fakes.a $(2)/windlass.a
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(LINK_$(1)) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lcmocka
+$(2)/tests/fuzz/%: $(2)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(1)),,$(2)/obj/tests/fuzz/replay.o) $(2)/windlass.a
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(LINK_$(1)) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS)
+$(2)/bench/%: $(2)/obj/tests/bench/%.o $(2)/windlass.a
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(LINK_$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS)
+-include $$(OBJS_$(1):.o=.d) $$(patsubst %.c,$(2)/obj/%.d,$(TEST_SRCS) $(FAKE_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS))
+-include $$(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.d)
+.SECONDARY: $$(patsubst %.c,$(2)/obj/%.o,$(TEST_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS))
+endef
+$(foreach v,release test asan ubsan tsan fuzz,$(eval $(call variant,$(v),$(DIR_$(v)))))
+
+$(HARDEN_CACHE): Makefile | deps-build
+	$(Q)mkdir -p $(@D); for flag in $(HARDEN_TRY); do \
+		$(CC) -Werror -O2 $$flag -x c -c -o /dev/null /dev/null 2>/dev/null && printf '%s ' $$flag; done > $@; true
+$(BUILD)/gen/migrations.c: $(MIGRATIONS) common/store/migrations/embed
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D) && common/store/migrations/embed $(MIGRATIONS) > $@
+$(BUILD)/gen/exports: Makefile
+	$(Q)mkdir -p $(@D) && echo '{ wl_*; };' > $@
+
+# ---- what people call
+.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz install clean help deps-build deps-test venv FORCE
+
+all: $(BUILD)/windlass $(JOBS_release) ## build build/windlass and the example jobs
+run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the example jobs
+	@tests/run-example $(BUILD)
+check: $(TESTS_test) $(FUZZ_test) $(BUILD)/test/windlass $(JOBS_test) venv ## the tests that need no server, under a minute
+	@$(VENV)/bin/python tests/run --build $(BUILD)/test --no-servers $(if $(T),--only '$(T)')
+test: $(TESTS_test) $(FUZZ_test) $(BUILD)/test/windlass $(JOBS_test) venv ## all tests; T=file or T=file/test selects
+	@$(VENV)/bin/python tests/run --build $(BUILD)/test $(if $(T),--only '$(T)')
+asan ubsan tsan: %: $(BUILD)/%/all-tests venv ## unit and scenario tests under a sanitizer
+	@$(VENV)/bin/python tests/run --build $(BUILD)/$@ --suites unit,integration,fuzz,scenario $(if $(T),--only '$(T)')
+faults: $(BUILD)/test/windlass $(JOBS_test) venv ## the fault matrix in its long form, ends in a table
+	@$(VENV)/bin/python tests/run --build $(BUILD)/test --suites faults --long $(if $(T),--only '$(T)')
+bench: all $(BENCH_SRCS:tests/bench/%.c=$(BUILD)/bench/%) venv ## speed beside its limits: a table and JSON
+	@tests/bench/run --build $(BUILD)
+fuzz: $(FUZZ_fuzz) ## every fuzzer for FUZZ_SECONDS (60)
+	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_SECONDS) $(T)
+lint: deps-lint ## include arrows, headers alone, function length, banned calls, format, clang
+	@tests/lint/lint --build $(BUILD)
+fmt: deps-lint ## lay out every C file by .clang-format
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format-14 -i
+install: all ## into PREFIX (/usr/local), under DESTDIR
+	$(Q)tests/services/install $(BUILD) '$(DESTDIR)' '$(PREFIX)' '$(VERSION)'
+clean: ## remove what was built, but not the Python tools
+	@rm -rf $(filter-out $(VENV),$(wildcard $(BUILD)/*))
+help: ## this list
+	@grep -hE '^[a-z][a-z ]*:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z ]+):.*## (.*)/  \1\t\2/' | expand -t 24
+
+$(BUILD)/asan/all-tests: $(TESTS_asan) $(FUZZ_asan) $(BUILD)/asan/windlass $(JOBS_asan)
+$(BUILD)/ubsan/all-tests: $(TESTS_ubsan) $(FUZZ_ubsan) $(BUILD)/ubsan/windlass $(JOBS_ubsan)
+$(BUILD)/tsan/all-tests: $(TESTS_tsan) $(FUZZ_tsan) $(BUILD)/tsan/windlass $(JOBS_tsan)
+.PHONY: $(foreach v,asan ubsan tsan,$(BUILD)/$(v)/all-tests) deps-lint deps-fuzz
+$(FUZZ_SRCS:%.c=$(BUILD)/fuzz/obj/%.o) $(OBJS_fuzz): | deps-fuzz
+
+deps-build:
+	@$(DEPS) build
+deps-test: deps-build
+	@$(DEPS) test
+deps-lint deps-fuzz: deps-%: deps-build
+	@$(DEPS) $*
+venv: $(VENV)/stamp
+$(VENV)/stamp: tests/requirements.txt | deps-test
+	@echo '  VENV  $(VENV)'
+	$(Q)python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check -r $< && touch $@

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job as a client or a handler asks for it, checked against the definitions: the one place that turns a request into a
+ * struct new_job, for every door (REST, batch, follow-ups of handlers; later schedules, brokers and the other doors). */
+#ifndef COMMON_CONFIG_JOB_REQUEST_H
+#define COMMON_CONFIG_JOB_REQUEST_H
+#include "common/base/arena.h"
+#include "common/config/definitions.h"
+#include "common/job/job.h"
+#include "common/json/json_text.h"
+
+enum job_request_fault {
+	JOB_REQUEST_INVALID = 1,  /* 422 with pointer */
+	JOB_REQUEST_UNKNOWN_TYPE, /* 422 */
+	JOB_REQUEST_PAYLOAD,      /* 422: its type refuses the payload */
+	JOB_REQUEST_TOO_LARGE,    /* 413 */
+};
+
+struct job_request_error {
+	enum job_request_fault fault;
+	char pointer[256]; /* RFC 6901 into the request, "" for the whole */
+	char message[256];
+};
+
+struct job_request_context {
+	const struct definitions *defs;
+	const char *tenant, *owner;
+	size_t payload_bytes_max;
+	int64_t now_ms; /* wall clock, for the age check of client-made ids (at most 24 h old, 5 minutes ahead) */
+};
+
+/* request: text of an object {type, payload, id?, queue?, priority?, delay? | run_at?, order_key?, fair_key?, unique?: {key, for, on_conflict}, max_attempts?,
+ * timeout?, tags?}; root: the same parsed. Unknown members are refused by name. payload absent means {}. Strings of *job_r live in the arena or in the
+ * request's text, which must outlive it. Without a client-made id a new UUIDv7 is given. 0, or -1 with *err_r. */
+int job_request_parse(const struct job_request_context *ctx, struct json_slice request, json_t *root, struct arena *arena,
+                      struct new_job *job_r, struct job_request_error *err_r) must_check;
+/* The same for a follow-up that a handler staged: type and payload (JSON text, checked here) and options (JSON object text of the same members without
+ * type, payload and id; or NULL); `id` is the handler's or nil. */
+int job_request_follow_up(const struct job_request_context *ctx, const struct uuid *id, const char *type, struct json_slice payload,
+                          struct json_slice options, struct arena *arena, struct new_job *job_r, struct job_request_error *err_r) must_check;
+/* Is this payload (valid JSON text) one that the type takes? For jobs that came in by SQL or a broker. */
+int job_request_payload(const struct job_type *type, struct json_slice payload, struct job_request_error *err_r) must_check;
+
+#endif

@@ -21,7 +21,7 @@ void *arena_dup(struct arena *arena, const void *p, size_t bytes);
 char *arena_strdup(struct arena *arena, const char *text);                /* NULL gives NULL */
 char *arena_strndup(struct arena *arena, const char *text, size_t bytes); /* NUL added */
 char *arena_printf(struct arena *arena, const char *fmt, ...) printf_like(2, 3);
-char *arena_vprintf(struct arena *arena, const char *fmt, va_list args);
+char *arena_vprintf(struct arena *arena, const char *fmt, va_list args) printf_like(2, 0);
 
 #define ARENA_NEW(arena, type) ((type *)arena_zalloc((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_zalloc((arena), sizeof(type) * (count)))

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one way from bytes to a json_t. Everything that comes from outside passes here: request bodies, messages,
+ * handler answers, job definitions. Depth is counted without recursion before jansson, which recurses, sees the text. */
+#include "common/json/json_text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+static json_t *fail(struct json_error *err_r, int line, int column, const char *message)
+{
+	err_r->line = line > 0 ? line : 1;
+	err_r->column = column > 0 ? column : 1;
+	snprintf(err_r->message, sizeof(err_r->message), "%s", message);
+	return NULL;
+}
+
+/* Position of the byte at text[at]: lines end with LF, columns count characters. */
+static void find_place(const char *text, size_t at, int *line_r, int *column_r)
+{
+	int line = 1, column = 1;
+
+	for (size_t i = 0; i < at; i++) {
+		if (text[i] == '\n') {
+			line++;
+			column = 1;
+		} else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+			column++;
+		}
+	}
+	*line_r = line;
+	*column_r = column;
+}
+
+/* End of the string whose opening quote is at text[at]: the index behind the closing quote, or `bytes`. */
+static size_t skip_string(const char *text, size_t bytes, size_t at)
+{
+	for (at++; at < bytes; at++) {
+		if (text[at] == '\\')
+			at++;
+		else if (text[at] == '"')
+			return at + 1;
+	}
+	return bytes;
+}
+
+/* Index of the bracket that goes too deep, or `bytes` when none does. */
+static size_t find_too_deep(const char *text, size_t bytes)
+{
+	size_t depth = 0, at = 0;
+
+	while (at < bytes) {
+		switch (text[at]) {
+		case '"':
+			at = skip_string(text, bytes, at);
+			continue;
+		case '[':
+		case '{':
+			if (++depth > JSON_DEPTH_MAX)
+				return at;
+			break;
+		case ']':
+		case '}':
+			depth -= depth > 0;
+			break;
+		}
+		at++;
+	}
+	return bytes;
+}
+
+json_t *json_text_parse(const char *text, size_t bytes, struct json_error *err_r)
+{
+	json_error_t why;
+	json_t *value;
+	size_t at = find_too_deep(text, bytes);
+	int line, column;
+
+	if (at < bytes) {
+		find_place(text, at, &line, &column);
+		return fail(err_r, line, column, "nested too deeply");
+	}
+	value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+	if (!value)
+		return fail(err_r, why.line, why.column, why.text);
+	return value;
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A bump allocator in a chain of blocks, newest first. The first block lies behind the struct itself, so that a short
- * job costs one malloc and one free. Also the malloc family that aborts. Never shrinks while in use, never locks. */
+/* A bump allocator in a chain of blocks, newest first. The first block lies behind the struct
+ * itself, so that a short job costs one malloc and one free. Also the malloc family that aborts.
+ * Never shrinks while in use, never locks. */
 #include "common/base/arena.h"
 
 #include <stdint.h>
@@ -8,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_ALIGN 16
-#define ARENA_FIRST_BYTES 4096
+#define ARENA_ALIGN	      16
+#define ARENA_FIRST_BYTES     4096
 #define ARENA_BLOCK_BYTES_MAX ((size_t)1 << 20)
 
 struct block {
@@ -18,12 +19,12 @@ struct block {
 };
 
 struct arena {
-	char *at;             /* where the next allocation goes, always aligned */
-	char *end;            /* of the current block */
+	char *at;	      /* where the next allocation goes, always aligned */
+	char *end;	      /* of the current block */
 	struct block *blocks; /* all but the first block, newest first */
-	size_t bytes;         /* handed out since new or reset */
+	size_t bytes;	      /* handed out since new or reset */
 	size_t first_bytes;
-	size_t next_bytes;    /* size of the next block */
+	size_t next_bytes; /* size of the next block */
 };
 
 _Static_assert(sizeof(struct block) % ARENA_ALIGN == 0, "blocks keep the alignment");
@@ -45,7 +46,8 @@ static void arena_rewind(struct arena *arena)
 
 struct arena *arena_new(size_t first_block_bytes)
 {
-	size_t bytes = first_block_bytes ? first_block_bytes : ARENA_FIRST_BYTES - sizeof(struct arena);
+	size_t bytes =
+		first_block_bytes ? first_block_bytes : ARENA_FIRST_BYTES - sizeof(struct arena);
 	struct arena *arena;
 
 	CHECK(bytes < SIZE_MAX / 4);
@@ -100,7 +102,7 @@ static void *arena_grow(struct arena *arena, size_t bytes)
 {
 	char *p;
 
-	/* A large piece gets a block of its own, so that the rest of the current one is not lost. */
+	/* A large piece gets its own block, so that the rest of the current one is not lost. */
 	if (bytes > arena->next_bytes / 4)
 		return arena_block(arena, bytes);
 	p = arena_block(arena, arena->next_bytes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of a process that found a bug in itself. Called by CHECK only. Never allocates and never takes the log's
- * lock: the bug may have been found while it was held. */
+/* The end of a process that found a bug in itself. Called by CHECK only. Never allocates and never
+ * takes the log's lock: the bug may have been found while it was held. */
 #include "common/base/check.h"
 
 #include <stdio.h>
@@ -10,8 +10,8 @@
 _Noreturn void check_failed(const char *cond, const char *file, int line)
 {
 	char text[512];
-	int len = snprintf(text, sizeof(text), "CHECK failed: %s at %s:%d (pid %d)\n", cond, file, line,
-			   (int)getpid());
+	int len = snprintf(text, sizeof(text), "CHECK failed: %s at %s:%d (pid %d)\n", cond, file,
+			   line, (int)getpid());
 
 	if (len >= (int)sizeof(text)) {
 		len = sizeof(text) - 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two clocks, and date-times of RFC 3339. All calendar arithmetic is done here on the proleptic Gregorian calendar,
- * in UTC; the time zone of the machine is never asked. */
+/* The two clocks, and date-times of RFC 3339. All calendar arithmetic is done here on the proleptic
+ * Gregorian calendar, in UTC; the time zone of the machine is never asked. */
 #include "common/base/clock.h"
 
 #include <stdbool.h>
@@ -9,8 +9,8 @@
 
 #include "common/base/check.h"
 
-#define DAY_S 86400
-#define YEAR_0_MS (-62167219200000)     /* 0000-01-01T00:00:00.000Z */
+#define DAY_MS	     86400000
+#define YEAR_0_MS    (-62167219200000) /* 0000-01-01T00:00:00.000Z */
 #define YEAR_9999_MS (253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 static struct timespec clock_get(clockid_t clock)
@@ -45,7 +45,8 @@ int64_t clock_wall_ms(void)
 	return clock_wall_us() / 1000;
 }
 
-/* Days since 1970-01-01; years are counted from March, so that the leap day is the last of its year. */
+/* Days since 1970-01-01; years are counted from March, so that the leap day is the last of its
+ * year. */
 static int64_t days_from_date(int year, int month, int day)
 {
 	int64_t shifted = month <= 2 ? year - 1 : year;
@@ -53,7 +54,8 @@ static int64_t days_from_date(int year, int month, int day)
 	int64_t year_of_era = shifted - era * 400;
 	int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
 
-	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 +
+	       day_of_year - 719468;
 }
 
 static void date_from_days(int64_t days, int *year_r, int *month_r, int *day_r)
@@ -61,8 +63,10 @@ static void date_from_days(int64_t days, int *year_r, int *month_r, int *day_r)
 	int64_t shifted = days + 719468;
 	int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
 	int64_t day_of_era = shifted - era * 146097;
-	int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-	int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t year_of_era =
+		(day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	int64_t day_of_year =
+		day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	int64_t shifted_month = (5 * day_of_year + 2) / 153;
 
 	*day_r = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
@@ -76,14 +80,16 @@ static void put_digits(char *at, int n, int digits)
 		at[i] = (char)('0' + n % 10);
 }
 
-/* Times outside the years 0000 to 9999, which RFC 3339 cannot write, become the nearest that it can. */
+/* Times outside the years 0000 to 9999, which RFC 3339 cannot write, become the nearest that it
+ * can. */
 char *clock_format(int64_t wall_ms, char text_r[CLOCK_TEXT])
 {
-	int64_t ms = wall_ms < YEAR_0_MS ? YEAR_0_MS : wall_ms > YEAR_9999_MS ? YEAR_9999_MS : wall_ms;
-	int64_t of_day = (ms % (DAY_S * 1000) + DAY_S * 1000) % (DAY_S * 1000);
+	int64_t at_least = wall_ms < YEAR_0_MS ? YEAR_0_MS : wall_ms;
+	int64_t ms = at_least > YEAR_9999_MS ? YEAR_9999_MS : at_least;
+	int64_t of_day = (ms % DAY_MS + DAY_MS) % DAY_MS;
 	int year, month, day, second = (int)(of_day / 1000);
 
-	date_from_days((ms - of_day) / (DAY_S * 1000), &year, &month, &day);
+	date_from_days((ms - of_day) / DAY_MS, &year, &month, &day);
 	memcpy(text_r, "0000-00-00T00:00:00.000Z", CLOCK_TEXT);
 	put_digits(text_r, year, 4);
 	put_digits(text_r + 5, month, 2);
@@ -127,8 +133,9 @@ static bool take_date(const char **at, int64_t *days_r)
 	static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	int year, month, day;
 
-	if (!take_digits(at, 4, 9999, &year) || !take_char(at, '-') || !take_digits(at, 2, 12, &month) ||
-	    !take_char(at, '-') || !take_digits(at, 2, 31, &day) || month < 1 || day < 1)
+	if (!take_digits(at, 4, 9999, &year) || !take_char(at, '-') ||
+	    !take_digits(at, 2, 12, &month) || !take_char(at, '-') ||
+	    !take_digits(at, 2, 31, &day) || month < 1 || day < 1)
 		return false;
 	if (day > lengths[month - 1] + (month == 2 && leap_year(year)))
 		return false;
@@ -141,8 +148,9 @@ static bool take_time(const char **at, int *minutes_r, int *second_r, int *ms_r)
 {
 	int hour, minute, unit = 100;
 
-	if (!take_digits(at, 2, 23, &hour) || !take_char(at, ':') || !take_digits(at, 2, 59, &minute) ||
-	    !take_char(at, ':') || !take_digits(at, 2, 60, second_r))
+	if (!take_digits(at, 2, 23, &hour) || !take_char(at, ':') ||
+	    !take_digits(at, 2, 59, &minute) || !take_char(at, ':') ||
+	    !take_digits(at, 2, 60, second_r))
 		return false;
 	*minutes_r = hour * 60 + minute;
 	*ms_r = 0;
@@ -165,20 +173,23 @@ static bool take_zone(const char **at, int *offset_r)
 		return true;
 	}
 	sign = take_char(at, '-') ? -1 : take_char(at, '+') ? 1 : 0;
-	if (sign == 0 || !take_digits(at, 2, 23, &hour) || !take_char(at, ':') || !take_digits(at, 2, 59, &minute))
+	if (sign == 0 || !take_digits(at, 2, 23, &hour) || !take_char(at, ':') ||
+	    !take_digits(at, 2, 59, &minute))
 		return false;
 	*offset_r = sign * (hour * 60 + minute);
 	return true;
 }
 
-/* A leap second counts as the first second after it, and is one only in the last minute of a UTC day. */
+/* A leap second counts as the first second after it, and is one only in the last minute of a UTC
+ * day. */
 int clock_parse(const char *text, int64_t *wall_ms_r)
 {
 	int minutes, second, ms, offset;
 	int64_t days, utc_minutes, wall_ms;
 
 	if (!take_date(&text, &days) || !(take_char(&text, 'T') || take_char(&text, 't')) ||
-	    !take_time(&text, &minutes, &second, &ms) || !take_zone(&text, &offset) || *text != '\0')
+	    !take_time(&text, &minutes, &second, &ms) || !take_zone(&text, &offset) ||
+	    *text != '\0')
 		return -1;
 	utc_minutes = days * 1440 + minutes - offset;
 	if (second == 60 && (utc_minutes % 1440 + 1440) % 1440 != 1439)

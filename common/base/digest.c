@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fingerprints, names and their text forms. Called for idempotency fingerprints, API keys, derived ids and payloads in
- * base64. Uses OpenSSL's plain SHA256 calls: they neither allocate nor fail, and EVP costs a look-up of the algorithm
- * on every call that is several times the price of hashing a short key. */
+/* Fingerprints, names and their text forms. Called for idempotency fingerprints, API keys, derived
+ * ids and payloads in base64. Uses OpenSSL's plain SHA256 calls: they neither allocate nor fail,
+ * and EVP costs a look-up of the algorithm on every call that is several times the price of hashing
+ * a short key. */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "common/base/digest.h"
 
@@ -59,7 +60,8 @@ bool digest_equal(const void *a, const void *b, size_t bytes)
 
 char *base64_encode(struct arena *arena, const void *data, size_t bytes)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *p = data;
 	char *text, *at;
 
@@ -67,7 +69,8 @@ char *base64_encode(struct arena *arena, const void *data, size_t bytes)
 	text = at = arena_alloc(arena, (bytes + 2) / 3 * 4 + 1);
 	for (size_t i = 0; i < bytes; i += 3) {
 		size_t left = bytes - i;
-		uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
+		uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+				 (left > 2 ? p[i + 2] : 0);
 
 		*at++ = digits[group >> 18];
 		*at++ = digits[group >> 12 & 63];
@@ -89,8 +92,8 @@ static int base64_value(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Four characters of which the last `pads` are padding. Bits that the padding leaves over must be zero: one text, one
- * value. Returns the 24 bits, or -1. */
+/* Four characters of which the last `pads` are padding. Bits that the padding leaves over must be
+ * zero: one text, one value. Returns the 24 bits, or -1. */
 static int32_t base64_group(const char *text, int pads)
 {
 	int32_t group = 0;
@@ -105,7 +108,8 @@ static int32_t base64_group(const char *text, int pads)
 	return group & ((1 << 8 * pads) - 1) ? -1 : group;
 }
 
-int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void **data_r, size_t *bytes_r)
+int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void **data_r,
+		  size_t *bytes_r)
 {
 	uint8_t *data;
 	size_t bytes = 0;
@@ -114,7 +118,9 @@ int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void
 		return -1;
 	data = arena_alloc(arena, text_bytes / 4 * 3 + 1);
 	for (size_t i = 0; i < text_bytes; i += 4) {
-		int pads = i + 4 < text_bytes || text[i + 3] != '=' ? 0 : text[i + 2] == '=' ? 2 : 1;
+		int pads = i + 4 < text_bytes || text[i + 3] != '=' ? 0
+			   : text[i + 2] == '='			    ? 2
+								    : 1;
 		int32_t group = base64_group(text + i, pads);
 
 		if (group < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Durations as people write them in settings, job definitions and requests ("90s", "1.5h", 30), and back. Called by
- * whatever reads those. Never guesses: signs, blanks and unknown units are refused. */
+/* Durations as people write them in settings, job definitions and requests ("90s", "1.5h", 30), and
+ * back. Called by whatever reads those. Never guesses: signs, blanks and unknown units are refused.
+ */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Filling in and handing on what a failed call says. Called wherever weather is reported; never logs by itself: the
- * caller at the top does that once. */
+/* Filling in and handing on what a failed call says. Called wherever weather is reported; never
+ * logs by itself: the caller at the top does that once. */
 #include "common/base/error.h"
 
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The test build's way to die, fail or wait at a chosen place. Called through FAILPOINT only. Nothing of it is in the
- * normal build. One point is armed per process, by the environment, and passages are counted over all threads. */
+/* The test build's way to die, fail or wait at a chosen place. Called through FAILPOINT only.
+ * Nothing of it is in the normal build. One point is armed per process, by the environment, and
+ * passages are counted over all threads. */
 #include "common/base/failpoint.h"
 
 #ifdef WINDLASS_FAILPOINTS

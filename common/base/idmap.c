@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hash table with linear probing and deletion by shifting back, so that it never fills with tombstones. Clients may
- * choose ids, so the hash is keyed at random per map: nobody can aim at one bucket. A free slot is one whose value is
- * NULL. Never shrinks: it is as large as the most jobs that were ever in flight at once. */
+/* A hash table with linear probing and deletion by shifting back, so that it never fills with
+ * tombstones. Clients may choose ids, so the hash is keyed at random per map: nobody can aim at one
+ * bucket. A free slot is one whose value is NULL. Never shrinks: it is as large as the most jobs
+ * that were ever in flight at once. */
 #include "common/base/idmap.h"
 
 #include <stdint.h>
@@ -107,7 +108,8 @@ void *idmap_put(struct idmap *map, const struct uuid *id, void *value)
 	return former;
 }
 
-/* Closes the gap at `hole`: entries behind it move up unless that would put them before their home. */
+/* Closes the gap at `hole`: entries behind it move up unless that would put them before their home.
+ */
 static void idmap_shift_back(struct idmap *map, size_t hole)
 {
 	size_t at = hole;

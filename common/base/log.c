@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log sink: the one mutable global besides the signal flag. Lines are built in one buffer under one lock and leave
- * in writes of whole lines that a pipe takes at once or not at all. Before each write the sink is asked whether it has
- * room; what it has no room for is dropped and counted. Never waits, never prints what a caller did not hand over. */
+/* The log sink: the one mutable global besides the signal flag. Lines are built in one buffer under
+ * one lock and leave in writes of whole lines that a pipe takes at once or not at all. Before each
+ * write the sink is asked whether it has room; what it has no room for is dropped and counted.
+ * Never waits, never prints what a caller did not hand over. */
 #include "common/base/log.h"
 
 #include <errno.h>
@@ -20,8 +21,8 @@
 #include "common/base/strbuf.h"
 
 #define LOG_STRING_BYTES_MAX 1024
-#define LOG_LINE_BYTES_MAX PIPE_BUF /* so that a line reaches a pipe whole */
-#define LOG_BUFFER_BYTES (64 * 1024)
+#define LOG_LINE_BYTES_MAX   PIPE_BUF /* so that a line reaches a pipe whole */
+#define LOG_BUFFER_BYTES     (64 * 1024)
 
 static const char *const level_names[] = { "debug", "info", "warn", "error", "fatal" };
 static const char line_cut[] = ",\"cut\":true";
@@ -29,7 +30,7 @@ static const char line_cut[] = ",\"cut\":true";
 static struct {
 	pthread_mutex_t lock; /* guards buffer and torn */
 	struct strbuf buffer; /* whole lines that wait to be written */
-	bool torn;            /* the sink took part of a line; the next write ends that line first */
+	bool torn; /* the sink took part of a line; the next write ends that line first */
 	_Atomic uint64_t dropped;
 	enum log_level lowest; /* this and role are set before threads start */
 	char role[32];
@@ -43,7 +44,8 @@ void log_init(const char *role, enum log_level lowest)
 	pthread_mutex_unlock(&sink.lock);
 }
 
-/* A pipe that says so has room for PIPE_BUF bytes; one without a reader says POLLERR and must not be written to. */
+/* A pipe that says so has room for PIPE_BUF bytes; one without a reader says POLLERR and must not
+ * be written to. */
 static bool sink_ready(void)
 {
 	struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
@@ -150,7 +152,8 @@ static void add_field(struct strbuf *sb, const struct log_field *field)
 	}
 }
 
-static void add_line(struct strbuf *sb, enum log_level level, const char *event, const struct log_field *fields)
+static void add_line(struct strbuf *sb, enum log_level level, const char *event,
+		     const struct log_field *fields)
 {
 	size_t start = sb->len, room = LOG_LINE_BYTES_MAX - sizeof(line_cut) - 2;
 	char ts[CLOCK_TEXT];
@@ -179,7 +182,8 @@ static void add_line(struct strbuf *sb, enum log_level level, const char *event,
 	strbuf_add(sb, "}\n", 2);
 }
 
-static void log_add(enum log_level level, const char *event, const struct log_field *fields, size_t flush_bytes)
+static void log_add(enum log_level level, const char *event, const struct log_field *fields,
+		    size_t flush_bytes)
 {
 	int saved_errno = errno;
 

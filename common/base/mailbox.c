@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way from thread to thread. Senders signal only when the box was empty; a taker that leaves something behind wakes
- * the next one, so a burst costs one wake-up and nothing is left lying while a taker sleeps. The eventfd exists only
- * once somebody asked for it and is non-zero exactly while there is something to see. */
+/* The way from thread to thread. Senders signal only when the box was empty; a taker that leaves
+ * something behind wakes the next one, so a burst costs one wake-up and nothing is left lying while
+ * a taker sleeps. The eventfd exists only once somebody asked for it and is non-zero exactly while
+ * there is something to see. */
 #include "common/base/mailbox.h"
 
 #include <errno.h>
@@ -20,14 +21,14 @@ struct mailbox {
 	pthread_mutex_t lock; /* guards everything below; count may be read without */
 	pthread_cond_t wake;
 	_Atomic size_t count;
-	size_t head;     /* index of the oldest item */
+	size_t head; /* index of the oldest item */
 	size_t capacity;
-	size_t waiting;  /* takers inside the condition variable */
-	uint64_t pokes;  /* so far */
-	bool poked;      /* nobody has seen the last poke (or the close) yet */
+	size_t waiting; /* takers inside the condition variable */
+	uint64_t pokes; /* so far */
+	bool poked;	/* nobody has seen the last poke (or the close) yet */
 	bool closed;
-	bool raised;     /* the eventfd is readable */
-	int fd;          /* -1 until asked for */
+	bool raised; /* the eventfd is readable */
+	int fd;	     /* -1 until asked for */
 	void *items[];
 };
 
@@ -89,7 +90,8 @@ bool mailbox_send(struct mailbox *box, void *item)
 		wake = box->count++ == 0 && box->waiting > 0;
 		mailbox_show(box);
 		sent = true;
-		/* Signalled under the lock: once it is released, the taker may already have freed the box. */
+		/* Signalled under the lock: once it is released, the taker may already have freed
+		 * the box. */
 		if (wake)
 			pthread_cond_signal(&box->wake);
 	}
@@ -104,8 +106,8 @@ static struct timespec deadline_in(int timeout_ms)
 	return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 }
 
-/* Waits until there is an item, a poke, the close or the deadline. A poke that came while nobody waited counts, so that
- * a taker which looked at its stop flag just before is not left asleep. */
+/* Waits until there is an item, a poke, the close or the deadline. A poke that came while nobody
+ * waited counts, so that a taker which looked at its stop flag just before is not left asleep. */
 static void mailbox_wait(struct mailbox *box, int timeout_ms)
 {
 	struct timespec deadline;
@@ -115,7 +117,8 @@ static void mailbox_wait(struct mailbox *box, int timeout_ms)
 	if (timeout_ms > 0)
 		deadline = deadline_in(timeout_ms);
 	box->waiting++;
-	while (box->count == 0 && !box->closed && !box->poked && box->pokes == pokes && result != ETIMEDOUT) {
+	while (box->count == 0 && !box->closed && !box->poked && box->pokes == pokes &&
+	       result != ETIMEDOUT) {
 		if (timeout_ms > 0)
 			result = pthread_cond_timedwait(&box->wake, &box->lock, &deadline);
 		else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random numbers from the kernel, fetched a pool at a time per thread, because ids and jitter want a few bytes often.
- * Bytes are wiped from the pool as they are handed out. A forked child starts with an empty pool: it must not repeat
- * its parent's numbers. */
+/* Random numbers from the kernel, fetched a pool at a time per thread, because ids and jitter want
+ * a few bytes often. Bytes are wiped from the pool as they are handed out. A forked child starts
+ * with an empty pool: it must not repeat its parent's numbers. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -66,7 +66,8 @@ void random_bytes(void *p, size_t bytes)
 	pool.left -= bytes;
 }
 
-/* Multiply and shift; the few values that would make some results likelier than others are drawn again. */
+/* Multiply and shift; the few values that would make some results likelier than others are drawn
+ * again. */
 uint64_t random_below(uint64_t bound)
 {
 	unsigned __int128 wide;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text that grows: HTTP bodies, SQL, log lines, frames to hosts. An empty buffer owns no memory; it points to a constant
- * NUL that is never written to. Writing JSON strings lives here because every layer above does it, the log among them. */
+/* Text that grows: HTTP bodies, SQL, log lines, frames to hosts. An empty buffer owns no memory; it
+ * points to a constant NUL that is never written to. Writing JSON strings lives here because every
+ * layer above does it, the log among them. */
 #include "common/base/strbuf.h"
 
 #include <stdarg.h>
@@ -126,11 +127,20 @@ char *strbuf_take(struct strbuf *sb)
 	return data;
 }
 
-/* Length of the UTF-8 sequence at p and its code point, or 0 when the byte at p starts none (RFC 3629). */
+static size_t utf8_length(unsigned char first)
+{
+	if (first >= 0xf0)
+		return first <= 0xf4 ? 4 : 0;
+	if (first >= 0xe0)
+		return 3;
+	return first >= 0xc2 && first <= 0xdf ? 2 : 0;
+}
+
+/* Length of the UTF-8 sequence at p and its code point, or 0 when there is none (RFC 3629). */
 static size_t utf8_at(const unsigned char *p, size_t left, uint32_t *point_r)
 {
 	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : p[0] >= 0xe0 && p[0] <= 0xef ? 3 : p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : 0;
+	size_t len = utf8_length(p[0]);
 	uint32_t point;
 
 	if (len == 0 || len > left)
@@ -159,7 +169,10 @@ static void json_escape(struct strbuf *sb, uint32_t point)
 	static const char hex[] = "0123456789abcdef";
 	static const char brief[128] = { ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
 					 ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't' };
-	char text[6] = { '\\', 'u', hex[point >> 12], hex[point >> 8 & 15], hex[point >> 4 & 15], hex[point & 15] };
+	char text[6] = {
+		'\\',		'u', hex[point >> 12], hex[point >> 8 & 15], hex[point >> 4 & 15],
+		hex[point & 15]
+	};
 
 	if (point < sizeof(brief) && brief[point]) {
 		text[1] = brief[point];

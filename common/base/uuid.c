@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making, reading and comparing UUIDs. Ids of one thread ascend because each millisecond starts at a random 74-bit
- * number and counts up from there in random steps: ids stay hard to guess and rows arrive in index order. */
+/* Making, reading and comparing UUIDs. Ids of one thread ascend because each millisecond starts at
+ * a random 74-bit number and counts up from there in random steps: ids stay hard to guess and rows
+ * arrive in index order. */
 #include "common/base/uuid.h"
 
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/digest.h"
 
-#define DAY_MS 86400000
+#define DAY_MS	  86400000
 #define TAIL_MASK (((uint64_t)1 << 62) - 1)
 #define STEP_MASK (((uint64_t)1 << 48) - 1)
 
@@ -43,7 +44,8 @@ static void last_start(int64_t ms)
 	last.tail = draw[1] & TAIL_MASK;
 }
 
-/* The wall clock has not moved on, or went back: stay ascending, if need be by borrowing from the next millisecond. */
+/* The wall clock has not moved on, or went back: stay ascending, if need be by borrowing from the
+ * next millisecond. */
 static void last_step(void)
 {
 	uint64_t step = 0;
@@ -129,8 +131,9 @@ bool uuid_parse_n(const char *text, size_t bytes, struct uuid *id_r)
 		return false;
 	if (text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-')
 		return false;
-	if (!hex_bytes(text, 4, id.b) || !hex_bytes(text + 9, 2, id.b + 4) || !hex_bytes(text + 14, 2, id.b + 6) ||
-	    !hex_bytes(text + 19, 2, id.b + 8) || !hex_bytes(text + 24, 6, id.b + 10))
+	if (!hex_bytes(text, 4, id.b) || !hex_bytes(text + 9, 2, id.b + 4) ||
+	    !hex_bytes(text + 14, 2, id.b + 6) || !hex_bytes(text + 19, 2, id.b + 8) ||
+	    !hex_bytes(text + 24, 6, id.b + 10))
 		return false;
 	*id_r = id;
 	return true;

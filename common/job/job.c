@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of a job's states, outcomes and priorities, both ways, and what may be a name. The words are part of the API and
- * of stored data: they are added to, never changed. */
+/* Names of a job's states, outcomes and priorities, both ways, and what may be a name. The words
+ * are part of the API and of stored data: they are added to, never changed. */
 #include "common/job/job.h"
 
 #include <string.h>
@@ -15,8 +15,9 @@ static const char *const state_names[] = {
 };
 
 static const char *const outcome_names[] = {
-	[OUTCOME_DONE] = "done",	   [OUTCOME_RETRY] = "retry",	[OUTCOME_CRASHED] = "crashed",
-	[OUTCOME_DISCARD] = "discard",	   [OUTCOME_SNOOZE] = "snooze", [OUTCOME_CANCELLED] = "cancelled",
+	[OUTCOME_DONE] = "done",	 [OUTCOME_RETRY] = "retry",
+	[OUTCOME_CRASHED] = "crashed",	 [OUTCOME_DISCARD] = "discard",
+	[OUTCOME_SNOOZE] = "snooze",	 [OUTCOME_CANCELLED] = "cancelled",
 	[OUTCOME_RELEASED] = "released",
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON Pointer (RFC 6901), for places in error messages and for settings such as `order_key: /customer/id` that name a
- * value inside a payload. Never changes what it points into. */
+/* JSON Pointer (RFC 6901), for places in error messages and for settings such as `order_key:
+ * /customer/id` that name a value inside a payload. Never changes what it points into. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +40,8 @@ static json_t *get_member(json_t *object, const char *token, size_t bytes)
 	return value;
 }
 
-/* "0", or digits without a leading zero. "-" is the place behind the last element, where nothing is. */
+/* "0", or digits without a leading zero. "-" is the place behind the last element, where nothing
+ * is. */
 static json_t *get_element(json_t *array, const char *token, size_t bytes)
 {
 	size_t index = 0;
@@ -66,8 +67,9 @@ json_t *json_pointer_get(json_t *root, const char *pointer)
 	while (at) {
 		size_t bytes = strcspn(pointer, "/");
 
-		at = json_is_object(at) ? get_member(at, pointer, bytes) :
-		     json_is_array(at)  ? get_element(at, pointer, bytes) : NULL;
+		at = json_is_object(at)	 ? get_member(at, pointer, bytes)
+		     : json_is_array(at) ? get_element(at, pointer, bytes)
+					 : NULL;
 		if (pointer[bytes] == '\0')
 			break;
 		pointer += bytes + 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finding pieces in JSON text without building a tree. The hot paths use it to lift a payload out of a request as it
- * was sent. The text has been validated before; what is broken all the same ends in -1 or "absent", never in a read
- * beyond the slice. Nothing here recurses. */
+/* Finding pieces in JSON text without building a tree. The hot paths use it to lift a payload out
+ * of a request as it was sent. The text has been validated before; what is broken all the same ends
+ * in -1 or "absent", never in a read beyond the slice. Nothing here recurses. */
 #include "common/json/json_text.h"
 
 #include <stdint.h>
@@ -83,8 +83,10 @@ static const char *skip_value(const char *at, const char *end)
 	return skip_scalar(at, end);
 }
 
-/* Goes to the next entry of a container. 1: *at_r is its first character; 0: the end; -1: broken. */
-static int next_entry(struct json_slice whole, const char *brackets, const char *cursor, const char **at_r)
+/* Goes to the next entry of a container. 1: *at_r is its first character; 0: the end; -1: broken.
+ */
+static int next_entry(struct json_slice whole, const char *brackets, const char *cursor,
+		      const char **at_r)
 {
 	const char *end = whole.text + whole.bytes, *at;
 
@@ -110,7 +112,8 @@ static int next_entry(struct json_slice whole, const char *brackets, const char 
 	return *at_r == end ? -1 : 1;
 }
 
-static int take_value(const char *at, const char *end, const char **cursor, struct json_slice *value_r)
+static int take_value(const char *at, const char *end, const char **cursor,
+		      struct json_slice *value_r)
 {
 	const char *value_end = skip_value(at, end);
 
@@ -163,7 +166,8 @@ struct json_slice json_slice_get(struct json_slice object, const char *key)
 	size_t key_bytes = strlen(key);
 
 	while (json_slice_next(object, &cursor, &member) == 1) {
-		if (member.key.bytes == key_bytes && memcmp(member.key.text, key, key_bytes) == 0 && !strchr(key, '\\'))
+		if (member.key.bytes == key_bytes && memcmp(member.key.text, key, key_bytes) == 0 &&
+		    !strchr(key, '\\'))
 			return member.value;
 	}
 	return (struct json_slice){ .text = NULL, .bytes = 0 };
@@ -183,7 +187,9 @@ static int32_t hex4(const char *at, const char *end)
 		return -1;
 	for (int i = 0; i < 4; i++) {
 		char c = at[i];
-		int digit = is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+		int digit = is_digit(c)				     ? c - '0'
+			    : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+								     : -1;
 
 		if (digit < 0)
 			return -1;
@@ -212,8 +218,8 @@ static char *put_utf8(char *out, uint32_t point)
 	return out;
 }
 
-/* `at` is behind "\u". Reads one code point, from two escapes when it is a surrogate pair; NUL and lone surrogates are
- * refused. Returns the place behind it, or NULL. */
+/* `at` is behind "\u". Reads one code point, from two escapes when it is a surrogate pair; NUL and
+ * lone surrogates are refused. Returns the place behind it, or NULL. */
 static const char *take_unicode(const char *at, const char *end, uint32_t *point_r)
 {
 	int32_t high = hex4(at, end), low;
@@ -233,7 +239,8 @@ static const char *take_unicode(const char *at, const char *end, uint32_t *point
 	return at + 6;
 }
 
-/* `at` is behind a backslash. Appends what the escape stands for to *out_r. Returns the place behind it, or NULL. */
+/* `at` is behind a backslash. Appends what the escape stands for to *out_r. Returns the place
+ * behind it, or NULL. */
 static const char *take_escape(const char *at, const char *end, char **out_r)
 {
 	static const char plain[128] = { ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
@@ -259,7 +266,8 @@ char *json_slice_string(struct arena *arena, struct json_slice s)
 	const char *at, *end;
 	char *text, *out;
 
-	if (s.bytes < 2 || s.text[0] != '"' || skip_string(s.text, s.text + s.bytes) != s.text + s.bytes)
+	if (s.bytes < 2 || s.text[0] != '"' ||
+	    skip_string(s.text, s.text + s.bytes) != s.text + s.bytes)
 		return NULL;
 	at = s.text + 1;
 	end = s.text + s.bytes - 1;

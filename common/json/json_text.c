@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one way from bytes to a json_t. Everything that comes from outside passes here: request bodies, messages,
- * handler answers, job definitions. Depth is counted without recursion before jansson, which recurses, sees the text. */
+/* The one way from bytes to a json_t. Everything that comes from outside passes here: request
+ * bodies, messages, handler answers, job definitions. Depth is counted without recursion before
+ * jansson, which recurses, sees the text. */
 #include "common/json/json_text.h"
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ static void find_place(const char *text, size_t at, int *line_r, int *column_r)
 	*column_r = column;
 }
 
-/* End of the string whose opening quote is at text[at]: the index behind the closing quote, or `bytes`. */
+/* End of the string whose opening quote is at text[at]: the index behind the closing quote, or
+ * `bytes`. */
 static size_t skip_string(const char *text, size_t bytes, size_t at)
 {
 	for (at++; at < bytes; at++) {

@@ -78,7 +78,7 @@ MIGRATIONS := $(sort $(wildcard common/store/migrations/*/*.sql))
 JOB_SRCS   := $(wildcard workers/jobs/*.c)
 JOB_FILES  := $(shell find workers/jobs -type f -not -name '*.c' -not -name '*.pyc' -not -name '.*')
 TEST_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*_test.c'))
-FAKE_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*.c' -not -name '*_test.c'))
+FAKE_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*.c' -not -name '*_test.c' -not -name select.c))
 FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
 WANTED      = $(if $(T),$(filter %/$(firstword $(subst /, ,$(T)))_test.c,$(TEST_SRCS)),$(TEST_SRCS))
@@ -135,7 +135,7 @@ $(2)/bench/%: $(2)/obj/tests/bench/%.o $(2)/windlass.a
 	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(LINK_$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS)
 -include $$(OBJS_$(1):.o=.d) $$(patsubst %.c,$(2)/obj/%.d,$(TEST_SRCS) $(FAKE_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS))
 -include $$(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.d)
-.SECONDARY: $$(patsubst %.c,$(2)/obj/%.o,$(TEST_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS))
+.SECONDARY: $$(patsubst %.c,$(2)/obj/%.o,$(TEST_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS) tests/unit/select.c tests/fuzz/replay.c)
 endef
 $(foreach v,release test asan ubsan tsan fuzz,$(eval $(call variant,$(v),$(DIR_$(v)))))
 

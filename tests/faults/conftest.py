@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every fault test stands on: the handlers, a store with the oracle's tables, and the table printed at the end."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from faults.oracle import Oracle
+from harness.windlass import BUILD, ROOT
+
+HERE = ROOT / "tests/faults"
+ROWS = []
+
+
+@pytest.fixture(scope="session")
+def fault_jobs():
+    """The definitions file of the fault handlers, beside its freshly built module."""
+    folder = BUILD / "faults"
+    folder.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get("CC", "gcc").split()
+    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    scratch = folder / f"faults-{os.getpid()}.so"
+    subprocess.run([*compiler, *flags, f"-I{ROOT}/workers/handlers", "-o", scratch, HERE / "jobs/faults.c"], check=True)
+    scratch.replace(folder / "faults.so")
+    shutil.copy(HERE / "jobs/jobs.yaml", folder / "jobs.yaml")
+    return folder / "jobs.yaml"
+
+
+class Rig:
+    """One store with the oracle beside it, and the settings that every role of the test gets."""
+
+    def __init__(self, windlass, url, jobs):
+        self.windlass, self.url, self.oracle = windlass, url, Oracle(url)
+        self.settings = {"DATABASE_URL": url, "WINDLASS_JOBS": str(jobs), "WINDLASS_LEASE": "2s", "WINDLASS_CONCURRENCY": "4",
+                         "WINDLASS_LOG_JOBS": "all", "WINDLASS_GRACE": "10s"}
+        windlass.expect()  # faults make warnings; the oracle judges
+        windlass.migrate(**self.settings)
+        self.oracle.prepare()
+
+    def run(self, **settings):
+        return self.windlass.run(**{**self.settings, **settings})
+
+    def gateway(self, **settings):
+        return self.windlass.gateway(**{**self.settings, **settings})
+
+    def work(self, **settings):
+        return self.windlass.work(**{**self.settings, **settings})
+
+
+@pytest.fixture
+def rig(windlass, store_url, fault_jobs):
+    return Rig(windlass, store_url, fault_jobs)
+
+
+@pytest.fixture
+def pg_rig(windlass, own_postgres, fault_jobs):
+    """On a PostgreSQL of its own, which the test may hurt: rig.postgres."""
+    own_postgres.start()
+    made = Rig(windlass, own_postgres.new_database(), fault_jobs)
+    made.postgres = own_postgres
+    return made
+
+
+@pytest.fixture
+def report(request):
+    """report(fault, struck, figures, recovery_s): a row of the closing table."""
+    def add(fault, struck, figures, recovery_s):
+        store = "sqlite" if "sqlite" in request.node.name else "postgres"
+        ROWS.append({"fault": fault, "store": store, "struck": struck, **figures, "recovery_s": round(recovery_s, 2)})
+    return add
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not ROWS:
+        return
+    columns = ["fault", "store", "struck", "accepted", "unknown", "retried", "lost", "doubled", "recovery_s"]
+    lines = [columns] + [[str(row.get(c, "")) for c in columns] for row in ROWS]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    (BUILD / "faults.json").write_text(json.dumps(ROWS, indent=1))

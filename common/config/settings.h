@@ -46,6 +46,8 @@ void settings_release(struct settings *settings); /* wipes secrets */
 void settings_print(const struct settings *settings, FILE *out, bool json);
 /* Where /metrics and admin routes are served: the setting, else the same address as HTTP while that is loopback, else 127.0.0.1:8081. */
 const char *settings_admin_listen(const struct settings *settings);
+/* Is this HOST:PORT one that only this machine can reach? By its text: 127.…, [::1], localhost. */
+bool settings_listen_loopback(const char *listen);
 /* Secrets must be gone from the environment of children that do not need them; those of Windlass's own roles are handed over through
  * a sealed memfd: returns its number to be inherited (WINDLASS_SETTINGS_FD=n in the child's environment), read by settings_load. -1 on failure. */
 int settings_handover(const struct settings *settings);

@@ -76,7 +76,7 @@ CC_fuzz       = $(CLANG)
 SRCS       := $(sort $(shell find $(wildcard $(SRC_DIRS)) -name '*.c' -not -path 'workers/jobs/*'))
 MIGRATIONS := $(sort $(wildcard common/store/migrations/*/*.sql))
 JOB_SRCS   := $(wildcard workers/jobs/*.c)
-JOB_FILES  := $(shell find workers/jobs -type f -not -name '*.c' -not -name '*.pyc' -not -name '.*')
+JOB_FILES  := $(shell find workers/jobs -type f -not -name '*.c' -not -name '*.sh' -not -name '*.pyc' -not -name '.*')
 TEST_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*_test.c'))
 FAKE_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*.c' -not -name '*_test.c' -not -name select.c))
 FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/*_fuzz.c))
@@ -149,11 +149,11 @@ $(BUILD)/gen/exports: Makefile
 	$(Q)mkdir -p $(@D) && echo '{ wl_*; };' > $@
 
 # ---- what people call
-.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz install clean help deps-build deps-test venv FORCE
+.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz install clean help objects deps-build deps-test venv FORCE
 
 all: $(BUILD)/windlass $(JOBS_release) ## build build/windlass and the example jobs
 run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the example jobs
-	@tests/run-example $(BUILD)
+	@workers/jobs/demo.sh $(BUILD)
 check: $(TESTS_test) $(FUZZ_test) $(BUILD)/test/windlass $(JOBS_test) venv ## the tests that need no server, under a minute
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test --no-servers $(if $(T),--only '$(T)')
 test: $(TESTS_test) $(FUZZ_test) $(BUILD)/test/windlass $(JOBS_test) venv ## all tests; T=file or T=file/test selects
@@ -167,9 +167,9 @@ bench: all $(BENCH_SRCS:tests/bench/%.c=$(BUILD)/bench/%) venv ## speed beside i
 fuzz: $(FUZZ_fuzz) ## every fuzzer for FUZZ_SECONDS (60)
 	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_SECONDS) $(T)
 lint: deps-lint ## include arrows, headers alone, function length, banned calls, format, clang
-	@tests/lint/lint --build $(BUILD)
+	@tests/lint/lint --build $(BUILD) --flags "$(CPPFLAGS_ALL) $(CFLAGS_ALL)"
 fmt: deps-lint ## lay out every C file by .clang-format
-	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format-14 -i
+	@tests/lint/fmt
 install: all ## into PREFIX (/usr/local), under DESTDIR
 	$(Q)tests/services/install $(BUILD) '$(DESTDIR)' '$(PREFIX)' '$(VERSION)'
 clean: ## remove what was built, but not the Python tools
@@ -177,6 +177,8 @@ clean: ## remove what was built, but not the Python tools
 help: ## this list
 	@grep -hE '^[a-z][a-z ]*:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z ]+):.*## (.*)/  \1\t\2/' | expand -t 24
 
+# Compiles everything, links nothing: for lint, and to see all errors at once with `make -k objects`.
+objects: $(OBJS_release) $(JOBS_release) $(patsubst %.c,$(BUILD)/obj/%.o,$(TEST_SRCS) $(FAKE_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS))
 $(BUILD)/asan/all-tests: $(TESTS_asan) $(FUZZ_asan) $(BUILD)/asan/windlass $(JOBS_asan)
 $(BUILD)/ubsan/all-tests: $(TESTS_ubsan) $(FUZZ_ubsan) $(BUILD)/ubsan/windlass $(JOBS_ubsan)
 $(BUILD)/tsan/all-tests: $(TESTS_tsan) $(FUZZ_tsan) $(BUILD)/tsan/windlass $(JOBS_tsan)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that is freed all at once. One arena per job or per request: everything that belongs to it lives there.
- * Not thread-safe; an arena may be handed from thread to thread. Small allocations succeed or abort. */
+/* Memory that is freed all at once. One arena per job or per request: everything that belongs to it
+ * lives there. Not thread-safe; an arena may be handed from thread to thread. Small allocations
+ * succeed or abort. */
 #ifndef COMMON_BASE_ARENA_H
 #define COMMON_BASE_ARENA_H
 #include <stdarg.h>
@@ -23,7 +24,7 @@ char *arena_strndup(struct arena *arena, const char *text, size_t bytes); /* NUL
 char *arena_printf(struct arena *arena, const char *fmt, ...) printf_like(2, 3);
 char *arena_vprintf(struct arena *arena, const char *fmt, va_list args) printf_like(2, 0);
 
-#define ARENA_NEW(arena, type) ((type *)arena_zalloc((arena), sizeof(type)))
+#define ARENA_NEW(arena, type)          ((type *)arena_zalloc((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_zalloc((arena), sizeof(type) * (count)))
 
 /* malloc family that aborts when memory is out. The only places that call malloc directly. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 and HMAC (OpenSSL's), hex, base64 (RFC 4648), and a comparison that takes the same time whatever it finds. */
+/* SHA-256 and HMAC (OpenSSL's), hex, base64 (RFC 4648), and a comparison that takes the same time
+ * whatever it finds. */
 #ifndef COMMON_BASE_DIGEST_H
 #define COMMON_BASE_DIGEST_H
 #include <stdbool.h>
@@ -11,10 +12,14 @@
 #define SHA256_BYTES 32
 
 void digest_sha256(const void *data, size_t bytes, uint8_t digest_r[SHA256_BYTES]);
-void digest_hex(const uint8_t *data, size_t bytes, char *text_r);         /* 2 * bytes + 1 */
-bool digest_unhex(const char *text, size_t text_bytes, uint8_t *data_r);  /* exact; false when not hex */
-bool digest_equal(const void *a, const void *b, size_t bytes);            /* constant time */
-char *base64_encode(struct arena *arena, const void *data, size_t bytes); /* standard alphabet, padded */
-int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void **data_r, size_t *bytes_r); /* 0, or -1 */
+void digest_hex(const uint8_t *data, size_t bytes, char *text_r); /* 2 * bytes + 1 */
+/* exact; false when not hex */
+bool digest_unhex(const char *text, size_t text_bytes, uint8_t *data_r);
+bool digest_equal(const void *a, const void *b, size_t bytes); /* constant time */
+/* standard alphabet, padded */
+char *base64_encode(struct arena *arena, const void *data, size_t bytes);
+/* 0, or -1 */
+int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void **data_r,
+		  size_t *bytes_r);
 
 #endif

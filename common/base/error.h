@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weather: what a call that failed says about it. Bugs are CHECKs; configuration errors are messages with a place.
- * The idiom is `int f(..., struct error *err_r)`: 0 done, -1 failed and *err_r is filled in (err_r is never NULL). */
+/* Weather: what a call that failed says about it. Bugs are CHECKs; configuration errors are
+ * messages with a place. The idiom is `int f(..., struct error *err_r)`: 0 done, -1 failed and
+ * *err_r is filled in (err_r is never NULL). */
 #ifndef COMMON_BASE_ERROR_H
 #define COMMON_BASE_ERROR_H
 #include <stdbool.h>
@@ -9,7 +10,7 @@
 
 enum error_code {
 	ERROR_NONE = 0,
-	ERROR_INVALID,     /* the input is wrong; saying it again will not help */
+	ERROR_INVALID, /* the input is wrong; saying it again will not help */
 	ERROR_NOT_FOUND,
 	ERROR_CONFLICT,    /* the state of the thing forbids it */
 	ERROR_FULL,        /* a limit was reached: disk, queue, table */
@@ -23,7 +24,8 @@ enum error_code {
 
 struct error {
 	enum error_code code;
-	char sqlstate[6]; /* "" when no SQL was involved; SQLite: the result code's name is in the message */
+	/* "" when no SQL was involved; SQLite: the result code's name is in the message */
+	char sqlstate[6];
 	char message[506];
 };
 

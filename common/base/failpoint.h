@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Places where a test can make the process die, fail or wait. Compiled in with -DWINDLASS_FAILPOINTS (the test build,
- * build/test/), nothing otherwise. WINDLASS_FAILPOINT=name:k:kill|err|delay[=ms] arms one: at the k-th passage. */
+/* Places where a test can make the process die, fail or wait. Compiled in with
+ * -DWINDLASS_FAILPOINTS (the test build, build/test/), nothing otherwise.
+ * WINDLASS_FAILPOINT=name:k:kill|err|delay[=ms] arms one: at the k-th passage. */
 #ifndef COMMON_BASE_FAILPOINT_H
 #define COMMON_BASE_FAILPOINT_H
 #include <stdbool.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Intrusive doubly linked list. The head is a node of its own; an unlinked node points to itself. */
+/* Intrusive doubly linked list. The head is a node of its own; an unlinked node points to itself.
+ */
 #ifndef COMMON_BASE_LIST_H
 #define COMMON_BASE_LIST_H
 #include <stdbool.h>

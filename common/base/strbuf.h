@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing byte buffer, always NUL-terminated. Aborts when memory is out; callers bound what they append. */
+/* A growing byte buffer, always NUL-terminated. Aborts when memory is out; callers bound what they
+ * append. */
 #ifndef COMMON_BASE_STRBUF_H
 #define COMMON_BASE_STRBUF_H
 #include <stdint.h>
@@ -25,8 +26,8 @@ void strbuf_printf(struct strbuf *sb, const char *fmt, ...) printf_like(2, 3);
 void strbuf_consume(struct strbuf *sb, size_t bytes); /* drops bytes from the front */
 char *strbuf_take(struct strbuf *sb);                 /* caller frees; the buffer is empty again */
 
-/* Appends text as a JSON string with quotes: escapes ", \, controls (C0, DEL, C1), U+2028/9 and bidi controls; bytes that
- * are not UTF-8 become U+FFFD. NULL text appends null. */
+/* Appends text as a JSON string with quotes: escapes ", \, controls (C0, DEL, C1), U+2028/9 and
+ * bidi controls; bytes that are not UTF-8 become U+FFFD. NULL text appends null. */
 void strbuf_json(struct strbuf *sb, const char *text);
 void strbuf_json_n(struct strbuf *sb, const char *text, size_t bytes);
 

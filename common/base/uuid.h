@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UUIDs of RFC 9562: version 7 for jobs (time-ordered), version 8 for names (stable over attempts). */
+/* UUIDs of RFC 9562: version 7 for jobs (time-ordered), version 8 for names (stable over attempts).
+ */
 #ifndef COMMON_BASE_UUID_H
 #define COMMON_BASE_UUID_H
 #include <stdbool.h>
@@ -14,12 +15,16 @@ struct uuid {
 	uint8_t b[16];
 };
 
-/* A new version 7 id of the current wall time; strictly ascending within a thread (RFC 9562 section 6.2, method 2). */
+/* A new version 7 id of the current wall time; strictly ascending within a thread (RFC 9562
+ * section 6.2, method 2). */
 void uuid_v7(struct uuid *id_r);
-/* A version 8 id of namespace and name: first 16 bytes of SHA-256(ns || name) with version and variant set. */
+/* A version 8 id of namespace and name: first 16 bytes of SHA-256(ns || name) with version and
+ * variant set. */
 void uuid_named(const struct uuid *ns, const char *name, size_t name_bytes, struct uuid *id_r);
-/* The same, but with the 48-bit millisecond time of `ns` kept in front, so that it lands in the same day's partition. */
-void uuid_named_dated(const struct uuid *ns, const char *name, size_t name_bytes, struct uuid *id_r);
+/* The same, but with the 48-bit millisecond time of `ns` kept in front, so that it lands in the
+ * same day's partition. */
+void uuid_named_dated(const struct uuid *ns, const char *name, size_t name_bytes,
+		      struct uuid *id_r);
 /* Accepts exactly the canonical 36-character form, upper or lower case. */
 bool must_check uuid_parse(const char *text, struct uuid *id_r);
 bool must_check uuid_parse_n(const char *text, size_t bytes, struct uuid *id_r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vocabulary of a job: states, outcomes, priorities, and the job as it is handed in. Plain data, no behaviour
- * beyond names. Everything here is shared by producers, consumers, workers and the store. */
+/* The vocabulary of a job: states, outcomes, priorities, and the job as it is handed in. Plain
+ * data, no behaviour beyond names. Everything here is shared by producers, consumers, workers and
+ * the store. */
 #ifndef COMMON_JOB_JOB_H
 #define COMMON_JOB_JOB_H
 #include <stdbool.h>
@@ -9,7 +10,8 @@
 
 #include "common/base/uuid.h"
 
-enum job_state { /* numbers are stored: append only */
+/* numbers are stored: append only */
+enum job_state {
 	JOB_SCHEDULED = 1, /* due later */
 	JOB_AVAILABLE,     /* may be taken */
 	JOB_QUEUED,        /* on a broker */
@@ -24,29 +26,32 @@ enum job_state { /* numbers are stored: append only */
 
 enum job_priority { PRIORITY_HIGH = 0, PRIORITY_NORMAL = 1, PRIORITY_LOW = 2, PRIORITY_COUNT = 3 };
 
-enum job_outcome { /* what an attempt ended in */
+/* what an attempt ended in */
+enum job_outcome {
 	OUTCOME_DONE = 1,
-	OUTCOME_RETRY,     /* the handler asked for it, or timed out, or its SQL failed */
-	OUTCOME_CRASHED,   /* a strike */
+	OUTCOME_RETRY,   /* the handler asked for it, or timed out, or its SQL failed */
+	OUTCOME_CRASHED, /* a strike */
 	OUTCOME_DISCARD,
-	OUTCOME_SNOOZE,    /* later, not an attempt that counts */
+	OUTCOME_SNOOZE, /* later, not an attempt that counts */
 	OUTCOME_CANCELLED,
-	OUTCOME_RELEASED,  /* given back unstarted, or its worker died: does not count */
+	OUTCOME_RELEASED, /* given back unstarted, or its worker died: does not count */
 };
 
 enum unique_conflict { UNIQUE_RETURN = 0, UNIQUE_REPLACE };
 
-#define JOB_TYPE_MAX 128  /* bytes of a job type, queue, tenant, owner, tag or key name */
-#define JOB_KEY_MAX 255   /* bytes of an idempotency, order, fair or unique key */
-#define JOB_TAGS_MAX 16
+#define JOB_TYPE_MAX    128 /* bytes of a job type, queue, tenant, owner, tag or key name */
+#define JOB_KEY_MAX     255 /* bytes of an idempotency, order, fair or unique key */
+#define JOB_TAGS_MAX    16
 #define JOB_STRIKES_MAX 3 /* the third strike discards */
-#define JOB_AGAIN_MAX 5   /* unmet row expectations before it becomes a retry */
+#define JOB_AGAIN_MAX   5 /* unmet row expectations before it becomes a retry */
 
-/* A job to be accepted, complete and checked. All strings are borrowed and live as long as the submission. */
+/* A job to be accepted, complete and checked. All strings are borrowed and live as long as the
+ * submission. */
 struct new_job {
 	struct uuid id;
-	const char *tenant;  /* "" for the default tenant */
-	const char *owner;   /* who submitted it: key id, "job:<id>", "sql", "schedule:<name>"; never NULL */
+	const char *tenant; /* "" for the default tenant */
+	/* who submitted it: key id, "job:<id>", "sql", "schedule:<name>"; never NULL */
+	const char *owner;
 	const char *queue;
 	const char *type;
 	const char *payload; /* JSON text as it was sent */
@@ -77,7 +82,8 @@ static inline bool job_state_terminal(enum job_state state)
 {
 	return state >= JOB_COMPLETED;
 }
-/* A queue, type, tag or tenant name: 1..JOB_TYPE_MAX bytes of [A-Za-z0-9._:-], first a letter or digit. */
+/* A queue, type, tag or tenant name: 1..JOB_TYPE_MAX bytes of [A-Za-z0-9._:-], first a letter or
+ * digit. */
 bool job_name_valid(const char *text);
 
 #endif

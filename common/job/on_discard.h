@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The payload of an on_discard job: what is known of the job that ended, for the one that compensates its steps. */
+/* The payload of an on_discard job: what is known of the job that ended, for the one that
+ * compensates its steps. */
 #ifndef COMMON_JOB_ON_DISCARD_H
 #define COMMON_JOB_ON_DISCARD_H
 #include "common/base/arena.h"
@@ -12,11 +13,12 @@ struct on_discard_source {
 	const char *steps;   /* JSON object text */
 	const char *calls;   /* JSON object text {"charge":{"status":200,"body":"…"}}, or NULL */
 	enum job_state state;
-	const char *reason;  /* or NULL */
+	const char *reason; /* or NULL */
 };
 /* {job,type,payload,steps,calls,state,reason} as JSON text in the arena. */
 char *on_discard_payload(struct arena *arena, const struct on_discard_source *source);
-/* The id of the on_discard job of `id`: always the same, so it exists at most once per end (`attempt` of that end). */
+/* The id of the on_discard job of `id`: always the same, so it exists at most once per end
+ * (`attempt` of that end). */
 void on_discard_id(const struct uuid *id, int attempt, struct uuid *id_r);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acceptance: jobs become durable. One commit for many requests; each request is all or nothing by itself. Called by the
- * gateway's acceptance thread (producers/submit). */
+/* Acceptance: jobs become durable. One commit for many requests; each request is all or nothing by
+ * itself. Called by the gateway's acceptance thread (producers/submit). */
 #ifndef COMMON_STORE_ACCEPTANCE_H
 #define COMMON_STORE_ACCEPTANCE_H
 #include "common/base/arena.h"
@@ -11,27 +11,35 @@
 
 enum acceptance_verdict {
 	ACCEPTANCE_ACCEPTED = 1,
-	ACCEPTANCE_REPLAYED,     /* same key (or client-made id) and same fingerprint: the first answer, nothing new stored */
-	ACCEPTANCE_KEY_REUSED,   /* same key, other fingerprint; nothing stored */
-	ACCEPTANCE_ID_TAKEN,     /* client-made id exists with another fingerprint or for another tenant; nothing stored.
-	                          * bad_index names the job */
-	ACCEPTANCE_FAILED,       /* this request alone could not be stored; error says why */
+	/* same key (or client-made id) and same fingerprint: the first answer, nothing new stored
+	 */
+	ACCEPTANCE_REPLAYED,
+	ACCEPTANCE_KEY_REUSED, /* same key, other fingerprint; nothing stored */
+	/* client-made id exists with another fingerprint or for another tenant; nothing stored.
+	 * bad_index names the job */
+	ACCEPTANCE_ID_TAKEN,
+	ACCEPTANCE_FAILED, /* this request alone could not be stored; error says why */
 };
 
 struct accepted_job {
-	struct uuid id;            /* the existing job's on a unique conflict or a replay */
-	enum job_state state;      /* as stored now: available, scheduled; the current one on replay or conflict */
-	bool unique_conflict;      /* `unique` found another job: that one's id is returned, nothing stored for this one */
-	struct uuid replaced;      /* unique on_conflict replace: the waiting job that was cancelled; nil when none */
+	struct uuid id; /* the existing job's on a unique conflict or a replay */
+	/* as stored now: available, scheduled; the current one on replay or conflict */
+	enum job_state state;
+	/* `unique` found another job: that one's id is returned, nothing stored for this one */
+	bool unique_conflict;
+	/* unique on_conflict replace: the waiting job that was cancelled; nil when none */
+	struct uuid replaced;
 };
 
-/* One request: one job, or a batch of up to 10,000. All strings borrowed until the commit returns. */
+/* One request: one job, or a batch of up to 10,000. All strings borrowed until the commit returns.
+ */
 struct acceptance {
 	struct new_job *jobs;
 	size_t job_count;
-	const char *idempotency_scope; /* caller: tenant + key id + route; NULL when there is no key */
-	const char *idempotency_key;   /* or NULL */
-	uint8_t fingerprint[32];       /* of the request body, when there is a key */
+	/* caller: tenant + key id + route; NULL when there is no key */
+	const char *idempotency_scope;
+	const char *idempotency_key; /* or NULL */
+	uint8_t fingerprint[32];     /* of the request body, when there is a key */
 	/* answer */
 	enum acceptance_verdict verdict;
 	struct accepted_job *accepted; /* job_count entries, supplied by the caller */
@@ -39,13 +47,17 @@ struct acceptance {
 	struct error error;
 };
 
-/* Stores all of them in one transaction (idempotency rows, jobs, ready rows, unique keys, depth tallies), set-based. No two
- * of them may share an idempotency (scope, key), a client-made id or a unique key (type, key): the caller keeps such twins for
- * the next batch. When the transaction fails because of one of them, each is tried alone (verdict ACCEPTANCE_FAILED).
- * 0: every verdict is set and durable. -1: ERROR_UNAVAILABLE (nothing stored) or ERROR_UNKNOWN; then acceptance_probe tells. */
-int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count, struct error *err_r) must_check;
-/* After ERROR_UNKNOWN: *stored_r tells whether that transaction committed (reads ids back). -1: still not known. */
-int acceptance_probe(struct store *store, struct acceptance *const *requests, size_t count, bool *stored_r,
-                     struct error *err_r) must_check;
+/* Stores all of them in one transaction (idempotency rows, jobs, ready rows, unique keys, depth
+ * tallies), set-based. No two of them may share an idempotency (scope, key), a client-made id or a
+ * unique key (type, key): the caller keeps such twins for the next batch. When the transaction
+ * fails because of one of them, each is tried alone (verdict ACCEPTANCE_FAILED). 0: every verdict
+ * is set and durable. -1: ERROR_UNAVAILABLE (nothing stored) or ERROR_UNKNOWN; then
+ * acceptance_probe tells. */
+int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count,
+		      struct error *err_r) must_check;
+/* After ERROR_UNKNOWN: *stored_r tells whether that transaction committed (reads ids back). -1:
+ * still not known. */
+int acceptance_probe(struct store *store, struct acceptance *const *requests, size_t count,
+		     bool *stored_r, struct error *err_r) must_check;
 
 #endif

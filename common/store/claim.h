@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Claims: a worker session takes a batch of available jobs under one lease row. Where the store is the queue this happens in
- * the transaction that completes the previous batch (completion.h). */
+/* Claims: a worker session takes a batch of available jobs under one lease row. Where the store is
+ * the queue this happens in the transaction that completes the previous batch (completion.h). */
 #ifndef COMMON_STORE_CLAIM_H
 #define COMMON_STORE_CLAIM_H
 #include "common/base/arena.h"
 #include "common/job/job.h"
 #include "common/store/store.h"
 
-/* Remembers the highest seq taken per queue and priority, so that a claim does not walk over dead rows that an old snapshot
- * elsewhere keeps alive; once a second (and whenever a scan finds nothing) the scan starts from the beginning again. */
+/* Remembers the highest seq taken per queue and priority, so that a claim does not walk over dead
+ * rows that an old snapshot elsewhere keeps alive; once a second (and whenever a scan finds
+ * nothing) the scan starts from the beginning again. */
 struct claim_cursor;
 struct claim_cursor *claim_cursor_new(void);
 void claim_cursor_free(struct claim_cursor **cursor);
 
 struct claim_request {
 	struct uuid session;
-	struct uuid batch;         /* the lease's id, made by the caller */
-	const char *const *queues; /* those this worker serves; paused ones are skipped by the store */
+	struct uuid batch; /* the lease's id, made by the caller */
+	/* those this worker serves; paused ones are skipped by the store */
+	const char *const *queues;
 	size_t queue_count;
-	size_t max;                /* 1..1000 jobs */
+	size_t max; /* 1..1000 jobs */
 	struct claim_cursor *cursor;
 };
 
@@ -34,25 +36,27 @@ struct receipt {
 struct claimed_job {
 	struct arena *arena; /* holds this struct too; the taker frees it */
 	struct uuid id;
-	struct uuid batch;   /* its lease */
+	struct uuid batch; /* its lease */
 	int64_t seq;
 	const char *tenant, *owner, *queue, *type;
 	const char *payload; /* NUL-terminated as well */
 	size_t payload_bytes;
 	enum job_priority priority;
-	int attempt;         /* of this hand-out: 1, 2, … */
-	int failures;        /* failed attempts that count, since acceptance or the last redrive */
-	int strikes;         /* of them: crashes */
-	int max_attempts;    /* 0: the type's */
-	int64_t timeout_ms;  /* 0: the type's */
-	const char *tags;    /* JSON array text, or NULL */
+	int attempt;        /* of this hand-out: 1, 2, … */
+	int failures;       /* failed attempts that count, since acceptance or the last redrive */
+	int strikes;        /* of them: crashes */
+	int max_attempts;   /* 0: the type's */
+	int64_t timeout_ms; /* 0: the type's */
+	const char *tags;   /* JSON array text, or NULL */
 	const char *traceparent, *order_key, *fair_key; /* or NULL */
-	int64_t created_ms;  /* store's clock, acceptance */
-	int64_t due_ms;      /* when it became available; for the queue-wait figure */
-	const char *steps;   /* JSON object text {"reserve": value}; NULL when none (always on attempt 1) */
+	int64_t created_ms;                             /* store's clock, acceptance */
+	int64_t due_ms; /* when it became available; for the queue-wait figure */
+	/* JSON object text {"reserve": value}; NULL when none (always on attempt 1) */
+	const char *steps;
 	struct receipt *receipts;
 	size_t receipt_count;
-	bool unchecked;      /* accepted by SQL or a broker: the payload has not been validated yet */
+	/* accepted by SQL or a broker: the payload has not been validated yet */
+	bool unchecked;
 	bool cancel_asked;
 };
 
@@ -61,10 +65,11 @@ struct claim {
 	size_t count;
 };
 
-/* Takes up to request->max jobs: deletes their ready rows (SKIP LOCKED), writes one lease row, returns the jobs in the order of
- * (priority, seq). Queues share fairly within a priority (the start rotates). Own transaction; PostgreSQL: synchronous_commit off,
- * a lost claim is only claimed again. count 0: nothing available. After ERROR_UNKNOWN: session_release_batch(batch). */
-int claim_take(struct store *store, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-               struct error *err_r) must_check;
+/* Takes up to request->max jobs: deletes their ready rows (SKIP LOCKED), writes one lease row,
+ * returns the jobs in the order of (priority, seq). Queues share fairly within a priority (the
+ * start rotates). Own transaction; PostgreSQL: synchronous_commit off, a lost claim is only claimed
+ * again. count 0: nothing available. After ERROR_UNKNOWN: session_release_batch(batch). */
+int claim_take(struct store *store, const struct claim_request *request, struct arena *arena,
+	       struct claim *claim_r, struct error *err_r) must_check;
 
 #endif

@@ -1,24 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Completions: what attempts ended in becomes durable, many jobs a transaction, in the order that DESIGN section 4 gives:
- * locks sorted, completion rows sorted by id (the fence: first wins), write sets of the winners, follow-up jobs, steps, receipts,
- * retries, leases that are finished, the next claim. The policy (halve, savepoints, one by one) is the caller's (workers/effects);
- * this is one transaction. */
+/* Completions: what attempts ended in becomes durable, many jobs a transaction, in the order that
+ * DESIGN section 4 gives: locks sorted, completion rows sorted by id (the fence: first wins), write
+ * sets of the winners, follow-up jobs, steps, receipts, retries, leases that are finished, the next
+ * claim. The policy (halve, savepoints, one by one) is the caller's (workers/effects); this is one
+ * transaction. */
 #ifndef COMMON_STORE_COMPLETION_H
 #define COMMON_STORE_COMPLETION_H
 #include "common/store/claim.h"
 #include "common/store/sql_value.h"
 
 enum completion_kind {
-	COMPLETION_FINISH = 1, /* terminal: state says which; writes are applied for JOB_COMPLETED only */
-	COMPLETION_LATER,      /* retry, snooze, crash, release: back to waiting, due after delay_ms; fenced by the lease */
-	COMPLETION_STEP,       /* commits writes under a step name; fenced by the lease and by the absence of a completion row */
+	/* terminal: state says which; writes are applied for JOB_COMPLETED only */
+	COMPLETION_FINISH = 1,
+	/* retry, snooze, crash, release: back to waiting, due after delay_ms; fenced by the lease
+	 */
+	COMPLETION_LATER,
+	/* commits writes under a step name; fenced by the lease and by the absence of a completion
+	   row */
+	COMPLETION_STEP,
 };
 
 enum completion_fate {
 	COMPLETION_COMMITTED = 1,
-	COMPLETION_LOST,   /* another completion row was first, or the lease is gone: nothing of this one was applied */
-	COMPLETION_UNMET,  /* a row expectation was not met: nothing of this one was applied; bad_statement says which */
-	COMPLETION_FAILED, /* its SQL failed: nothing of this one was applied; error has sqlstate and message */
+	/* another completion row was first, or the lease is gone: nothing of this one was applied
+	 */
+	COMPLETION_LOST,
+	/* a row expectation was not met: nothing of this one was applied; bad_statement says which
+	 */
+	COMPLETION_UNMET,
+	/* its SQL failed: nothing of this one was applied; error has sqlstate and message */
+	COMPLETION_FAILED,
 };
 
 struct completion {
@@ -29,23 +40,30 @@ struct completion {
 	const char *result;   /* JSON text or NULL (FINISH) */
 	const char *reason;   /* for people; NULL when there is none */
 	int64_t delay_ms;     /* LATER: due after this; 0: at once */
-	bool counts;          /* LATER: a failed attempt that counts against max_attempts (not snooze, release) */
-	const char *step;     /* STEP: its name */
+	/* LATER: a failed attempt that counts against max_attempts (not snooze, release) */
+	bool counts;
+	const char *step;       /* STEP: its name */
 	const char *step_value; /* STEP: JSON text */
 	struct write_set writes;
-	const struct receipt *receipts; /* new since the last transaction of this job; kept whatever happens to the writes */
+	/* new since the last transaction of this job; kept whatever happens to the writes */
+	const struct receipt *receipts;
 	size_t receipt_count;
 	/* answer */
 	enum completion_fate fate;
 	size_t bad_statement;
 	struct error error;
-	const char *stored_step_value; /* STEP that an earlier attempt had committed: its value, in `arena`; else NULL */
+	/* STEP that an earlier attempt had committed: its value, in `arena`; else NULL */
+	const char *stored_step_value;
 };
 
 enum completion_mode {
-	COMPLETION_OPTIMISTIC, /* no savepoints: any failing statement or unmet expectation undoes the whole transaction; then -1 is
-	                        * returned with ERROR_SQL or ERROR_CONFLICT, and those whose fault is known have fate FAILED or UNMET */
-	COMPLETION_CAREFUL,    /* a savepoint per job (count <= 50), each ending in SET CONSTRAINTS ALL IMMEDIATE: fates are per job */
+	/* no savepoints: any failing statement or unmet expectation undoes the whole transaction;
+	 * then -1 is returned with ERROR_SQL or ERROR_CONFLICT, and those whose fault is known have
+	 * fate FAILED or UNMET */
+	COMPLETION_OPTIMISTIC,
+	/* a savepoint per job (count <= 50), each ending in SET CONSTRAINTS ALL IMMEDIATE: fates
+	   are per job */
+	COMPLETION_CAREFUL,
 };
 
 struct completion_batch {
@@ -57,14 +75,16 @@ struct completion_batch {
 	enum completion_mode mode;
 };
 
-/* Runs the batch as one transaction. 0: committed; each item's fate is set; LOST items took nothing with them; *claim_r holds the
- * claimed jobs. A discarded or cancelled job with committed steps gets its type's on_discard job (registry, store.h) in the same transaction
- * (payload by on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history.
- * -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode: repeat carefully), ERROR_CONTENTION (halve and repeat),
- * ERROR_UNAVAILABLE, ERROR_FULL (disk), or ERROR_UNKNOWN: repeat the same batch with a fresh claim batch id: what had committed shows as COMMITTED
- * again (the completion row carries lease id and attempt), nothing is applied twice. */
-int completion_commit(struct store *store, const struct completion_batch *batch, struct arena *arena, struct claim *claim_r,
-                      struct error *err_r) must_check;
+/* Runs the batch as one transaction. 0: committed; each item's fate is set; LOST items took nothing
+ * with them; *claim_r holds the claimed jobs. A discarded or cancelled job with committed steps
+ * gets its type's on_discard job (registry, store.h) in the same transaction (payload by
+ * on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history.
+ * -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode: repeat carefully),
+ * ERROR_CONTENTION (halve and repeat), ERROR_UNAVAILABLE, ERROR_FULL (disk), or ERROR_UNKNOWN:
+ * repeat the same batch with a fresh claim batch id: what had committed shows as COMMITTED again
+ * (the completion row carries lease id and attempt), nothing is applied twice. */
+int completion_commit(struct store *store, const struct completion_batch *batch,
+		      struct arena *arena, struct claim *claim_r, struct error *err_r) must_check;
 
 /* Saves progress of running jobs, the newest wins; fenced by attempt. */
 struct progress {
@@ -73,13 +93,15 @@ struct progress {
 	double part;      /* 0..1 */
 	const char *note; /* or NULL */
 };
-int progress_save(struct store *store, const struct progress *items, size_t count, struct error *err_r) must_check;
+int progress_save(struct store *store, const struct progress *items, size_t count,
+		  struct error *err_r) must_check;
 
-/* Reads for a handler on a STORE_READ connection: {"columns":[…],"rows":[[…]]} as JSON text appended to `out_r` in the shape of the host
- * protocol; integers, floats, booleans and NULL keep their kind, blobs are {"base64":"…"}, everything else is text. At most max_bytes, else
+/* Reads for a handler on a STORE_READ connection: {"columns":[…],"rows":[[…]]} as JSON text
+ * appended to `out_r` in the shape of the host protocol; integers, floats, booleans and NULL keep
+ * their kind, blobs are {"base64":"…"}, everything else is text. At most max_bytes, else
  * ERROR_FULL. statement_timeout applies. ERROR_SQL: the handler's fault. */
 struct strbuf;
-int reader_query(struct store *store, const struct sql_statement *statement, size_t bytes_max, struct strbuf *out_r,
-                 struct error *err_r) must_check;
+int reader_query(struct store *store, const struct sql_statement *statement, size_t bytes_max,
+		 struct strbuf *out_r, struct error *err_r) must_check;
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control: what a client or an operator does to jobs and queues after acceptance. Each is one transaction. `tenant` limits what
- * can be seen: another tenant's job is not found; NULL sees all (operator). */
+/* Control: what a client or an operator does to jobs and queues after acceptance. Each is one
+ * transaction. `tenant` limits what can be seen: another tenant's job is not found; NULL sees all
+ * (operator). */
 #ifndef COMMON_STORE_CONTROL_H
 #define COMMON_STORE_CONTROL_H
 #include "common/base/arena.h"
@@ -8,21 +9,27 @@
 #include "common/store/query.h"
 #include "common/store/store.h"
 
-/* Waiting -> *state_r = JOB_CANCELLED at once (with on_discard as in completion.h); running -> *state_r = JOB_RUNNING and the request is noted for its
- * worker (bell: cancel); terminal -> ERROR_CONFLICT with *state_r; ERROR_NOT_FOUND. */
-int control_cancel(struct store *store, const char *tenant, const struct uuid *id, const char *reason, enum job_state *state_r,
-                   struct error *err_r) must_check;
-/* scheduled or retryable -> due now; discarded or cancelled -> its completion row is removed and it waits again, with a fresh failure
- * budget (attempt goes on counting); available -> nothing to do. running or completed -> ERROR_CONFLICT with *state_r. */
-int control_retry(struct store *store, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r) must_check;
-/* Discarded (or as filter->state says: discarded or cancelled) jobs that match go back to waiting; rate_per_s > 0 spreads their due
- * times. dry_run only counts. At most filter->limit of them (0: 10,000); *count_r. */
-int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s, bool dry_run, int64_t *count_r,
-                    struct error *err_r) must_check;
+/* Waiting -> *state_r = JOB_CANCELLED at once (with on_discard as in completion.h); running ->
+ * *state_r = JOB_RUNNING and the request is noted for its worker (bell: cancel); terminal ->
+ * ERROR_CONFLICT with *state_r; ERROR_NOT_FOUND. */
+int control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+		   const char *reason, enum job_state *state_r, struct error *err_r) must_check;
+/* scheduled or retryable -> due now; discarded or cancelled -> its completion row is removed and it
+ * waits again, with a fresh failure budget (attempt goes on counting); available -> nothing to do.
+ * running or completed -> ERROR_CONFLICT with *state_r. */
+int control_retry(struct store *store, const char *tenant, const struct uuid *id,
+		  enum job_state *state_r, struct error *err_r) must_check;
+/* Discarded (or as filter->state says: discarded or cancelled) jobs that match go back to waiting;
+ * rate_per_s > 0 spreads their due times. dry_run only counts. At most filter->limit of them (0:
+ * 10,000); *count_r. */
+int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s,
+		    bool dry_run, int64_t *count_r, struct error *err_r) must_check;
 /* Paused queues are not claimed from; persisted; unknown names are made (a queue is a name). */
-int control_pause(struct store *store, const char *queue, bool paused, struct error *err_r) must_check;
+int control_pause(struct store *store, const char *queue, bool paused,
+		  struct error *err_r) must_check;
 
 /* Cancel requests for running jobs: which of these ids are asked to stop. Fills asked_r[i]. */
-int control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r, struct error *err_r) must_check;
+int control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r,
+		    struct error *err_r) must_check;
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The SQL files of common/store/migrations/, built into the binary by common/store/migrations/embed. Each store applies
- * its own, in the order of the table, under its lock; a number that was released is never changed or used again. */
+/* The SQL files of common/store/migrations/, built into the binary by
+ * common/store/migrations/embed. Each store applies its own, in the order of the table, under its
+ * lock; a number that was released is never changed or used again. */
 #ifndef COMMON_STORE_MIGRATIONS_H
 #define COMMON_STORE_MIGRATIONS_H
 

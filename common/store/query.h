@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries: what people and programs see. Read only; results live in the arena given. Never count(*). */
+/* Queries: what people and programs see. Read only; results live in the arena given. Never
+ * count(*). */
 #ifndef COMMON_STORE_QUERY_H
 #define COMMON_STORE_QUERY_H
 #include "common/base/arena.h"
@@ -20,57 +21,60 @@ struct job_view {
 	const char *payload; /* NULL in lists */
 	size_t payload_bytes;
 	enum job_priority priority;
-	int attempt;         /* hand-outs so far */
-	int max_attempts;    /* 0: the type's */
-	int64_t timeout_ms;  /* 0: the type's */
+	int attempt;        /* hand-outs so far */
+	int max_attempts;   /* 0: the type's */
+	int64_t timeout_ms; /* 0: the type's */
 	int64_t created_ms;
 	int64_t due_ms;      /* waiting: when it may run; 0 otherwise */
 	int64_t finished_ms; /* terminal; else 0 */
 	const char *tags;    /* JSON array text, or NULL */
 	const char *order_key, *fair_key, *unique_key, *traceparent; /* or NULL */
-	const char *result;  /* JSON text, or NULL */
-	const char *reason;  /* last failure, discard or cancel reason, or NULL */
-	double progress;     /* < 0: none */
+	const char *result;                                          /* JSON text, or NULL */
+	const char *reason; /* last failure, discard or cancel reason, or NULL */
+	double progress;    /* < 0: none */
 	const char *progress_note;
 	bool cancel_asked;
-	const char *steps;   /* JSON object text, or NULL; not in lists */
+	const char *steps;             /* JSON object text, or NULL; not in lists */
 	struct attempt_view *attempts; /* oldest first; not in lists */
 	size_t attempt_count;
 };
 
 /* 0; ERROR_NOT_FOUND. tenant NULL: all. */
-int query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena, struct job_view *view_r,
-              struct error *err_r) must_check;
+int query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
+	      struct job_view *view_r, struct error *err_r) must_check;
 
 struct job_filter {
-	const char *tenant;   /* NULL: all */
-	const char *owner;    /* NULL: all */
-	enum job_state state; /* 0: all */
+	const char *tenant;             /* NULL: all */
+	const char *owner;              /* NULL: all */
+	enum job_state state;           /* 0: all */
 	const char *type, *queue, *tag; /* NULL: all */
-	struct uuid before;   /* keyset cursor: ids below this one; nil: from the newest */
-	size_t limit;         /* 1..1000 */
+	struct uuid before; /* keyset cursor: ids below this one; nil: from the newest */
+	size_t limit;       /* 1..1000 */
 };
-/* Newest first, by id. *count_r < limit means the end. A rare state is found by its own table, not by walking all jobs; the
- * statement time-out bounds the rest. */
-int query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena, struct job_view **views_r,
-               size_t *count_r, struct error *err_r) must_check;
+/* Newest first, by id. *count_r < limit means the end. A rare state is found by its own table, not
+ * by walking all jobs; the statement time-out bounds the rest. */
+int query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,
+	       struct job_view **views_r, size_t *count_r, struct error *err_r) must_check;
 
-/* Of these ids, those that have ended: found_r[i] set and views_r[i] filled (id, state, result, reason, attempt, finished, type, queue, tenant,
- * owner, created: enough for the answer of a waiter). views_r has count entries. */
-int query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena, bool *found_r,
-                   struct job_view *views_r, struct error *err_r) must_check;
+/* Of these ids, those that have ended: found_r[i] set and views_r[i] filled (id, state, result,
+ * reason, attempt, finished, type, queue, tenant, owner, created: enough for the answer of a
+ * waiter). views_r has count entries. */
+int query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
+		   bool *found_r, struct job_view *views_r, struct error *err_r) must_check;
 
 struct queue_view {
 	const char *name;
 	bool paused;
-	int64_t available;    /* from tallies: approximate while transactions run */
-	int64_t scheduled;    /* scheduled and retryable */
-	int64_t running;      /* in leases */
-	int64_t oldest_ms;    /* age of the oldest available job; -1: none */
+	int64_t available; /* from tallies: approximate while transactions run */
+	int64_t scheduled; /* scheduled and retryable */
+	int64_t running;   /* in leases */
+	int64_t oldest_ms; /* age of the oldest available job; -1: none */
 };
-int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r, size_t *count_r, struct error *err_r) must_check;
+int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
+		 size_t *count_r, struct error *err_r) must_check;
 /* Waiting jobs of one queue (available + scheduled), from the tallies; cheap. */
-int query_depth(struct store *store, const char *queue, int64_t *depth_r, struct error *err_r) must_check;
+int query_depth(struct store *store, const char *queue, int64_t *depth_r,
+		struct error *err_r) must_check;
 /* Worker sessions that are alive now. */
 int query_sessions(struct store *store, int64_t *count_r, struct error *err_r) must_check;
 

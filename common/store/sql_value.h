@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values and statements that handlers stage: SQL text with $1..$n and its arguments. Plain data, in the job's arena.
- * $n is the n-th value on both stores. */
+/* Values and statements that handlers stage: SQL text with $1..$n and its arguments. Plain data, in
+ * the job's arena. $n is the n-th value on both stores. */
 #ifndef COMMON_STORE_SQL_VALUE_H
 #define COMMON_STORE_SQL_VALUE_H
 #include <stddef.h>
@@ -26,7 +26,7 @@ struct sql_statement {
 };
 
 #define WRITE_SET_STATEMENTS_MAX 1000
-#define WRITE_SET_BYTES_MAX (1024 * 1024)
+#define WRITE_SET_BYTES_MAX      (1024 * 1024)
 
 struct new_job;
 
@@ -34,7 +34,8 @@ struct new_job;
 struct write_set {
 	const struct sql_statement *statements;
 	size_t statement_count;
-	const char *const *locks; /* names of what this job fights for; taken for the whole batch, sorted, first */
+	/* names of what this job fights for; taken for the whole batch, sorted, first */
+	const char *const *locks;
 	size_t lock_count;
 	struct new_job *follow_ups; /* jobs enqueued in the same transaction */
 	size_t follow_up_count;

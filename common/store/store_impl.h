@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For implementers of a store only: the ops that store.c dispatches to. Contracts are in the noun headers. */
+/* For implementers of a store only: the ops that store.c dispatches to. Contracts are in the noun
+ * headers. */
 #ifndef COMMON_STORE_STORE_IMPL_H
 #define COMMON_STORE_STORE_IMPL_H
 #include "common/store/acceptance.h"
@@ -14,36 +15,50 @@
 
 struct store_ops {
 	const char *scheme; /* "sqlite", "postgresql" */
-	int (*open)(const char *url, enum store_use use, const char *role, struct store **store_r, struct error *err_r);
+	int (*open)(const char *url, enum store_use use, const char *role, struct store **store_r,
+		    struct error *err_r);
 	void (*close)(struct store *store);
 	int (*ping)(struct store *, struct error *);
 	int (*migrate)(struct store *, int *applied_r, struct error *);
 	int (*schema)(struct store *, int *have_r, int *want_r, struct error *);
 	int (*sync_types)(struct store *, const struct store_type *, size_t, struct error *);
 
-	int (*acceptance_commit)(struct store *, struct acceptance *const *, size_t, struct error *);
-	int (*acceptance_probe)(struct store *, struct acceptance *const *, size_t, bool *, struct error *);
-	int (*claim_take)(struct store *, const struct claim_request *, struct arena *, struct claim *, struct error *);
-	int (*completion_commit)(struct store *, const struct completion_batch *, struct arena *, struct claim *, struct error *);
+	int (*acceptance_commit)(struct store *, struct acceptance *const *, size_t,
+				 struct error *);
+	int (*acceptance_probe)(struct store *, struct acceptance *const *, size_t, bool *,
+				struct error *);
+	int (*claim_take)(struct store *, const struct claim_request *, struct arena *,
+			  struct claim *, struct error *);
+	int (*completion_commit)(struct store *, const struct completion_batch *, struct arena *,
+				 struct claim *, struct error *);
 	int (*progress_save)(struct store *, const struct progress *, size_t, struct error *);
-	int (*reader_query)(struct store *, const struct sql_statement *, size_t, struct strbuf *, struct error *);
+	int (*reader_query)(struct store *, const struct sql_statement *, size_t, struct strbuf *,
+			    struct error *);
 
-	int (*control_cancel)(struct store *, const char *, const struct uuid *, const char *, enum job_state *, struct error *);
-	int (*control_retry)(struct store *, const char *, const struct uuid *, enum job_state *, struct error *);
-	int (*control_redrive)(struct store *, const struct job_filter *, double, bool, int64_t *, struct error *);
+	int (*control_cancel)(struct store *, const char *, const struct uuid *, const char *,
+			      enum job_state *, struct error *);
+	int (*control_retry)(struct store *, const char *, const struct uuid *, enum job_state *,
+			     struct error *);
+	int (*control_redrive)(struct store *, const struct job_filter *, double, bool, int64_t *,
+			       struct error *);
 	int (*control_pause)(struct store *, const char *, bool, struct error *);
 	int (*control_cancels)(struct store *, const struct uuid *, size_t, bool *, struct error *);
 
-	int (*query_job)(struct store *, const char *, const struct uuid *, struct arena *, struct job_view *, struct error *);
-	int (*query_jobs)(struct store *, const struct job_filter *, struct arena *, struct job_view **, size_t *, struct error *);
-	int (*query_finished)(struct store *, const struct uuid *, size_t, struct arena *, bool *, struct job_view *, struct error *);
-	int (*query_queues)(struct store *, struct arena *, struct queue_view **, size_t *, struct error *);
+	int (*query_job)(struct store *, const char *, const struct uuid *, struct arena *,
+			 struct job_view *, struct error *);
+	int (*query_jobs)(struct store *, const struct job_filter *, struct arena *,
+			  struct job_view **, size_t *, struct error *);
+	int (*query_finished)(struct store *, const struct uuid *, size_t, struct arena *, bool *,
+			      struct job_view *, struct error *);
+	int (*query_queues)(struct store *, struct arena *, struct queue_view **, size_t *,
+			    struct error *);
 	int (*query_depth)(struct store *, const char *, int64_t *, struct error *);
 	int (*query_sessions)(struct store *, int64_t *, struct error *);
 
 	int (*session_renew)(struct store *, const struct session_info *, bool *, struct error *);
 	int (*session_end)(struct store *, const struct uuid *, int64_t *, struct error *);
-	int (*session_sweep)(struct store *, const struct uuid *, const struct uuid *, size_t, int64_t *, struct error *);
+	int (*session_sweep)(struct store *, const struct uuid *, const struct uuid *, size_t,
+			     int64_t *, struct error *);
 	int (*session_release_batch)(struct store *, const struct uuid *, struct error *);
 
 	int (*maintenance_promote)(struct store *, int64_t *, int64_t *, struct error *);

@@ -8,6 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* End of the slice. An absent one has no address to count from. */
+static const char *slice_end(struct json_slice s)
+{
+	return s.bytes ? s.text + s.bytes : s.text;
+}
+
 static bool is_space(char c)
 {
 	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
@@ -88,7 +94,7 @@ static const char *skip_value(const char *at, const char *end)
 static int next_entry(struct json_slice whole, const char *brackets, const char *cursor,
 		      const char **at_r)
 {
-	const char *end = whole.text + whole.bytes, *at;
+	const char *end = slice_end(whole), *at;
 
 	if (whole.bytes == 0)
 		return -1;
@@ -126,7 +132,7 @@ static int take_value(const char *at, const char *end, const char **cursor,
 
 int json_slice_next(struct json_slice object, const char **cursor, struct json_member *member_r)
 {
-	const char *at, *key_end, *end = object.text + object.bytes;
+	const char *at, *key_end, *end = slice_end(object);
 	int result = next_entry(object, "{}", *cursor, &at);
 
 	if (result <= 0) {
@@ -156,7 +162,7 @@ int json_slice_element(struct json_slice array, const char **cursor, struct json
 			*cursor = at;
 		return result;
 	}
-	return take_value(at, array.text + array.bytes, cursor, value_r);
+	return take_value(at, slice_end(array), cursor, value_r);
 }
 
 struct json_slice json_slice_get(struct json_slice object, const char *key)
@@ -175,7 +181,7 @@ struct json_slice json_slice_get(struct json_slice object, const char *key)
 
 bool json_slice_is(struct json_slice s, const char *text)
 {
-	return s.bytes == strlen(text) && memcmp(s.text, text, s.bytes) == 0;
+	return s.bytes == strlen(text) && (s.bytes == 0 || memcmp(s.text, text, s.bytes) == 0);
 }
 
 /* Four hex digits at `at`, or -1. */
@@ -308,7 +314,7 @@ static const char *skip_int(const char *at, const char *end)
 
 static bool is_number(struct json_slice s)
 {
-	const char *at, *start, *end = s.text + s.bytes;
+	const char *at, *start, *end = slice_end(s);
 
 	at = s.bytes ? skip_int(s.text, end) : NULL;
 	if (at && at < end && *at == '.') {
@@ -328,7 +334,7 @@ static bool is_number(struct json_slice s)
 
 int json_slice_int(struct json_slice s, int64_t *n_r)
 {
-	const char *end = s.text + s.bytes, *at = s.text;
+	const char *end = slice_end(s), *at = s.text;
 	int64_t n = 0;
 	bool negative;
 

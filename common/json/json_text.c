@@ -72,17 +72,27 @@ static size_t find_too_deep(const char *text, size_t bytes)
 	return bytes;
 }
 
-json_t *json_text_parse(const char *text, size_t bytes, struct json_error *err_r)
+/* Parsing fails at text[at]. */
+static json_t *fail_at(struct json_error *err_r, const char *text, size_t at, const char *message)
 {
-	json_error_t why;
-	json_t *value;
-	size_t at = find_too_deep(text, bytes);
 	int line, column;
 
-	if (at < bytes) {
-		find_place(text, at, &line, &column);
-		return fail(err_r, line, column, "nested too deeply");
-	}
+	find_place(text, at, &line, &column);
+	return fail(err_r, line, column, message);
+}
+
+json_t *json_text_parse(const char *text, size_t bytes, struct json_error *err_r)
+{
+	const char *nul = bytes ? memchr(text, '\0', bytes) : NULL;
+	size_t deep = find_too_deep(text, bytes);
+	json_error_t why;
+	json_t *value;
+
+	/* jansson passes over a NUL between two tokens as if it were not there. */
+	if (nul)
+		return fail_at(err_r, text, (size_t)(nul - text), "a NUL byte");
+	if (deep < bytes)
+		return fail_at(err_r, text, deep, "nested too deeply");
 	value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!value)
 		return fail(err_r, why.line, why.column, why.text);

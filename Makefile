@@ -81,16 +81,21 @@ TEST_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name
 FAKE_SRCS  := $(sort $(shell find $(wildcard tests/unit tests/integration) -name '*.c' -not -name '*_test.c' -not -name select.c))
 FUZZ_SRCS  := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
-WANTED      = $(if $(T),$(filter %/$(firstword $(subst /, ,$(T)))_test.c,$(TEST_SRCS)),$(TEST_SRCS))
+PY_SRCS    := $(sort $(shell find $(wildcard tests/scenario tests/integration tests/faults) -name 'test_*.py'))
+# T=file or T=file/test: only the programs of that name; the binary when Python tests are wanted.
+FILE       := $(firstword $(subst /, ,$(T)))
+WANTED     := $(if $(T),$(filter %/$(FILE)_test.c,$(TEST_SRCS)),$(TEST_SRCS))
+FUZZ_WANTED := $(if $(T),$(filter %/$(FILE)_fuzz.c,$(FUZZ_SRCS)),$(FUZZ_SRCS))
+PY_WANTED  := $(if $(T),$(filter %/test_$(FILE).py %/$(FILE).py,$(PY_SRCS)),$(PY_SRCS))
 MAIN       := cli/main.c
 
 # ---- one variant: $(1) its name, $(2) its folder
 define variant
 CC_$(1) ?= $$(CC)
 OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(if $(MIGRATIONS),$(2)/obj/migrations.o)
-TESTS_$(1)  = $$(WANTED:tests/%.c=$(2)/tests/%)
-FUZZ_$(1)   = $(FUZZ_SRCS:tests/fuzz/%_fuzz.c=$(2)/tests/fuzz/%)
 JOBS_$(1)  := $(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.so) $(JOB_FILES:workers/jobs/%=$(2)/jobs/%)
+FUZZ_$(1)  := $(FUZZ_WANTED:tests/fuzz/%_fuzz.c=$(2)/tests/fuzz/%)
+TESTS_$(1) := $(WANTED:tests/%.c=$(2)/tests/%) $$(FUZZ_$(1)) $$(if $(PY_WANTED),$(2)/windlass $$(JOBS_$(1)))
 
 # Written anew only when the command line differs, so that objects follow CC and the flags.
 $(2)/flags: FORCE $(HARDEN_CACHE)
@@ -154,9 +159,9 @@ $(BUILD)/gen/exports: Makefile
 all: $(BUILD)/windlass $(JOBS_release) ## build build/windlass and the example jobs
 run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the example jobs
 	@workers/jobs/demo.sh $(BUILD)
-check: $(TESTS_test) $(FUZZ_test) $(BUILD)/test/windlass $(JOBS_test) venv ## the tests that need no server, under a minute
+check: $(TESTS_test) venv ## the tests that need no server, under a minute
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test --no-servers $(if $(T),--only '$(T)')
-test: $(TESTS_test) $(FUZZ_test) $(BUILD)/test/windlass $(JOBS_test) venv ## all tests; T=file or T=file/test selects
+test: $(TESTS_test) venv ## all tests; T=file or T=file/test selects
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test $(if $(T),--only '$(T)')
 asan ubsan tsan: %: $(BUILD)/%/all-tests venv ## unit and scenario tests under a sanitizer
 	@$(VENV)/bin/python tests/run --build $(BUILD)/$@ --suites unit,integration,fuzz,scenario $(if $(T),--only '$(T)')
@@ -179,9 +184,9 @@ help: ## this list
 
 # Compiles everything, links nothing: for lint, and to see all errors at once with `make -k objects`.
 objects: $(OBJS_release) $(JOBS_release) $(patsubst %.c,$(BUILD)/obj/%.o,$(TEST_SRCS) $(FAKE_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS))
-$(BUILD)/asan/all-tests: $(TESTS_asan) $(FUZZ_asan) $(BUILD)/asan/windlass $(JOBS_asan)
-$(BUILD)/ubsan/all-tests: $(TESTS_ubsan) $(FUZZ_ubsan) $(BUILD)/ubsan/windlass $(JOBS_ubsan)
-$(BUILD)/tsan/all-tests: $(TESTS_tsan) $(FUZZ_tsan) $(BUILD)/tsan/windlass $(JOBS_tsan)
+$(BUILD)/asan/all-tests: $(TESTS_asan)
+$(BUILD)/ubsan/all-tests: $(TESTS_ubsan)
+$(BUILD)/tsan/all-tests: $(TESTS_tsan)
 .PHONY: $(foreach v,asan ubsan tsan,$(BUILD)/$(v)/all-tests) deps-lint deps-fuzz
 $(FUZZ_SRCS:%.c=$(BUILD)/fuzz/obj/%.o) $(OBJS_fuzz): | deps-fuzz
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The handlers that the fault tests run: jobs whose effects can be counted, and jobs that do everything wrong. The tables have no
- * unique keys on purpose: a double effect must show. */
+/* The handlers that the fault tests run: jobs whose effects can be counted, and jobs that do
+ * everything wrong. The tables have no unique keys on purpose: a double effect must show. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,12 +21,14 @@ static void deposit(struct wl_job *job, const char *step)
 	int64_t account = wl_int(job, "account", 0), amount = wl_int(job, "amount", 1);
 
 	wl_lock(job, wl_at(job, "account:%lld", (long long)account));
-	wl_write(job, 1, "UPDATE accounts SET balance = balance + $2 WHERE id = $1", WL(wl_i64(account), wl_i64(amount)));
+	wl_write(job, 1, "UPDATE accounts SET balance = balance + $2 WHERE id = $1",
+		 WL(wl_i64(account), wl_i64(amount)));
 	wl_write(job, 1, "INSERT INTO effects(job_id, step, amt, pid) VALUES ($1, $2, $3, $4)",
-	         WL(wl_text(wl_id(job)), wl_text(step), wl_i64(amount), wl_i64(getpid())));
+		 WL(wl_text(wl_id(job)), wl_text(step), wl_i64(amount), wl_i64(getpid())));
 }
 
-/* One effect, committed with the outcome. {account, amount, work_ms, fail: attempts that shall fail first} */
+/* One effect, committed with the outcome. {account, amount, work_ms, fail: attempts that shall fail
+ * first} */
 static enum wl_outcome deposit_run(struct wl_job *job)
 {
 	work(job);
@@ -53,23 +55,26 @@ static enum wl_outcome steps_run(struct wl_job *job)
 /* The on_discard job of fault.steps: takes the first step's deposit back. */
 static enum wl_outcome undo_run(struct wl_job *job)
 {
-	int64_t account = wl_int(job, "payload/account", 0), amount = wl_int(job, "payload/amount", 1);
+	int64_t account = wl_int(job, "payload/account", 0),
+		amount = wl_int(job, "payload/amount", 1);
 
 	wl_lock(job, wl_at(job, "account:%lld", (long long)account));
-	wl_write(job, 1, "UPDATE accounts SET balance = balance - $2 WHERE id = $1", WL(wl_i64(account), wl_i64(amount)));
+	wl_write(job, 1, "UPDATE accounts SET balance = balance - $2 WHERE id = $1",
+		 WL(wl_i64(account), wl_i64(amount)));
 	wl_write(job, 1, "INSERT INTO effects(job_id, step, amt, pid) VALUES ($1, 'undo', $2, $3)",
-	         WL(wl_text(wl_str(job, "job", "")), wl_i64(-amount), wl_i64(getpid())));
+		 WL(wl_text(wl_str(job, "job", "")), wl_i64(-amount), wl_i64(getpid())));
 	return wl_done(job, NULL);
 }
 
-/* A third-party call and an effect. {order, total, account, amount}; the charge's id is the result. */
+/* A third-party call and an effect. {order, total, account, amount}; the charge's id is the result.
+ */
 static enum wl_outcome charge_run(struct wl_job *job)
 {
 	struct wl_reply pay = wl_call(job, "charge",
-	                              &(struct wl_request){ .method = "POST",
-	                                                    .url = "${env.PAY_URL}/charges",
-	                                                    .body = wl_payload(job, NULL),
-	                                                    .timeout_ms = 3000 });
+				      &(struct wl_request){ .method = "POST",
+							    .url = "${env.PAY_URL}/charges",
+							    .body = wl_payload(job, NULL),
+							    .timeout_ms = 3000 });
 	if (pay.fate != WL_ANSWERED || pay.status >= 500)
 		return wl_retry(job, 0, "provider: %s", pay.error);
 	deposit(job, "only");
@@ -146,7 +151,7 @@ static enum wl_outcome noop_run(struct wl_job *job)
 	return wl_done(job, NULL);
 }
 
-WL_MODULE({ .type = "fault.deposit", .run = deposit_run }, { .type = "fault.steps", .run = steps_run },
-          { .type = "fault.undo", .run = undo_run }, { .type = "fault.charge", .run = charge_run },
-          { .type = "fault.sql", .run = sql_run }, { .type = "fault.poison", .run = poison_run },
-          { .type = "fault.noop", .run = noop_run })
+WL_MODULE({ .type = "fault.deposit", .run = deposit_run },
+	  { .type = "fault.steps", .run = steps_run }, { .type = "fault.undo", .run = undo_run },
+	  { .type = "fault.charge", .run = charge_run }, { .type = "fault.sql", .run = sql_run },
+	  { .type = "fault.poison", .run = poison_run }, { .type = "fault.noop", .run = noop_run })

@@ -113,10 +113,10 @@ $(2)/obj/migrations.o: $(BUILD)/gen/migrations.c $(2)/flags | deps-build
 $(2)/windlass: $$(OBJS_$(1)) $(BUILD)/gen/exports $(2)/objects
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_$(1)) $$(LINK_$(1)) -Wl,--dynamic-list=$(BUILD)/gen/exports $$(LDFLAGS) -o $$@ $$(OBJS_$(1)) $$(LIBS)
-$(2)/windlass.a: $$(filter-out %/cli/main.o,$$(OBJS_$(1))) $(2)/objects
+$(2)/windlass.a: $$(filter-out %/cli/main.o,$$(OBJS_$(1))) $(2)/objects | deps-build
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
-$(2)/fakes.a: $(FAKE_SRCS:%.c=$(2)/obj/%.o) $(2)/objects
+$(2)/fakes.a: $(FAKE_SRCS:%.c=$(2)/obj/%.o) $(2)/objects | deps-build
 	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
 
 $(2)/jobs/%.so: workers/jobs/%.c $(2)/flags | deps-build
@@ -160,7 +160,7 @@ all: $(BUILD)/windlass $(JOBS_release) ## build build/windlass and the example j
 run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the example jobs
 	@workers/jobs/demo.sh $(BUILD)
 check: $(TESTS_test) venv ## the tests that need no server, under a minute
-	@$(VENV)/bin/python tests/run --build $(BUILD)/test --no-servers $(if $(T),--only '$(T)')
+	@$(VENV)/bin/python tests/run --build $(BUILD)/test --suites unit,fuzz,scenario --no-servers $(if $(T),--only '$(T)')
 test: $(TESTS_test) venv ## all tests; T=file or T=file/test selects
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test $(if $(T),--only '$(T)')
 asan ubsan tsan: %: $(BUILD)/%/all-tests venv ## unit and scenario tests under a sanitizer

@@ -26,7 +26,7 @@ class Progress:
             print(f"\rFAIL {report.nodeid}  (collection)", flush=True)
 
     def pytest_report_teststatus(self, report):
-        return report.outcome, "", ""  # no dots
+        return report.outcome, "", report.outcome.upper()  # no dots
 
     def pytest_sessionfinish(self):
         outcomes = list(self.outcome.values())

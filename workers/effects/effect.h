@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One completion on its way through the effects thread: an attempt's end or a step. Made by the engine's loop, lent to the
+ * effects thread until it comes back with its fate. */
+#ifndef WORKERS_EFFECTS_EFFECT_H
+#define WORKERS_EFFECTS_EFFECT_H
+#include <stdint.h>
+
+#include "common/base/list.h"
+#include "common/store/completion.h"
+
+struct effect {
+	struct list link;              /* of whoever has it */
+	struct completion *completion; /* in the job's arena; fate 0: not decided yet */
+	int contentions;               /* rounds in which its rows were fought for in vain */
+	int64_t committed_ns;          /* monotonic; when its fate was known */
+	char *step_value;              /* STEP: stored_step_value, to be freed by the engine; or NULL */
+};
+
+#endif

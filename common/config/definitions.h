@@ -52,6 +52,8 @@ struct definitions;
 /* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown key `retries`, expected one of …". Checks that modules and
  * exec programs exist. */
 struct definitions *definitions_load(const char *path, FILE *errors);
+/* The same for a text in memory that is called `name` in messages; modules and programs are not looked for. */
+struct definitions *definitions_parse(const char *text, size_t bytes, const char *name, FILE *errors);
 struct definitions *definitions_ref(struct definitions *defs); /* any thread */
 void definitions_unref(struct definitions **defs);
 const struct job_type *definitions_type(const struct definitions *defs, const char *name); /* NULL: unknown */

@@ -132,7 +132,7 @@ static int take_key(struct reader *reader, struct frame *frame, struct yaml_node
 
 		if (strcmp(other->text, key->text) != 0)
 			continue;
-		/* The later one is kept out of the tree's way: it is read on, to find what else is wrong. */
+		/* Read on, to find what else is wrong. */
 		problem_add(reader->problems, place, "duplicate key `%s`, first at line %d", key->text, other->place.line);
 	}
 	frame->key = key;
@@ -290,8 +290,7 @@ static void syntax_problem(struct reader *reader)
 struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena, struct problems *problems)
 {
 	struct reader reader = { .arena = arena, .problems = problems, .source = text, .source_bytes = bytes };
-	int before = problems->count;
-	bool more = true;
+	bool more = true, broken = false;
 
 	if (bytes > YAML_BYTES_MAX) {
 		problem_add(problems, (struct yaml_place){ 1, 1 }, "too large; expected at most %d bytes", YAML_BYTES_MAX);
@@ -305,15 +304,17 @@ struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena,
 
 		if (!yaml_parser_parse(&reader.parser, &event)) {
 			syntax_problem(&reader);
+			broken = true;
 			break;
 		}
-		more = event.type != YAML_STREAM_END_EVENT && on_event(&reader, &event) == 0;
+		broken = on_event(&reader, &event) != 0;
+		more = !broken && event.type != YAML_STREAM_END_EVENT;
 		yaml_event_delete(&event);
 	}
 	yaml_parser_delete(&reader.parser);
-	if (!reader.root && problems->count == before)
+	if (!broken && !reader.root)
 		problem_add(problems, (struct yaml_place){ 1, 1 }, "empty; expected a map");
-	return problems->count == before ? reader.root : NULL;
+	return broken ? NULL : reader.root;
 }
 
 struct yaml_place yaml_place_within(const char *source, const struct yaml_node *scalar, size_t offset)

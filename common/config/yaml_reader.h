@@ -12,7 +12,7 @@
 
 #define YAML_BYTES_MAX (1024 * 1024)
 #define YAML_DEPTH_MAX 32
-#define YAML_NODES_MAX 100000 /* aliases expanded */
+#define YAML_NODES_MAX 50000 /* aliases expanded */
 #define YAML_PROBLEMS_MAX 50
 
 struct problems { /* what is wrong with one file */
@@ -44,7 +44,8 @@ void problem_add(struct problems *problems, struct yaml_place place, const char 
 /* Says how many were left out, if any. */
 void problems_end(struct problems *problems);
 
-/* NULL after at least one problem. The tree lives in the arena. */
+/* NULL after a problem that ends the reading; after others (duplicate keys) the tree comes all the same, so that the rest is checked too:
+ * see problems->count. The tree lives in the arena. */
 struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena, struct problems *problems);
 /* The place of byte `offset` of a scalar's text: exact unless escapes hide it, else the scalar's own. */
 struct yaml_place yaml_place_within(const char *source, const struct yaml_node *scalar, size_t offset);

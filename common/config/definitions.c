@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Job definitions: what keys mean together (one handler, files that exist, on_discard that leads somewhere), and the object that the
+ * roles look types up in. Keys one by one are definitions_keys.c; YAML is yaml_reader.c. */
+#include "common/config/definitions.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/base/strbuf.h"
+#include "common/config/definitions_files.h"
+#include "common/config/definitions_keys.h"
+#include "common/config/sql_template.h"
+#include "common/config/suggest.h"
+
+struct definitions {
+	atomic_int references;
+	struct arena *arena;
+	struct job_type *types; /* in the order of the file */
+	size_t type_count;
+	struct queue_definition *queues;
+	size_t queue_count;
+	const struct job_type **by_name; /* sorted */
+};
+
+struct reading { /* of one file */
+	struct key_reader keys;
+	struct definitions *defs;
+	const char *source;
+	const char *directory;
+	bool check_files;
+	const struct yaml_node **maps; /* of each type, beside defs->types */
+	struct yaml_place *places;     /* of each type's name */
+};
+
+static const struct {
+	const char *key;
+	enum handler_kind kind;
+} handlers[] = { { "module", HANDLER_MODULE }, { "exec", HANDLER_EXEC }, { "sql", HANDLER_SQL } };
+
+static struct yaml_place place_of(const struct reading *reading, size_t type, const char *key)
+{
+	const struct yaml_node *node = definitions_member(reading->maps[type], key);
+
+	return node ? node->place : reading->places[type];
+}
+
+/* ---- queues */
+
+static struct queue_definition *find_queue(struct definitions *defs, const char *name)
+{
+	for (size_t i = 0; i < defs->queue_count; i++) {
+		if (strcmp(defs->queues[i].name, name) == 0)
+			return &defs->queues[i];
+	}
+	return NULL;
+}
+
+static const struct yaml_node *as_map(struct reading *reading, const struct yaml_node *node, const char *name)
+{
+	if (node->kind == YAML_MAP)
+		return node;
+	problem_add(reading->keys.problems, node->place, "bad value %s of `%s`; expected a map",
+		    yaml_describe(node, reading->keys.arena), name);
+	return NULL;
+}
+
+static bool check_name(struct reading *reading, const struct yaml_node *key)
+{
+	if (job_name_valid(key->text))
+		return true;
+	problem_add(reading->keys.problems, key->place, "bad name %s; expected " DEFINITIONS_NAME_RULE,
+		    yaml_describe(key, reading->keys.arena));
+	return false;
+}
+
+static void read_queues(struct reading *reading, const struct yaml_node *node)
+{
+	const struct yaml_node *queues = node ? as_map(reading, node, "queues") : NULL;
+
+	for (size_t i = 0; queues && i < queues->count; i++) {
+		const struct yaml_node *key = queues->keys[i], *value = queues->items[i];
+		struct queue_definition *queue = &reading->defs->queues[reading->defs->queue_count];
+
+		if (!check_name(reading, key) || find_queue(reading->defs, key->text))
+			continue;
+		reading->defs->queue_count++;
+		queue->name = key->text;
+		definitions_read_keys(&reading->keys, &definitions_queue_keys,
+				      yaml_is_null(value) ? NULL : as_map(reading, value, key->text), queue);
+	}
+}
+
+/* Queues that are only named by types. */
+static void add_named_queues(struct definitions *defs)
+{
+	for (size_t i = 0; i < defs->type_count; i++) {
+		if (!find_queue(defs, defs->types[i].queue))
+			defs->queues[defs->queue_count++].name = defs->types[i].queue;
+	}
+}
+
+/* ---- types */
+
+static void check_handler(struct reading *reading, size_t index)
+{
+	struct job_type *type = &reading->defs->types[index];
+	const struct yaml_node *map = reading->maps[index];
+	const char *first = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
+		if (!definitions_member(map, handlers[i].key))
+			continue;
+		if (first)
+			problem_add(reading->keys.problems, place_of(reading, index, handlers[i].key),
+				    "`%s` has two handlers, `%s` and `%s`; expected one", type->name, first, handlers[i].key);
+		else
+			type->kind = handlers[i].kind;
+		first = first ? first : handlers[i].key;
+	}
+	for (size_t i = 0; map && i < map->count; i++) {
+		const struct key_row *row = definitions_key(&definitions_job_keys, map->keys[i]->text);
+
+		if (!first && row && row->kind == KEY_LATER)
+			return; /* it may be the handler; refused already */
+		if (first && row && row->handlers && !(row->handlers & (1u << type->kind)))
+			problem_add(reading->keys.problems, map->keys[i]->place, "`%s` has no meaning beside `%s`", row->name, first);
+	}
+	if (!first)
+		problem_add(reading->keys.problems, reading->places[index],
+			    "`%s` has no handler; expected one of module, exec, sql", type->name);
+}
+
+static void check_sql(struct reading *reading, size_t index)
+{
+	struct job_type *type = &reading->defs->types[index];
+	const struct yaml_node *node = definitions_member(reading->maps[index], "sql");
+	struct sql_template_problem problem;
+
+	if (!type->sql.sql)
+		return;
+	if (sql_template_parse(type->sql.sql, type->env, reading->keys.arena, &type->sql, &problem) != 0)
+		problem_add(reading->keys.problems, yaml_place_within(reading->source, node, problem.offset), "`sql`: %s",
+			    problem.message);
+}
+
+static void check_files(struct reading *reading, size_t index)
+{
+	struct job_type *type = &reading->defs->types[index];
+	const char *fault;
+
+	if (type->module) {
+		type->module = definitions_path(reading->directory, type->module, reading->keys.arena);
+		fault = reading->check_files ? definitions_module_fault(type->module, reading->keys.arena) : NULL;
+		if (fault)
+			problem_add(reading->keys.problems, place_of(reading, index, "module"), "`module`: %s", fault);
+	}
+	if (type->exec && reading->check_files) {
+		fault = definitions_program_fault(type->exec[0], reading->directory, reading->keys.arena);
+		if (fault)
+			problem_add(reading->keys.problems, place_of(reading, index, "exec"), "`exec`: %s", fault);
+	}
+}
+
+static void read_type(struct reading *reading, const struct yaml_node *key, const struct yaml_node *value)
+{
+	struct definitions *defs = reading->defs;
+	size_t index = defs->type_count;
+	struct job_type *type = &defs->types[index];
+	const struct yaml_node *map = as_map(reading, value, key->text);
+
+	if (!check_name(reading, key) || !map)
+		return;
+	defs->type_count++;
+	reading->maps[index] = map;
+	reading->places[index] = key->place;
+	type->name = key->text;
+	type->index = index;
+	type->directory = reading->directory;
+	type->sql.rows = -1;
+	definitions_read_keys(&reading->keys, &definitions_job_keys, map, type);
+	check_handler(reading, index);
+	check_sql(reading, index);
+	check_files(reading, index);
+	if (type->retry.base_ms > type->retry.cap_ms)
+		problem_add(reading->keys.problems, place_of(reading, index, "retry"),
+			    "`retry`: base is larger than cap; expected base <= cap");
+}
+
+/* ---- on_discard */
+
+static const struct job_type *find_type(const struct definitions *defs, const char *name)
+{
+	for (size_t i = 0; name && i < defs->type_count; i++) {
+		if (strcmp(defs->types[i].name, name) == 0)
+			return &defs->types[i];
+	}
+	return NULL;
+}
+
+static void check_target(struct reading *reading, size_t index, const char *target)
+{
+	struct suggest suggest = { .word = target };
+
+	if (!target || find_type(reading->defs, target))
+		return;
+	for (size_t i = 0; i < reading->defs->type_count; i++)
+		suggest_offer(&suggest, reading->defs->types[i].name);
+	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"),
+		    "`on_discard`: unknown type `%s`%s%s%s; expected a type of this file", target,
+		    suggest.best ? "; did you mean `" : "", suggest.best ? suggest.best : "", suggest.best ? "`?" : "");
+}
+
+/* A compensation whose compensation leads back to it would go round for ever. Each ring is told once, at its first type in the file. */
+static void check_ring(struct reading *reading, const size_t *next, size_t index)
+{
+	size_t count = reading->defs->type_count, at = next[index];
+	struct strbuf ring;
+	bool first = true;
+
+	for (size_t steps = 0; steps < count && at < count && at != index; steps++) {
+		first = first && at > index;
+		at = next[at];
+	}
+	if (at != index || !first)
+		return;
+	strbuf_init(&ring);
+	strbuf_addstr(&ring, reading->defs->types[index].name);
+	at = next[index];
+	for (size_t steps = 0; steps < 8 && at != index; steps++) {
+		strbuf_printf(&ring, " → %s", reading->defs->types[at].name);
+		at = next[at];
+	}
+	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"), "`on_discard` goes round: %s → %s%s", ring.data,
+		    at == index ? "" : "… → ", reading->defs->types[index].name);
+	strbuf_release(&ring);
+}
+
+static void check_discards(struct reading *reading)
+{
+	struct definitions *defs = reading->defs;
+	size_t *next = ARENA_ARRAY(defs->arena, size_t, defs->type_count + 1);
+
+	for (size_t i = 0; i < defs->type_count; i++) {
+		const struct job_type *target = find_type(defs, defs->types[i].on_discard);
+
+		check_target(reading, i, defs->types[i].on_discard);
+		next[i] = target ? target->index : defs->type_count;
+	}
+	for (size_t i = 0; i < defs->type_count; i++) {
+		if (next[i] < defs->type_count)
+			check_ring(reading, next, i);
+	}
+}
+
+/* ---- the whole file */
+
+static int compare_types(const void *a, const void *b)
+{
+	return strcmp((*(const struct job_type *const *)a)->name, (*(const struct job_type *const *)b)->name);
+}
+
+static void index_types(struct definitions *defs)
+{
+	defs->by_name = ARENA_ARRAY(defs->arena, const struct job_type *, defs->type_count + 1);
+	for (size_t i = 0; i < defs->type_count; i++)
+		defs->by_name[i] = &defs->types[i];
+	qsort(defs->by_name, defs->type_count, sizeof(defs->by_name[0]), compare_types);
+}
+
+static void read_root(struct reading *reading, const struct yaml_node *root)
+{
+	struct definitions *defs = reading->defs;
+	const struct yaml_node *jobs = definitions_member(root, "jobs"), *queues = definitions_member(root, "queues");
+	size_t room;
+
+	for (size_t i = 0; i < root->count; i++) {
+		const struct key_row *row = definitions_key(&definitions_top_keys, root->keys[i]->text);
+
+		if (!row || row->kind == KEY_LATER)
+			definitions_refuse_key(&reading->keys, &definitions_top_keys, root->keys[i]);
+	}
+	if (!jobs)
+		problem_add(reading->keys.problems, root->place, "no `jobs`; expected a map of job types");
+	jobs = jobs ? as_map(reading, jobs, "jobs") : NULL;
+	room = (jobs ? jobs->count : 0) + 1;
+	defs->types = ARENA_ARRAY(defs->arena, struct job_type, room);
+	reading->maps = ARENA_ARRAY(defs->arena, const struct yaml_node *, room);
+	reading->places = ARENA_ARRAY(defs->arena, struct yaml_place, room);
+	defs->queues = ARENA_ARRAY(defs->arena, struct queue_definition, room + (queues ? queues->count : 0));
+	read_queues(reading, queues);
+	for (size_t i = 0; jobs && i < jobs->count; i++)
+		read_type(reading, jobs->keys[i], jobs->items[i]);
+	check_discards(reading);
+	add_named_queues(defs);
+	index_types(defs);
+}
+
+static struct definitions *parse(const char *text, size_t bytes, const char *name, bool check_files_too, FILE *errors)
+{
+	struct problems problems = { .file = name, .out = errors };
+	struct definitions *defs = xcalloc(1, sizeof(*defs));
+	struct reading reading = { .defs = defs, .source = text, .check_files = check_files_too };
+	const struct yaml_node *root;
+
+	atomic_init(&defs->references, 1);
+	defs->arena = arena_new(0);
+	reading.keys = (struct key_reader){ .arena = defs->arena, .problems = &problems };
+	reading.directory = definitions_directory(name, defs->arena);
+	root = yaml_read(text, bytes, defs->arena, &problems);
+	if (root && as_map(&reading, root, "the file"))
+		read_root(&reading, root);
+	problems_end(&problems);
+	if (problems.count)
+		definitions_unref(&defs);
+	return defs;
+}
+
+struct definitions *definitions_parse(const char *text, size_t bytes, const char *name, FILE *errors)
+{
+	return parse(text, bytes, name, false, errors);
+}
+
+struct definitions *definitions_load(const char *path, FILE *errors)
+{
+	struct definitions *defs = NULL;
+	struct strbuf text;
+
+	strbuf_init(&text);
+	if (definitions_read_file(path, YAML_BYTES_MAX, &text) != 0)
+		fprintf(errors, "%s:1:1: cannot read it: %s\n", path, strerror(errno));
+	else
+		defs = parse(text.data, text.len, path, true, errors);
+	strbuf_release(&text);
+	return defs;
+}
+
+struct definitions *definitions_ref(struct definitions *defs)
+{
+	CHECK(atomic_fetch_add_explicit(&defs->references, 1, memory_order_relaxed) > 0);
+	return defs;
+}
+
+void definitions_unref(struct definitions **defs)
+{
+	struct definitions *gone = *defs;
+
+	*defs = NULL;
+	if (!gone || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) != 1)
+		return;
+	arena_free(&gone->arena);
+	free(gone);
+}
+
+const struct job_type *definitions_type(const struct definitions *defs, const char *name)
+{
+	size_t low = 0, high = defs->type_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(name, defs->by_name[middle]->name);
+
+		if (order == 0)
+			return defs->by_name[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+size_t definitions_type_count(const struct definitions *defs)
+{
+	return defs->type_count;
+}
+
+const struct job_type *definitions_type_at(const struct definitions *defs, size_t index)
+{
+	CHECK(index < defs->type_count);
+	return &defs->types[index];
+}
+
+const struct queue_definition *definitions_queue(const struct definitions *defs, const char *name)
+{
+	for (size_t i = 0; i < defs->queue_count; i++) {
+		if (strcmp(defs->queues[i].name, name) == 0)
+			return &defs->queues[i];
+	}
+	return NULL;
+}
+
+size_t definitions_queue_count(const struct definitions *defs)
+{
+	return defs->queue_count;
+}
+
+const struct queue_definition *definitions_queue_at(const struct definitions *defs, size_t index)
+{
+	CHECK(index < defs->queue_count);
+	return &defs->queues[index];
+}

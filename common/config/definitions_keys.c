@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of keys, and the reading of one map by it. A new key is a field in definitions.h and a row here; a key that becomes available
+ * changes its row from KEY_LATER. What keys mean together is checked in definitions.c. */
+#include "common/config/definitions_keys.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/strbuf.h"
+#include "common/config/settings_rows.h"
+#include "common/config/size.h"
+#include "common/config/suggest.h"
+
+#define HOUR_MS INT64_C(3600000)
+#define DAY_MS (24 * HOUR_MS)
+#define MIB (INT64_C(1024) * 1024)
+#define GIB (1024 * MIB)
+
+#define JOB(field) offsetof(struct job_type, field)
+#define QUEUE(field) offsetof(struct queue_definition, field)
+#define ROWS(array) { .rows = (array), .count = ARRAY_LEN(array) }
+#define LATER(key) { .name = (key), .kind = KEY_LATER }
+
+static const struct key_row retry_rows[] = {
+	{ .name = "max_attempts", .kind = KEY_INT, .offset = JOB(retry.max_attempts), .min = 1, .max = 1000, .default_text = "20",
+	  .help = "Attempts before the job is discarded." },
+	{ .name = "base", .kind = KEY_DURATION, .offset = JOB(retry.base_ms), .min = 1, .max = DAY_MS, .default_text = "2s",
+	  .help = "Upper bound of the first delay; doubles with each failure." },
+	{ .name = "cap", .kind = KEY_DURATION, .offset = JOB(retry.cap_ms), .min = 1, .max = 30 * DAY_MS, .default_text = "1h",
+	  .help = "Upper bound of every delay." },
+};
+static const struct key_rows retry_keys = ROWS(retry_rows);
+
+static const struct key_row payload_rows[] = {
+	{ .name = "required", .kind = KEY_TEXTS, .offset = JOB(required), .max = 100,
+	  .help = "Members that a payload must have." },
+};
+static const struct key_rows payload_keys = ROWS(payload_rows);
+
+static const struct key_row job_rows[] = {
+	{ .name = "module", .kind = KEY_TEXT, .offset = JOB(module), .is = HANDLER_MODULE,
+	  .help = "Handler: a C shared object; its path, relative to this file." },
+	{ .name = "exec", .kind = KEY_TEXTS, .offset = JOB(exec), .max = 256, .is = HANDLER_EXEC,
+	  .help = "Handler: a program and its arguments, run in this file's directory." },
+	{ .name = "sql", .kind = KEY_TEXT, .offset = JOB(sql.sql), .is = HANDLER_SQL,
+	  .help = "Handler: one SQL statement; ${payload.a.b}, ${job.id} and ${env.X} are bound as values." },
+	{ .name = "rows", .kind = KEY_COUNT, .offset = JOB(sql.rows), .min = 0, .max = 1000000000, .handlers = FOR_SQL,
+	  .help = "How many rows the statement must touch." },
+	{ .name = "queue", .kind = KEY_NAME, .offset = JOB(queue), .default_text = "default", .help = "Queue of its jobs." },
+	{ .name = "payload", .kind = KEY_MAP, .members = &payload_keys, .later_text = "a JSON Schema file",
+	  .help = "What a payload must look like." },
+	{ .name = "priority", .kind = KEY_PRIORITY, .offset = JOB(priority), .default_text = "normal",
+	  .help = "Priority of jobs that ask for none." },
+	{ .name = "retry", .kind = KEY_MAP, .members = &retry_keys, .help = "When a failed job runs again." },
+	{ .name = "timeout", .kind = KEY_DURATION, .offset = JOB(timeout_ms), .min = 100, .max = 7 * DAY_MS, .default_text = "60s",
+	  .help = "How long an attempt may take." },
+	{ .name = "on_discard", .kind = KEY_NAME, .offset = JOB(on_discard),
+	  .help = "Type of the job that is enqueued when one ends discarded or cancelled after a committed step." },
+	{ .name = "env", .kind = KEY_VARIABLES, .offset = JOB(env), .max = 100,
+	  .help = "Environment variables that the handler gets." },
+	{ .name = "batch", .kind = KEY_INT, .offset = JOB(batch), .min = 1, .max = 1000, .default_text = "1", .handlers = FOR_HOSTS,
+	  .help = "How many jobs a handler takes at once." },
+	{ .name = "memory", .kind = KEY_SIZE, .offset = JOB(memory_bytes_max), .min = MIB, .max = 1024 * GIB,
+	  .default_text = "512MiB", .handlers = FOR_HOSTS, .help = "Data memory that a host process may use." },
+	{ .name = "concurrency", .kind = KEY_INT, .offset = JOB(hosts_max), .min = 1, .max = 1024, .handlers = FOR_HOSTS,
+	  .help = "Host processes of this type in one worker; the worker's own limit when absent." },
+	LATER("http"), LATER("result"), LATER("order"), LATER("rate"), LATER("inline"), LATER("detach_after"), LATER("broker"),
+};
+const struct key_rows definitions_job_keys = ROWS(job_rows);
+
+static const struct key_row queue_rows[] = {
+	{ .name = "max", .kind = KEY_COUNT, .offset = QUEUE(depth_max), .min = 1, .max = 1000000000,
+	  .help = "Waiting jobs from which on new ones are refused; WINDLASS_QUEUE_MAX when absent." },
+	LATER("concurrency"), LATER("rate"), LATER("order"), LATER("broker"),
+};
+const struct key_rows definitions_queue_keys = ROWS(queue_rows);
+
+static const struct key_row top_rows[] = {
+	{ .name = "queues", .kind = KEY_NAMED, .members = &definitions_queue_keys, .help = "Queues that need more than a name." },
+	{ .name = "jobs", .kind = KEY_NAMED, .members = &definitions_job_keys, .help = "Job types." },
+	LATER("sources"), LATER("schedules"), LATER("endpoints"), LATER("webhooks"),
+};
+const struct key_rows definitions_top_keys = ROWS(top_rows);
+
+const struct key_row *definitions_key(const struct key_rows *keys, const char *name)
+{
+	for (size_t i = 0; i < keys->count; i++) {
+		if (strcmp(keys->rows[i].name, name) == 0)
+			return &keys->rows[i];
+	}
+	return NULL;
+}
+
+const struct yaml_node *definitions_member(const struct yaml_node *map, const char *name)
+{
+	for (size_t i = 0; map && map->kind == YAML_MAP && i < map->count; i++) {
+		if (strcmp(map->keys[i]->text, name) == 0)
+			return map->items[i];
+	}
+	return NULL;
+}
+
+void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *key)
+{
+	const struct key_row *row = definitions_key(keys, key->text);
+	struct suggest suggest = { .word = key->text };
+	struct strbuf expected;
+
+	if (row && row->kind == KEY_LATER) {
+		problem_add(reader->problems, key->place, "`%s` is not available in this version", key->text);
+		return;
+	}
+	strbuf_init(&expected);
+	for (size_t i = 0; i < keys->count; i++) {
+		if (keys->rows[i].kind == KEY_LATER)
+			continue;
+		strbuf_printf(&expected, "%s%s", expected.len ? ", " : "", keys->rows[i].name);
+		suggest_offer(&suggest, keys->rows[i].name);
+	}
+	if (suggest.best)
+		problem_add(reader->problems, key->place, "unknown key %s; did you mean `%s`? Expected one of %s",
+			    yaml_describe(key, reader->arena), suggest.best, expected.data);
+	else
+		problem_add(reader->problems, key->place, "unknown key %s, expected one of %s", yaml_describe(key, reader->arena),
+			    expected.data);
+	strbuf_release(&expected);
+}
+
+/* ---- one value. Each returns what was expected, or NULL when it was put in place. */
+
+static const char *put_integer(const struct key_row *row, const char *text, int64_t *n_r, struct arena *arena)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	*n_r = digits && digits < 19 && !text[digits] ? strtoll(text, NULL, 10) : -1;
+	if (*n_r >= row->min && *n_r <= row->max)
+		return NULL;
+	return arena_printf(arena, "a whole number of %" PRId64 "..%" PRId64, row->min, row->max);
+}
+
+static const char *put_duration(const struct key_row *row, const char *text, int64_t *ms_r, struct arena *arena)
+{
+	char low[24], high[24];
+	int64_t ms;
+
+	if (duration_parse(text, &ms) != 0 || ms < row->min || ms > row->max)
+		return arena_printf(arena, "a duration of %s..%s, as in 90s, 5m, 1h or seconds", duration_format(row->min, low),
+				    duration_format(row->max, high));
+	*ms_r = ms;
+	return NULL;
+}
+
+static const char *put_size(const struct key_row *row, const char *text, int64_t *bytes_r, struct arena *arena)
+{
+	char low[24], high[24];
+	int64_t bytes;
+
+	if (size_parse(text, &bytes) != 0 || bytes < row->min || bytes > row->max)
+		return arena_printf(arena, "a size of %s..%s", size_format(row->min, low), size_format(row->max, high));
+	*bytes_r = bytes;
+	return NULL;
+}
+
+static const char *put_scalar(const struct key_row *row, const char *text, bool plain, void *field, struct arena *arena)
+{
+	const char *expected;
+	int64_t n = 0;
+
+	switch (row->kind) {
+	case KEY_NAME:
+		if (!job_name_valid(text))
+			return "a name of " DEFINITIONS_NAME_RULE;
+		*(const char **)field = text;
+		return NULL;
+	case KEY_TEXT:
+		if (!*text)
+			return "a text";
+		*(const char **)field = text;
+		return NULL;
+	case KEY_INT:
+	case KEY_COUNT:
+		expected = put_integer(row, plain ? text : "", &n, arena);
+		if (!expected && row->kind == KEY_INT)
+			*(int *)field = (int)n;
+		else if (!expected)
+			*(int64_t *)field = n;
+		return expected;
+	case KEY_DURATION:
+		return put_duration(row, text, field, arena);
+	case KEY_SIZE:
+		return put_size(row, text, field, arena);
+	case KEY_PRIORITY:
+		return job_priority_parse(text, field) ? NULL : "high, normal or low";
+	default:
+		return row->kind == KEY_MAP ? "a map" : "a list of texts";
+	}
+}
+
+/* The engine's own secrets must not leave it by way of `env`. */
+static const char *variable_fault(const char *name)
+{
+	size_t bytes = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+	const struct setting_row *row = setting_find(name);
+
+	if (!bytes || name[bytes] || isdigit((unsigned char)*name))
+		return "the name of an environment variable";
+	if ((row && row->secret) || strncmp(name, "WINDLASS_", 9) == 0)
+		return "a variable that is not one of Windlass's own";
+	return NULL;
+}
+
+static const char *text_fault(const struct key_row *row, const struct yaml_node *list, size_t index)
+{
+	const struct yaml_node *item = list->items[index];
+
+	if (item->kind != YAML_SCALAR || yaml_is_null(item) || !*item->text)
+		return "a text";
+	/* Only programs' arguments may be repeated. */
+	for (size_t i = 0; row->is != HANDLER_EXEC && i < index; i++) {
+		if (list->items[i]->kind == YAML_SCALAR && strcmp(list->items[i]->text, item->text) == 0)
+			return "each only once";
+	}
+	return row->kind == KEY_VARIABLES ? variable_fault(item->text) : NULL;
+}
+
+static void put_list(struct key_reader *reader, const struct key_row *row, const struct yaml_node *list, const char *const **field)
+{
+	const char **texts;
+
+	if (list->count > (size_t)row->max) {
+		problem_add(reader->problems, list->place, "`%s` has %zu entries; expected at most %" PRId64, row->name, list->count,
+			    row->max);
+		return;
+	}
+	if (!list->count && row->is) {
+		problem_add(reader->problems, list->place, "`%s` is empty; expected a list of texts", row->name);
+		return;
+	}
+	texts = ARENA_ARRAY(reader->arena, const char *, list->count + 1);
+	for (size_t i = 0; i < list->count; i++) {
+		const char *expected = text_fault(row, list, i);
+
+		if (expected)
+			problem_add(reader->problems, list->items[i]->place, "bad entry %s in `%s`; expected %s",
+				    yaml_describe(list->items[i], reader->arena), row->name, expected);
+		texts[i] = list->items[i]->text ? list->items[i]->text : "";
+	}
+	*field = texts;
+}
+
+static void put_value(struct key_reader *reader, const struct key_row *row, const struct yaml_node *value, void *target)
+{
+	void *field = (char *)target + row->offset;
+	const char *expected;
+
+	if (row->kind == KEY_MAP && value->kind == YAML_MAP) {
+		definitions_read_keys(reader, row->members, value, target);
+		return;
+	}
+	if (row->kind == KEY_MAP && row->later_text && value->kind == YAML_SCALAR && !yaml_is_null(value)) {
+		problem_add(reader->problems, value->place, "`%s`: %s is not available in this version; expected a map", row->name,
+			    row->later_text);
+		return;
+	}
+	if ((row->kind == KEY_TEXTS || row->kind == KEY_VARIABLES) && value->kind == YAML_LIST) {
+		put_list(reader, row, value, field);
+		return;
+	}
+	if (value->kind == YAML_SCALAR && !yaml_is_null(value))
+		expected = put_scalar(row, value->text, value->plain, field, reader->arena);
+	else
+		expected = put_scalar(row, "", false, NULL, reader->arena);
+	if (expected)
+		problem_add(reader->problems, value->place, "bad value %s of `%s`; expected %s",
+			    yaml_describe(value, reader->arena), row->name, expected);
+}
+
+static void put_defaults(struct key_reader *reader, const struct key_rows *keys, void *target)
+{
+	static const char *const none[] = { NULL };
+
+	for (size_t i = 0; i < keys->count; i++) {
+		const struct key_row *row = &keys->rows[i];
+		void *field = (char *)target + row->offset;
+
+		if (row->kind == KEY_MAP)
+			put_defaults(reader, row->members, target);
+		else if ((row->kind == KEY_TEXTS || row->kind == KEY_VARIABLES) && !row->is)
+			*(const char *const **)field = none;
+		else if (row->default_text)
+			CHECK(!put_scalar(row, row->default_text, true, field, reader->arena));
+	}
+}
+
+static void read_members(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *map, void *target)
+{
+	for (size_t i = 0; i < map->count; i++) {
+		const struct key_row *row = definitions_key(keys, map->keys[i]->text);
+
+		if (row && row->kind != KEY_LATER)
+			put_value(reader, row, map->items[i], target);
+		else
+			definitions_refuse_key(reader, keys, map->keys[i]);
+	}
+}
+
+void definitions_read_keys(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *map, void *target)
+{
+	put_defaults(reader, keys, target);
+	if (map)
+		read_members(reader, keys, map, target);
+}

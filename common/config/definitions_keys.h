@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of keys of a definitions file: one row each says how it is checked, where it goes, what it defaults to and what its JSON Schema
+ * is. For definitions.c and definitions_schema.c only. */
+#ifndef COMMON_CONFIG_DEFINITIONS_KEYS_H
+#define COMMON_CONFIG_DEFINITIONS_KEYS_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/config/definitions.h"
+#include "common/config/yaml_reader.h"
+
+enum key_kind {
+	KEY_NAME,      /* const char *, job_name_valid */
+	KEY_TEXT,      /* const char *, not empty */
+	KEY_INT,       /* int */
+	KEY_COUNT,     /* int64_t */
+	KEY_DURATION,  /* int64_t, ms */
+	KEY_SIZE,      /* int64_t, bytes */
+	KEY_PRIORITY,  /* enum job_priority */
+	KEY_TEXTS,     /* const char *const *, NULL-terminated; not empty */
+	KEY_VARIABLES, /* the same, names of environment variables */
+	KEY_MAP,       /* members; fields of the same struct */
+	KEY_NAMED,     /* top level: a map from names to maps of members */
+	KEY_LATER,     /* belongs to a part that this version does not have */
+};
+
+#define FOR_MODULE (1u << HANDLER_MODULE)
+#define FOR_EXEC (1u << HANDLER_EXEC)
+#define FOR_SQL (1u << HANDLER_SQL)
+#define FOR_HOSTS (FOR_MODULE | FOR_EXEC)
+
+struct key_rows {
+	const struct key_row *rows;
+	size_t count;
+};
+
+struct key_row {
+	const char *name;
+	enum key_kind kind;
+	size_t offset;            /* of the field, in struct job_type or struct queue_definition */
+	int64_t min, max;
+	const char *default_text; /* NULL: zero or, for lists, empty */
+	const struct key_rows *members;
+	unsigned handlers;        /* only for types with one of these; 0: for all */
+	enum handler_kind is;     /* this key is that handler, or 0 */
+	const char *later_text;   /* KEY_MAP: what a text in its place would be, in a later version */
+	const char *help;
+};
+
+extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys;
+
+struct key_reader {
+	struct arena *arena;
+	struct problems *problems;
+};
+
+/* Fills the fields of *target from a map node (NULL: defaults only). Says all that is wrong; fields in question keep their defaults. */
+void definitions_read_keys(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *map, void *target);
+/* The value of a key, or NULL. */
+const struct yaml_node *definitions_member(const struct yaml_node *map, const char *name);
+const struct key_row *definitions_key(const struct key_rows *keys, const char *name); /* NULL: unknown */
+/* Says that this key is not one of `keys`: later, or unknown with a guess and the list of what is expected. */
+void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *key);
+
+#define DEFINITIONS_NAME_RULE "1 to 128 letters, digits and . _ : -, the first a letter or digit"
+
+#endif

@@ -13,6 +13,7 @@
 #include "common/base/arena.h"
 
 #define STRBUF_FIRST_BYTES 64
+#define EACH_BYTE	   0x0101010101010101u /* times a byte: that byte eight times */
 
 static const char empty[1] = "";
 
@@ -187,6 +188,32 @@ static bool json_plain(unsigned char c)
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* True when any byte of the word is zero; may also be true when the byte above a zero is 1. */
+static uint64_t zero_byte(uint64_t word)
+{
+	return (word - EACH_BYTE) & ~word & EACH_BYTE << 7;
+}
+
+/* How many of the bytes are plain: eight at a time while that lasts, then one at a time. */
+static size_t json_plain_bytes(const unsigned char *p, size_t bytes)
+{
+	size_t at = 0;
+	uint64_t word;
+
+	for (; bytes - at >= sizeof(word); at += sizeof(word)) {
+		memcpy(&word, p + at, sizeof(word));
+		/* The top bit of a byte: set in it, by DEL + 1, by a borrow below 0x20, or by a
+		 * match. */
+		if (((word | (word + EACH_BYTE)) & EACH_BYTE << 7) |
+		    ((word - EACH_BYTE * 0x20) & ~word & EACH_BYTE << 7) |
+		    zero_byte(word ^ EACH_BYTE * '"') | zero_byte(word ^ EACH_BYTE * '\\'))
+			break;
+	}
+	while (at < bytes && json_plain(p[at]))
+		at++;
+	return at;
+}
+
 /* Appends the character at p, which is not plain ASCII. Returns its length. */
 static size_t json_add_special(struct strbuf *sb, const unsigned char *p, size_t left)
 {
@@ -225,11 +252,10 @@ void strbuf_json_n(struct strbuf *sb, const char *text, size_t bytes)
 	strbuf_reserve(sb, bytes + 2);
 	strbuf_addch(sb, '"');
 	while (at < bytes) {
-		size_t start = at;
+		size_t plain = json_plain_bytes(p + at, bytes - at);
 
-		while (at < bytes && json_plain(p[at]))
-			at++;
-		strbuf_add(sb, p + start, at - start);
+		strbuf_add(sb, p + at, plain);
+		at += plain;
 		if (at < bytes)
 			at += json_add_special(sb, p + at, bytes - at);
 	}

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,12 +149,39 @@ static void json(void **state)
 	strbuf_release(&sb);
 }
 
+/* Each byte at each place of a longer text: found and escaped wherever it stands. */
+static void json_at_every_place(void **state)
+{
+	char text[24], want[64];
+	struct strbuf sb;
+
+	(void)state;
+	strbuf_init(&sb);
+	for (int c = 1; c < 128; c++) {
+		for (size_t at = 0; at < sizeof(text) - 1; at++) {
+			bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+			memset(text, '~', sizeof(text) - 1);
+			text[sizeof(text) - 1] = '\0';
+			text[at] = (char)c;
+			strbuf_clear(&sb);
+			strbuf_json(&sb, text);
+			snprintf(want, sizeof(want), "\"%s\"", text);
+			if ((strcmp(sb.data, want) == 0) != plain)
+				fail_msg("byte %d at %zu: got %s", c, at, sb.data);
+			if (!plain && sb.data[at + 1] != '\\')
+				fail_msg("byte %d at %zu is not escaped: %s", c, at, sb.data);
+		}
+	}
+	strbuf_release(&sb);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_empty), cmocka_unit_test(grows),
 		cmocka_unit_test(formats),	cmocka_unit_test(consume_and_take),
-		cmocka_unit_test(json),
+		cmocka_unit_test(json),		cmocka_unit_test(json_at_every_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

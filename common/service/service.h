@@ -14,11 +14,13 @@ struct service {
 	struct definitions *defs; /* the role takes its own references */
 	struct metrics *metrics;
 	int signal_fd;            /* signalfd of SIGTERM SIGINT SIGHUP SIGCHLD; all blocked in every thread */
+	bool draining;            /* a first SIGTERM or SIGINT was seen */
 };
 
 enum service_signal { SERVICE_NONE = 0, SERVICE_DRAIN, SERVICE_NOW, SERVICE_RELOAD, SERVICE_CHILD };
 
-/* Blocks the signals, ignores SIGPIPE, makes signal_fd, PR_SET_DUMPABLE 0 and RLIMIT_CORE 0 (secrets), log_init. */
+/* Blocks the signals, ignores SIGPIPE, makes signal_fd, PR_SET_DUMPABLE 0 and RLIMIT_CORE 0 (secrets), log_init with settings->log_level when there are
+ * settings. Keeps the other fields as main has set them. Called before any thread starts. 0, or -1 after logging why. */
 int service_init(struct service *service, const char *role) must_check;
 /* Reads one signal without blocking: first SIGTERM/SIGINT is DRAIN, a second one NOW. */
 enum service_signal service_signal(struct service *service);

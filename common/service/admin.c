@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Three routes on common/http/server. On a loopback address it answers only to loopback names and
+ * never to a web page, as the gateway does. */
+#include "common/service/admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/http/server.h"
+
+#define HOST_BYTES 256
+
+struct admin {
+	struct server *server;
+	struct metrics *metrics;
+	admin_ready_fn *ready;
+	void *ctx;
+	bool loopback;
+};
+
+static void answer_ready(struct admin *admin, struct request *request)
+{
+	struct strbuf why, body;
+
+	strbuf_init(&why);
+	strbuf_init(&body);
+	bool ready = admin->ready(admin->ctx, &why);
+
+	strbuf_addstr(&body, ready ? "{\"ready\":true" : "{\"ready\":false,\"reasons\":[");
+	if (!ready) {
+		strbuf_json(&body, why.data);
+		strbuf_addch(&body, ']');
+	}
+	strbuf_addch(&body, '}');
+	request_answer(request, ready ? 200 : 503, "application/json", &body);
+	strbuf_release(&why);
+}
+
+static void answer_metrics(struct admin *admin, struct request *request)
+{
+	struct strbuf body;
+
+	strbuf_init(&body);
+	metrics_render(admin->metrics, &body);
+	request_answer(request, 200, "text/plain; version=0.0.4", &body);
+}
+
+/* A web page can make a browser send requests here; it cannot take away the Origin, nor forge the
+ * Host of another name. */
+static bool from_a_page(const struct admin *admin, const struct request *request)
+{
+	const char *host = request_header(request, "Host");
+	char name[HOST_BYTES];
+	int port;
+
+	if (!admin->loopback)
+		return false;
+	if (request_header(request, "Origin") || !host ||
+	    !server_split_address(host, name, sizeof(name), &port))
+		return true;
+	return !server_is_loopback(name) || port != server_port(admin->server);
+}
+
+static void on_request(struct request *request, void *ctx)
+{
+	struct admin *admin = ctx;
+	const char *path = request_target_raw(request);
+
+	if (from_a_page(admin, request))
+		request_refuse(request,
+			       &(struct problem){ .status = 421,
+						  .detail = "not a name of this listener" });
+	else if (strcmp(request_method(request), "GET") != 0 && !request_is_head(request))
+		request_refuse(request, &(struct problem){ .status = 405 });
+	else if (strcmp(path, "/healthz") == 0)
+		request_answer_static(request, 200, "application/json", "{\"ok\":true}", 11);
+	else if (strcmp(path, "/readyz") == 0)
+		answer_ready(admin, request);
+	else if (strcmp(path, "/metrics") == 0)
+		answer_metrics(admin, request);
+	else
+		request_refuse(request, &(struct problem){ .status = 404 });
+}
+
+struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
+			  void *ctx, struct error *err_r)
+{
+	struct admin *admin = xcalloc(1, sizeof(*admin));
+	char host[HOST_BYTES];
+	int port;
+
+	*admin = (struct admin){ .metrics = metrics, .ready = ready, .ctx = ctx };
+	admin->loopback =
+		server_split_address(listen, host, sizeof(host), &port) && server_is_loopback(host);
+	admin->server = server_start(&(struct server_options){ .listen = listen,
+							       .threads = 1,
+							       .connections_max = 64,
+							       .on_request = on_request,
+							       .ctx = admin },
+				     err_r);
+	if (!admin->server)
+		admin_stop(&admin);
+	return admin;
+}
+
+void admin_stop(struct admin **admin)
+{
+	if (!*admin)
+		return;
+	server_stop(&(*admin)->server);
+	free(*admin);
+	*admin = NULL;
+}

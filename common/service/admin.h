@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small listener of a role that was started alone: GET /metrics, /healthz and /readyz, for
+ * scrapers and balancers. Under `run` only the gateway listens and shows the figures of all. */
+#ifndef COMMON_SERVICE_ADMIN_H
+#define COMMON_SERVICE_ADMIN_H
+#include <stdbool.h>
+
+#include "common/base/error.h"
+#include "common/base/strbuf.h"
+#include "common/service/metrics.h"
+
+struct admin;
+
+/* Is the role ready? False after appending the reason to why_r (plain text). Called on the
+ * listener's thread: must not block. */
+typedef bool admin_ready_fn(void *ctx, struct strbuf *why_r);
+
+/* Starts listening. NULL: ERROR_INVALID (address) or ERROR_UNAVAILABLE (cannot bind). */
+struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
+			  void *ctx, struct error *err_r) must_check;
+void admin_stop(struct admin **admin); /* NULL-safe; no call of `ready` is under way afterwards */
+
+#endif

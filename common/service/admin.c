@@ -83,6 +83,11 @@ static void on_request(struct request *request, void *ctx)
 		request_refuse(request, &(struct problem){ .status = 404 });
 }
 
+static void nothing_to_do(struct request *request, void *ctx)
+{
+	(void)request, (void)ctx;
+}
+
 struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
 			  void *ctx, struct error *err_r)
 {
@@ -96,7 +101,9 @@ struct admin *admin_start(const char *listen, struct metrics *metrics, admin_rea
 	admin->server = server_start(&(struct server_options){ .listen = listen,
 							       .threads = 1,
 							       .connections_max = 64,
+							       .on_head = nothing_to_do,
 							       .on_request = on_request,
+							       .on_end = nothing_to_do,
 							       .ctx = admin },
 				     err_r);
 	if (!admin->server)

@@ -35,11 +35,6 @@ struct reading { /* of one file */
 	struct yaml_place *places;     /* of each type's name */
 };
 
-static const struct {
-	const char *key;
-	enum handler_kind kind;
-} handlers[] = { { "module", HANDLER_MODULE }, { "exec", HANDLER_EXEC }, { "sql", HANDLER_SQL } };
-
 static struct yaml_place place_of(const struct reading *reading, size_t type, const char *key)
 {
 	const struct yaml_node *node = definitions_member(reading->maps[type], key);
@@ -104,33 +99,37 @@ static void add_named_queues(struct definitions *defs)
 
 /* ---- types */
 
+/* The type's one handler, and what else its map says that has no meaning beside it. */
 static void check_handler(struct reading *reading, size_t index)
 {
 	struct job_type *type = &reading->defs->types[index];
 	const struct yaml_node *map = reading->maps[index];
-	const char *first = NULL;
+	const struct key_row *first = NULL;
+	bool later = false;
 
-	for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
-		if (!definitions_member(map, handlers[i].key))
-			continue;
-		if (first)
-			problem_add(reading->keys.problems, place_of(reading, index, handlers[i].key),
-				    "`%s` has two handlers, `%s` and `%s`; expected one", type->name, first, handlers[i].key);
-		else
-			type->kind = handlers[i].kind;
-		first = first ? first : handlers[i].key;
-	}
-	for (size_t i = 0; map && i < map->count; i++) {
+	for (size_t i = 0; i < map->count; i++) {
 		const struct key_row *row = definitions_key(&definitions_job_keys, map->keys[i]->text);
 
-		if (!first && row && row->kind == KEY_LATER)
-			return; /* it may be the handler; refused already */
-		if (first && row && row->handlers && !(row->handlers & (1u << type->kind)))
-			problem_add(reading->keys.problems, map->keys[i]->place, "`%s` has no meaning beside `%s`", row->name, first);
+		later = later || (row && row->kind == KEY_LATER);
+		if (!row || !row->is || row == first)
+			continue;
+		if (first)
+			problem_add(reading->keys.problems, map->keys[i]->place,
+				    "`%s` has two handlers, `%s` and `%s`; expected one", type->name, first->name, row->name);
+		first = first ? first : row;
 	}
-	if (!first)
+	/* A later key may be the handler; it is refused already. */
+	if (!first && !later)
 		problem_add(reading->keys.problems, reading->places[index],
 			    "`%s` has no handler; expected one of module, exec, sql", type->name);
+	type->kind = first ? first->is : 0;
+	for (size_t i = 0; first && i < map->count; i++) {
+		const struct key_row *row = definitions_key(&definitions_job_keys, map->keys[i]->text);
+
+		if (row && row->handlers && !(row->handlers & (1u << first->is)))
+			problem_add(reading->keys.problems, map->keys[i]->place, "`%s` has no meaning beside `%s`", row->name,
+				    first->name);
+	}
 }
 
 static void check_sql(struct reading *reading, size_t index)
@@ -209,8 +208,8 @@ static void check_target(struct reading *reading, size_t index, const char *targ
 	for (size_t i = 0; i < reading->defs->type_count; i++)
 		suggest_offer(&suggest, reading->defs->types[i].name);
 	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"),
-		    "`on_discard`: unknown type `%s`%s%s%s; expected a type of this file", target,
-		    suggest.best ? "; did you mean `" : "", suggest.best ? suggest.best : "", suggest.best ? "`?" : "");
+		    "`on_discard`: unknown type `%s`%s%s%s", target, suggest.best ? "; did you mean `" : ", expected a type of this file",
+		    suggest.best ? suggest.best : "", suggest.best ? "`?" : "");
 }
 
 /* A compensation whose compensation leads back to it would go round for ever. Each ring is told once, at its first type in the file. */

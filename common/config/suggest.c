@@ -40,8 +40,10 @@ void suggest_offer(struct suggest *suggest, const char *name)
 
 	if (word_bytes > NAME_MAX_BYTES || name_bytes > NAME_MAX_BYTES || !word_bytes || !name_bytes)
 		return;
-	limit = least(3, 1 + least(word_bytes, name_bytes) / 3);
+	limit = least(3, (1 + least(word_bytes, name_bytes)) / 3);
 	distance = edit_distance(suggest->word, word_bytes, name, name_bytes);
+	if (word_bytes >= 3 && strncmp(name, suggest->word, word_bytes) == 0)
+		distance = least(distance, 1); /* only begun */
 	if (distance > limit || (suggest->best && distance >= suggest->distance))
 		return;
 	suggest->best = name;

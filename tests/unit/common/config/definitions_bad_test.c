@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Definition files that are refused: each with the message that it must get first, place included. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/check.h"
+#include "common/config/definitions.h"
+
+#define JOB "jobs:\n  a:\n    sql: SELECT 1\n"
+
+static const struct {
+	const char *text;
+	const char *want; /* the beginning of the first message, after "jobs.yaml:" */
+} cases[] = {
+	/* not YAML, or not the YAML that is read here */
+	{ "", "1:1: empty; expected a map" },
+	{ "# nothing\n", "1:1: empty; expected a map" },
+	{ "jobs: [\n", "2:1: not YAML: did not find expected node content" },
+	{ "jobs:\n\ta: 1\n", "2:1: not YAML: found character that cannot start any token" },
+	{ "jobs: {a: 'x}\n", "2:1: not YAML: found unexpected end of stream" },
+	{ "jobs:\n  a: \"\\q\"\n", "2:7: not YAML: found unknown escape character" },
+	{ "jobs: {}\n---\njobs: {}\n", "2:1: a second document; expected one" },
+	{ "jobs: {}\n...\n%YAML 1.2\n---\n1\n", "3:1: a second document" },
+	{ "jobs:\n  \xff: 1\n", "2:3: not YAML: invalid leading UTF-8 octet" },
+	{ "jobs:\n  \"\\0\": 1\n", "2:3: a text must not contain NUL" },
+	{ "- a\n", "1:1: bad value a list of `the file`; expected a map" },
+	{ "hello\n", "1:1: bad value `hello` of `the file`; expected a map" },
+	{ "jobs: !!map {}\n", "1:7: tags are not supported: tag:yaml.org,2002:map" },
+	{ "jobs: {a: !x y}\n", "1:11: tags are not supported: !x" },
+	{ "jobs: *x\n", "1:7: no anchor `x` ends before this alias" },
+	{ "jobs: &x {a: *x}\n", "1:14: no anchor `x` ends before this alias" },
+	{ "[a]: b\n", "1:1: a key must be a plain word, not a list" },
+	{ "jobs:\n  a: &d {queue: q}\n  b: {<<: *d}\n", "3:7: merge keys (<<) are not supported" },
+	{ "jobs: {}\njobs: {}\n", "2:1: duplicate key `jobs`, first at line 1" },
+	{ "jobs:\n  a:\n    queue: x\n    sql: SELECT 1\n    queue: y\n",
+	  "5:5: duplicate key `queue`, first at line 3" },
+	{ "jobs:\n  a: {sql: SELECT 1}\n  a: {sql: SELECT 1}\n", "3:3: duplicate key `a`" },
+	/* the top */
+	{ "{}\n", "1:1: no `jobs`; expected a map of job types" },
+	{ "jobs:\n", "1:6: bad value nothing of `jobs`; expected a map" },
+	{ "jobs: []\n", "1:7: bad value a list of `jobs`; expected a map" },
+	{ "job:\n  a: 1\n", "1:1: unknown key `job`; did you mean `jobs`? Expected one of queues, jobs" },
+	{ "jobs: {}\nzebra: 1\n", "2:1: unknown key `zebra`, expected one of queues, jobs" },
+	{ "jobs: {}\nsources: {}\n", "2:1: `sources` is not available in this version" },
+	{ "jobs: {}\nschedules: {}\n", "2:1: `schedules` is not available in this version" },
+	/* queues */
+	{ JOB "queues: 5\n", "4:9: bad value `5` of `queues`; expected a map" },
+	{ JOB "queues: {'x y': {}}\n", "4:10: bad name `x y`; expected 1 to 128 letters" },
+	{ JOB "queues: {q: [1]}\n", "4:13: bad value a list of `q`; expected a map" },
+	{ JOB "queues: {q: {max: 0}}\n", "4:19: bad value `0` of `max`; expected a whole number of 1..1000000000" },
+	{ JOB "queues: {q: {max: many}}\n", "4:19: bad value `many` of `max`; expected a whole number" },
+	{ JOB "queues: {q: {max: '5'}}\n", "4:19: bad value `5` of `max`; expected a whole number" },
+	{ JOB "queues: {q: {maximum: 5}}\n", "4:14: unknown key `maximum`, expected one of max" },
+	{ JOB "queues: {q: {rate: 5/s}}\n", "4:14: `rate` is not available in this version" },
+	{ JOB "queues: {q: {order: none}}\n", "4:14: `order` is not available in this version" },
+	{ JOB "queues: {q: {broker: {topic: t}}}\n", "4:14: `broker` is not available in this version" },
+	{ JOB "queues: {q: {concurrency: 8}}\n", "4:14: `concurrency` is not available in this version" },
+	/* job types and their keys */
+	{ "jobs: {'': {sql: SELECT 1}}\n", "1:8: bad name ``; expected 1 to 128 letters" },
+	{ "jobs: {-a: {sql: SELECT 1}}\n", "1:8: bad name `-a`" },
+	{ "jobs: {a/b: {sql: SELECT 1}}\n", "1:8: bad name `a/b`" },
+	{ "jobs:\n  a:\n", "2:5: bad value nothing of `a`; expected a map" },
+	{ "jobs:\n  a: 5\n", "2:6: bad value `5` of `a`; expected a map" },
+	{ "jobs:\n  a: {}\n", "2:3: `a` has no handler; expected one of module, exec, sql" },
+	{ "jobs:\n  a:\n    sql: SELECT 1\n    exec: [sh]\n",
+	  "4:5: `a` has two handlers, `sql` and `exec`; expected one" },
+	{ "jobs:\n  a: {http: {url: x}}\n", "2:7: `http` is not available in this version" },
+	{ JOB "    result: {to: x}\n", "4:5: `result` is not available in this version" },
+	{ JOB "    inline: true\n", "4:5: `inline` is not available in this version" },
+	{ JOB "    retries: 5\n", "4:5: unknown key `retries`, expected one of module, exec, sql, rows, queue, payload" },
+	{ JOB "    time_out: 5\n", "4:5: unknown key `time_out`; did you mean `timeout`?" },
+	{ JOB "    queue: [a]\n", "4:12: bad value a list of `queue`; expected a name" },
+	{ JOB "    queue: a b\n", "4:12: bad value `a b` of `queue`; expected a name" },
+	{ JOB "    queue:\n", "4:11: bad value nothing of `queue`; expected a name" },
+	{ JOB "    priority: urgent\n", "4:15: bad value `urgent` of `priority`; expected high, normal or low" },
+	{ JOB "    timeout: 50ms\n", "4:14: bad value `50ms` of `timeout`; expected a duration of 100ms..7d" },
+	{ JOB "    timeout: soon\n", "4:14: bad value `soon` of `timeout`; expected a duration" },
+	{ JOB "    timeout: 8d\n", "4:14: bad value `8d` of `timeout`; expected a duration" },
+	{ JOB "    timeout: {}\n", "4:14: bad value a map of `timeout`; expected a duration" },
+	{ JOB "    retry: 5\n", "4:12: bad value `5` of `retry`; expected a map" },
+	{ JOB "    retry: {max_attempts: 0}\n", "4:27: bad value `0` of `max_attempts`; expected a whole number of 1..1000" },
+	{ JOB "    retry: {max_attempts: 2.5}\n", "4:27: bad value `2.5` of `max_attempts`" },
+	{ JOB "    retry: {max_attempts: -1}\n", "4:27: bad value `-1` of `max_attempts`" },
+	{ JOB "    retry: {max: 3}\n", "4:13: unknown key `max`; did you mean `max_attempts`? Expected one of max_attempts, base, cap" },
+	{ JOB "    retry: {base: 2h, cap: 1h}\n", "4:12: `retry`: base is larger than cap; expected base <= cap" },
+	{ JOB "    payload: a.json\n", "4:14: `payload`: a JSON Schema file is not available in this version" },
+	{ JOB "    payload: [a]\n", "4:14: bad value a list of `payload`; expected a map" },
+	{ JOB "    payload: {required: a}\n", "4:25: bad value `a` of `required`; expected a list of texts" },
+	{ JOB "    payload: {required: [a, a]}\n", "4:29: bad entry `a` in `required`; expected each only once" },
+	{ JOB "    payload: {required: [[a]]}\n", "4:26: bad entry a list in `required`; expected a text" },
+	{ JOB "    payload: {type: object}\n", "4:15: unknown key `type`, expected one of required" },
+	{ JOB "    env: [A-B]\n", "4:11: bad entry `A-B` in `env`; expected the name of an environment variable" },
+	{ JOB "    env: [DATABASE_URL]\n", "4:11: bad entry `DATABASE_URL` in `env`; expected a variable that is not" },
+	{ JOB "    env: [WINDLASS_X]\n", "4:11: bad entry `WINDLASS_X` in `env`; expected a variable that is not" },
+	{ JOB "    batch: 5\n", "4:5: `batch` has no meaning beside `sql`" },
+	{ JOB "    memory: 1GiB\n", "4:5: `memory` has no meaning beside `sql`" },
+	{ "jobs:\n  a: {exec: [sh], rows: 1}\n", "2:19: `rows` has no meaning beside `exec`" },
+	{ "jobs:\n  a: {exec: [sh], batch: 0}\n", "2:26: bad value `0` of `batch`; expected a whole number of 1..1000" },
+	{ "jobs:\n  a: {exec: [sh], memory: 1MB}\n", "2:27: bad value `1MB` of `memory`; expected a size of 1MiB..1024GiB" },
+	{ "jobs:\n  a: {exec: []}\n", "2:13: `exec` is empty; expected a list of texts" },
+	{ "jobs:\n  a: {exec: sh}\n", "2:13: bad value `sh` of `exec`; expected a list of texts" },
+	{ "jobs:\n  a: {module: [x]}\n", "2:15: bad value a list of `module`; expected a text" },
+	/* on_discard */
+	{ JOB "    on_discard: b\n", "4:17: `on_discard`: unknown type `b`, expected a type of this file" },
+	{ JOB "    on_discard: ab\n  abc: {sql: SELECT 1}\n", "4:17: `on_discard`: unknown type `ab`; did you mean `abc`?" },
+	{ JOB "    on_discard: a\n", "4:17: `on_discard` goes round: a → a" },
+	{ JOB "    on_discard: b\n  b: {sql: SELECT 1, on_discard: c}\n  c: {sql: SELECT 1, on_discard: a}\n",
+	  "4:17: `on_discard` goes round: a → b → c → a" },
+	{ JOB "    on_discard: b\n  b: {sql: SELECT 1, on_discard: c}\n  c: {sql: SELECT 1, on_discard: b}\n",
+	  "5:34: `on_discard` goes round: b → c → b" },
+	/* sql */
+	{ "jobs: {a: {sql: ''}}\n", "1:17: bad value `` of `sql`; expected a text" },
+	{ "jobs: {a: {sql: ' ; '}}\n", "1:18: `sql`: empty; expected an SQL statement" },
+	{ "jobs:\n  a:\n    sql: SELECT ${payload}\n", "3:17: `sql`: unknown ${payload}; expected payload.NAME" },
+	{ "jobs:\n  a:\n    sql: SELECT ${payload.a..b}\n", "3:17: `sql`: unknown ${payload.a..b}" },
+	{ "jobs:\n  a:\n    sql: SELECT ${steps.a.b}\n", "3:17: `sql`: ${steps.a.b}: not available in this version" },
+	{ "jobs:\n  a:\n    sql: SELECT ${env.X}\n", "3:17: `sql`: ${env.X}: `X` is not listed in this type's `env`" },
+	{ "jobs:\n  a:\n    sql: SELECT ${payload.a\n", "3:17: `sql`: `${` is not closed" },
+	{ "jobs:\n  a:\n    sql: SELECT '${payload.a}'\n", "3:18: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: \"SELECT '${payload.a}'\"\n", "3:19: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: |\n      SELECT ${payload.a},\n        '${payload.b}'\n",
+	  "5:10: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: >-\n      SELECT 1\n      /* ${payload.b} */\n",
+	  "5:10: `sql`: no value can stand inside a comment" },
+	{ "jobs:\n  a:\n    sql: SELECT E'\\'${payload.a}'\n", "3:21: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: SELECT $q$ ${payload.a} $q$\n", "3:21: `sql`: no value can stand inside a dollar-quoted" },
+	{ "jobs:\n  a:\n    sql: SELECT 1 AS \"${payload.a}\"\n", "3:23: `sql`: no value can stand inside a quoted name" },
+	{ "jobs:\n  a:\n    sql: SELECT 'x\n", "3:17: `sql`: a quoted text is not closed" },
+	{ "jobs:\n  a:\n    sql: SELECT $1\n", "3:17: `sql`: numbered parameters are made from ${…}" },
+	{ "jobs:\n  a:\n    sql: SELECT $x\n", "3:17: `sql`: a lone $" },
+	{ "jobs:\n  a:\n    sql: DELETE FROM t; SELECT 1\n", "3:23: `sql`: more than one statement; expected one" },
+	{ JOB "    rows: -1\n", "4:11: bad value `-1` of `rows`; expected a whole number of 0.." },
+};
+
+static char *problems_of(const char *text, size_t bytes)
+{
+	char *said = NULL;
+	size_t said_bytes;
+	FILE *errors = open_memstream(&said, &said_bytes);
+	struct definitions *defs = definitions_parse(text, bytes, "jobs.yaml", errors);
+
+	fclose(errors);
+	if (defs) {
+		definitions_unref(&defs);
+		free(said);
+		return NULL;
+	}
+	return said;
+}
+
+static void refuses(void **state)
+{
+	int wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char *said = problems_of(cases[i].text, strlen(cases[i].text));
+
+		if (!said || strncmp(said, "jobs.yaml:", 10) != 0 || strncmp(said + 10, cases[i].want, strlen(cases[i].want)) != 0) {
+			wrong++;
+			print_error("%s\n  got:  %s\n  want: %s\n", cases[i].text, said ? said : "(accepted)", cases[i].want);
+		}
+		free(said);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static void tells_all_problems_of_a_file(void **state)
+{
+	static const char text[] = "jobs:\n"
+				   "  a b: {sql: SELECT 1}\n"
+				   "  c: {sql: SELECT 1, retries: 2, timeout: x}\n"
+				   "  d: {on_discard: nobody}\n"
+				   "kews: {}\n";
+	static const char *const want[] = { "jobs.yaml:2:3: ", "jobs.yaml:3:22: ", "jobs.yaml:3:43: ",
+					    "jobs.yaml:4:3: ", "jobs.yaml:4:19: ", "jobs.yaml:5:1: " };
+	char *said = problems_of(text, strlen(text));
+
+	(void)state;
+	assert_non_null(said);
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		if (!strstr(said, want[i]))
+			fail_msg("%s not in\n%s", want[i], said);
+	}
+	free(said);
+}
+
+static void counts_what_it_leaves_out(void **state)
+{
+	char *text = malloc(100000), *at = text + sprintf(text, "jobs: {}\n"), *said;
+	size_t lines = 0;
+
+	(void)state;
+	for (int i = 0; i < 70; i++)
+		at += sprintf(at, "bad%d: 1\n", i);
+	said = problems_of(text, (size_t)(at - text));
+	assert_non_null(said);
+	for (const char *p = said; *p; p++)
+		lines += *p == '\n';
+	assert_int_equal(lines, 51);
+	assert_non_null(strstr(said, "jobs.yaml: and 20 more\n"));
+	free(said);
+	free(text);
+}
+
+static void bounds_size_depth_and_aliases(void **state)
+{
+	char *text = malloc(1200000), *at, *said;
+
+	(void)state;
+	memset(text, ' ', 1200000);
+	said = problems_of(text, 1024 * 1024 + 1);
+	assert_non_null(strstr(said, "1:1: too large; expected at most 1048576 bytes"));
+	free(said);
+
+	memset(text, '[', 1000000);
+	said = problems_of(text, 1000000);
+	assert_non_null(strstr(said, "1:33: too deep; expected at most 32 levels"));
+	free(said);
+
+	at = text + sprintf(text, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+	for (int i = 1; i < 12; i++)
+		at += sprintf(at, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1, i - 1, i - 1,
+			      i - 1, i - 1, i - 1);
+	said = problems_of(text, (size_t)(at - text));
+	assert_non_null(strstr(said, "too many values; expected at most 50000"));
+	free(said);
+	free(text);
+}
+
+static void does_not_let_the_file_write_to_the_terminal(void **state)
+{
+	static const char text[] = "jobs: {}\n\"\\e[31mx\\ny\": 1\n";
+	char *said = problems_of(text, strlen(text));
+
+	(void)state;
+	assert_non_null(said);
+	assert_null(strchr(said, '\033'));
+	assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+	free(said);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(tells_all_problems_of_a_file),
+		cmocka_unit_test(counts_what_it_leaves_out),
+		cmocka_unit_test(bounds_size_depth_and_aliases),
+		cmocka_unit_test(does_not_let_the_file_write_to_the_terminal),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -87,11 +87,11 @@ FILE       := $(firstword $(subst /, ,$(T)))
 WANTED     := $(if $(T),$(filter %/$(FILE)_test.c,$(TEST_SRCS)),$(TEST_SRCS))
 FUZZ_WANTED := $(if $(T),$(filter %/$(FILE)_fuzz.c,$(FUZZ_SRCS)),$(FUZZ_SRCS))
 PY_WANTED  := $(if $(T),$(filter %/test_$(FILE).py %/$(FILE).py,$(PY_SRCS)),$(PY_SRCS))
-MAIN       := cli/main.c
 
 # ---- one variant: $(1) its name, $(2) its folder
 define variant
 CC_$(1) ?= $$(CC)
+COMPILE_$(1) = $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))
 OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(if $(MIGRATIONS),$(2)/obj/migrations.o)
 JOBS_$(1)  := $(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.so) $(JOB_FILES:workers/jobs/%=$(2)/jobs/%)
 FUZZ_$(1)  := $(FUZZ_WANTED:tests/fuzz/%_fuzz.c=$(2)/tests/fuzz/%)
@@ -99,17 +99,16 @@ TESTS_$(1) := $(WANTED:tests/%.c=$(2)/tests/%) $$(FUZZ_$(1)) $$(if $(PY_WANTED),
 
 # Written anew only when the command line differs, so that objects follow CC and the flags.
 $(2)/flags: FORCE $(HARDEN_CACHE)
-	@mkdir -p $$(@D); echo '$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))' | cmp -s - $$@ || \
-		echo '$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))' > $$@
+	@mkdir -p $$(@D); echo '$$(COMPILE_$(1))' | cmp -s - $$@ || echo '$$(COMPILE_$(1))' > $$@
 $(2)/objects: FORCE
 	@mkdir -p $$(@D); echo '$$(OBJS_$(1))' | cmp -s - $$@ || echo '$$(OBJS_$(1))' > $$@
 
 $(2)/obj/%.o: %.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
-	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/obj/migrations.o: $(BUILD)/gen/migrations.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
-	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/windlass: $$(OBJS_$(1)) $(BUILD)/gen/exports $(2)/objects
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_$(1)) $$(LINK_$(1)) -Wl,--dynamic-list=$(BUILD)/gen/exports $$(LDFLAGS) -o $$@ $$(OBJS_$(1)) $$(LIBS)
@@ -121,14 +120,14 @@ $(2)/fakes.a: $(FAKE_SRCS:%.c=$(2)/obj/%.o) $(2)/objects | deps-build
 
 $(2)/jobs/%.so: workers/jobs/%.c $(2)/flags | deps-build
 	$$(call say,SO,$$@)
-	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) -Iworkers/handlers $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIC -MMD -MP \
+	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -Iworkers/handlers -fPIC -MMD -MP \
 		-MF $$(@:.so=.d) -shared $$(if $$(filter -pie,$$(LINK_$(1))),$$(HARDEN_LINK),$$(LINK_$(1))) -o $$@ $$<
 $(2)/jobs/%: workers/jobs/%
 	$$(Q)mkdir -p $$(@D) && cp -p $$< $$@
 
 $(2)/obj/tests/%.o: tests/%.c $(2)/flags | deps-test
 	$$(call say,CC,$$@)
-	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/tests/%_test: $(2)/obj/tests/%_test.o $(2)/obj/tests/unit/select.o $(2)/fakes.a $(2)/windlass.a
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(CC_$(1)) $$(LINK_$(1)) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lcmocka

@@ -3,7 +3,9 @@
 # PostgreSQL for tests/services/services: one cluster, TCP on loopback only, superuser `windlass`, no password.
 # PG_OPTIONS: more arguments for the server ("-c max_connections=8"). fsync stays on: the tests are about durability.
 
+# shellcheck disable=SC2034  # read by name
 POSTGRES_STOP=INT
+# shellcheck disable=SC2034
 POSTGRES_IMMEDIATE=QUIT
 
 postgres_bin()
@@ -26,7 +28,7 @@ postgres_start()
 	bin=$(postgres_bin)
 	user=$(postgres_user)
 	dir=$(data_dir postgres "$user")
-	cd "$dir" # a folder that the server's user can read
+	cd "$dir" || exit # a folder that the server's user can read
 	if [ ! -f "$dir/PG_VERSION" ]; then
 		mapfile -t as < <(run_as "$user" "$bin/initdb" -D "$dir" -U windlass --auth=trust -E UTF8 \
 			--locale=C.UTF-8 --no-sync --no-instructions)

@@ -59,6 +59,7 @@ struct wl_reply wl_call(struct wl_job *, const char *step, const struct wl_reque
  * retry would change, is stored and returned on every later attempt; 408, 425, 429, 5xx, NOT_SENT and UNKNOWN are not stored:
  * the next attempt calls again with the same key */
 const char *wl_json_str(struct wl_job *, const char *json, const char *pointer, const char *fallback);   /* look into a reply */
+int64_t wl_json_int(struct wl_job *, const char *json, const char *pointer, int64_t fallback);            /* the same, or into a step's value */
 
 /* ---- the outcome: `return wl_done(job, ...)`. Formats are printf's; reasons are shown to people. */
 enum wl_outcome wl_done(struct wl_job *, const char *result_json_fmt, ...);   /* NULL: no result */

@@ -84,10 +84,10 @@ static enum wl_outcome checkout(struct wl_job *job)
 	if (pay.status >= 300)
 		return wl_discard(job, "payment refused: %d", pay.status);
 	wl_write(job, 1, "UPDATE orders SET state = 'paid', total = $2, charge = $3 WHERE id = $1",
-		 WL(wl_text(order), wl_i64((int64_t)wl_json_num(job, reserved, "total", 0)),
+		 WL(wl_text(order), wl_i64(wl_json_int(job, reserved, "total", 0)),
 		    wl_text(wl_json_str(job, pay.body, "id", ""))));
 	return wl_done(job, "{\"order\":%s,\"total\":%lld,\"charge\":%s}", wl_quote(job, order),
-		       (long long)wl_json_num(job, reserved, "total", 0),
+		       (long long)wl_json_int(job, reserved, "total", 0),
 		       wl_quote(job, wl_json_str(job, pay.body, "id", "")));
 }
 

@@ -117,9 +117,11 @@ int process_spawn(const struct process_spec *spec, struct process *process_r, st
 {
 	struct plan plan;
 	posix_spawnattr_t attr;
+	const char *program;
 	int error;
 
 	CHECK(spec->fd_count <= PROCESS_FDS_MAX && spec->argv && spec->argv[0] && spec->env);
+	program = spec->program ? spec->program : spec->argv[0];
 	*process_r = (struct process)PROCESS_NONE;
 	CHECK(posix_spawn_file_actions_init(&plan.actions) == 0);
 	attributes_init(&attr, spec);
@@ -127,13 +129,13 @@ int process_spawn(const struct process_spec *spec, struct process *process_r, st
 	if (!error)
 		error = plan_actions(&plan, spec);
 	if (!error)
-		error = posix_spawnp(&process_r->pid, spec->argv[0], &plan.actions, &attr, (char *const *)(void *)spec->argv,
+		error = posix_spawnp(&process_r->pid, program, &plan.actions, &attr, (char *const *)(void *)spec->argv,
 				     (char *const *)(void *)spec->env);
 	posix_spawnattr_destroy(&attr);
 	plan_release(&plan, spec);
 	if (error) {
 		process_r->pid = 0;
-		return spawn_error(err_r, error, spec->argv[0]);
+		return spawn_error(err_r, error, program);
 	}
 	if (spec->memory_bytes_max > 0) {
 		struct rlimit limit = { .rlim_cur = (rlim_t)spec->memory_bytes_max, .rlim_max = (rlim_t)spec->memory_bytes_max };
@@ -148,7 +150,7 @@ int process_spawn(const struct process_spec *spec, struct process *process_r, st
 		while (waitpid(process_r->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		process_r->pid = 0;
-		return spawn_error(err_r, error, spec->argv[0]);
+		return spawn_error(err_r, error, program);
 	}
 	return 0;
 }

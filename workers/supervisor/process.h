@@ -19,6 +19,7 @@ struct process_fd {
 };
 
 struct process_spec {
+	const char *program;          /* what is executed; NULL: argv[0] */
 	const char *const *argv;      /* NULL-terminated; a program without a slash is looked for in PATH */
 	const char *const *env;       /* "NAME=value", NULL-terminated: all that the child gets */
 	const char *directory;        /* working directory, or NULL: this one's. A program with a slash is relative to it */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lives of a child. The first death is answered at once, since a crash is usually one job's fault; one that dies again and again is given
+ * time. Children have a process group of their own, so that Ctrl-C reaches them once, through the supervisor. */
+#include "workers/supervisor/child.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+
+/* Numbers in the child; WINDLASS_SETTINGS_FD and WINDLASS_METRICS_FD in its environment say them. */
+#define SETTINGS_THERE 3
+#define METRICS_THERE 4
+
+static void plan_start(struct child *child, int64_t now_ms)
+{
+	child->start_at_ms = now_ms + child->backoff_ms;
+	child->backoff_ms = child->backoff_ms ? child->backoff_ms * 2 : CHILD_BACKOFF_FIRST_MS;
+	if (child->backoff_ms > CHILD_BACKOFF_MAX_MS)
+		child->backoff_ms = CHILD_BACKOFF_MAX_MS;
+}
+
+void child_start(struct child *child, const struct child_context *ctx, int64_t now_ms)
+{
+	struct process_fd fds[] = { { ctx->settings_fd, SETTINGS_THERE }, { ctx->metrics_fd, METRICS_THERE } };
+	char parent[16], session[UUID_TEXT], former[UUID_TEXT];
+	const char *argv[10] = { "windlass", child->role, "--parent", parent };
+	struct process_spec spec = { .program = ctx->program, .argv = argv, .env = ctx->env, .own_group = true, .fds = fds,
+				     .fd_count = ctx->metrics_fd < 0 ? 1 : 2 };
+	struct error error;
+	size_t n = 4;
+
+	CHECK(child->process.pid == 0);
+	snprintf(parent, sizeof(parent), "%d", (int)getpid());
+	if (child->role[0] == 'w') {
+		uuid_v7(&child->session);
+		argv[n++] = "--session";
+		argv[n++] = uuid_format(&child->session, session);
+		if (!uuid_is_nil(&child->former)) {
+			argv[n++] = "--predecessor";
+			argv[n++] = uuid_format(&child->former, former);
+		}
+	}
+	child->started_ms = now_ms;
+	child->kill_at_ms = 0;
+	if (process_spawn(&spec, &child->process, &error) != 0) {
+		log_line(LOG_ERROR, "child-not-started", LOG_S("child", child->role), LOG_S("error", error.message));
+		plan_start(child, now_ms);
+		return;
+	}
+	log_line(LOG_INFO, "child-started", LOG_S("child", child->role), LOG_I("child_pid", child->process.pid));
+}
+
+void child_ended(struct child *child, int64_t now_ms)
+{
+	CHECK(child->process.pid == 0);
+	if (now_ms - child->started_ms >= CHILD_SETTLED_MS) {
+		child->backoff_ms = 0;
+		child->settled = true;
+	}
+	child->former = child->session;
+	child->kill_at_ms = 0;
+	plan_start(child, now_ms);
+}
+
+void child_drain(struct child *child, const struct child_context *ctx, int64_t now_ms)
+{
+	if (child->process.pid == 0 || child->kill_at_ms)
+		return;
+	child->kill_at_ms = now_ms + ctx->grace_ms + CHILD_KILL_AFTER_MS;
+	process_signal(&child->process, SIGTERM, false);
+}
+
+void child_now(struct child *child, int64_t now_ms)
+{
+	if (child->process.pid == 0)
+		return;
+	child->kill_at_ms = now_ms + CHILD_KILL_AFTER_MS;
+	/* Two of the same kind could become one on the way; a role takes either for either. */
+	process_signal(&child->process, SIGTERM, false);
+	process_signal(&child->process, SIGINT, false);
+}
+
+void child_enforce(struct child *child, int64_t now_ms)
+{
+	if (child->process.pid == 0 || !child->kill_at_ms || now_ms < child->kill_at_ms)
+		return;
+	log_line(LOG_WARN, "child-killed", LOG_S("child", child->role), LOG_I("child_pid", child->process.pid));
+	process_signal(&child->process, SIGKILL, true);
+	child->kill_at_ms = now_ms + CHILD_KILL_AFTER_MS;
+}

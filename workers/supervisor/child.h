@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One role's process under `windlass run`, over all its lives: when it is started again, and how it is told to stop. */
+#ifndef WORKERS_SUPERVISOR_CHILD_H
+#define WORKERS_SUPERVISOR_CHILD_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/uuid.h"
+#include "workers/supervisor/process.h"
+
+#define CHILD_BACKOFF_FIRST_MS 100
+#define CHILD_BACKOFF_MAX_MS 5000
+#define CHILD_SETTLED_MS 10000 /* up for so long: its next death is answered at once */
+#define CHILD_KILL_AFTER_MS 5000
+
+struct child {
+	const char *role;       /* "gateway", "work" */
+	struct process process; /* none while it is down */
+	struct uuid session;    /* work: fresh for each life */
+	struct uuid former;     /* work: the session before, nil in the first life */
+	int64_t started_ms;     /* monotonic, of this life */
+	int64_t start_at_ms;    /* down: when to start it */
+	int64_t backoff_ms;     /* before the next start but one */
+	int64_t kill_at_ms;     /* told to stop: when patience ends; 0: not told */
+	bool settled;           /* was up for CHILD_SETTLED_MS once */
+};
+
+struct child_context { /* what all children get */
+	const char *program;
+	const char *const *env;
+	int settings_fd, metrics_fd;
+	int64_t grace_ms;
+};
+
+/* Starts it (a failure counts as a death at once). Never blocks. */
+void child_start(struct child *child, const struct child_context *ctx, int64_t now_ms);
+/* It has ended: plans the next start. */
+void child_ended(struct child *child, int64_t now_ms);
+/* Drain: SIGTERM once, and a deadline. Now: at once, and a shorter one. Nothing when it is down. */
+void child_drain(struct child *child, const struct child_context *ctx, int64_t now_ms);
+void child_now(struct child *child, int64_t now_ms);
+/* SIGKILL to its whole group when its patience has ended. */
+void child_enforce(struct child *child, int64_t now_ms);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop of `windlass run`: wait for a signal or the next date, reap, start, enforce. Stopping goes downstream: the gateway first, so that
+ * nothing new arrives, then the workers. */
+#include "workers/supervisor/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/base/arena.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "workers/supervisor/child.h"
+
+extern char **environ;
+
+enum phase { PHASE_RUN, PHASE_GATEWAY_STOPS, PHASE_WORKERS_STOP };
+
+struct supervisor {
+	struct service *service;
+	struct child_context ctx;
+	struct child *children; /* the gateway is the first */
+	size_t child_count;
+	enum phase phase;
+	int64_t workers_stop_at_ms; /* PHASE_GATEWAY_STOPS: no longer waiting for it */
+	int exit_code;
+	struct arena *arena; /* of the children's environment */
+};
+
+/* Settings go by the handed-over descriptor, not by the environment. */
+static bool is_handed_over(const char *entry)
+{
+	static const char *const names[] = { "DATABASE_URL", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET" };
+	size_t bytes = strcspn(entry, "=");
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strncmp(entry, names[i], bytes) == 0 && strlen(names[i]) == bytes)
+			return true;
+	}
+	if (strncmp(entry, "DATABASE_URL_FILE=", 18) == 0)
+		return true;
+	return strncmp(entry, "WINDLASS_", 9) == 0 && strncmp(entry, "WINDLASS_FAILPOINT=", 19) != 0;
+}
+
+static const char *const *children_env(struct supervisor *sup)
+{
+	size_t count = 0, n = 0;
+	const char **env;
+
+	while (environ[count])
+		count++;
+	env = ARENA_ARRAY(sup->arena, const char *, count + 3);
+	for (size_t i = 0; i < count; i++) {
+		if (!is_handed_over(environ[i]))
+			env[n++] = arena_strdup(sup->arena, environ[i]);
+	}
+	env[n++] = "WINDLASS_SETTINGS_FD=3";
+	if (sup->ctx.metrics_fd >= 0)
+		env[n++] = "WINDLASS_METRICS_FD=4";
+	return env;
+}
+
+static bool supervisor_init(struct supervisor *sup, struct service *service, const char *program)
+{
+	*sup = (struct supervisor){ .service = service, .arena = arena_new(0), .child_count = 1 + (size_t)service->settings->workers };
+	sup->ctx = (struct child_context){ .program = program, .grace_ms = service->settings->grace_ms };
+	sup->ctx.settings_fd = settings_handover(service->settings);
+	if (sup->ctx.settings_fd < 0) {
+		log_line(LOG_FATAL, "handover-failed", LOG_S("error", strerror(errno)));
+		return false;
+	}
+	sup->ctx.metrics_fd = metrics_create();
+	if (sup->ctx.metrics_fd < 0)
+		log_line(LOG_WARN, "metrics-not-shared", LOG_S("error", strerror(errno)));
+	sup->ctx.env = children_env(sup);
+	sup->children = ARENA_ARRAY(sup->arena, struct child, sup->child_count);
+	for (size_t i = 0; i < sup->child_count; i++)
+		sup->children[i] = (struct child){ .role = i ? "work" : "gateway", .process = PROCESS_NONE };
+	return true;
+}
+
+static void supervisor_release(struct supervisor *sup)
+{
+	if (sup->ctx.settings_fd >= 0)
+		close(sup->ctx.settings_fd);
+	if (sup->ctx.metrics_fd >= 0)
+		close(sup->ctx.metrics_fd);
+	arena_free(&sup->arena);
+}
+
+static bool gateway_runs(const struct supervisor *sup)
+{
+	return sup->children[0].process.pid != 0;
+}
+
+static bool anybody_runs(const struct supervisor *sup)
+{
+	for (size_t i = 0; i < sup->child_count; i++) {
+		if (sup->children[i].process.pid)
+			return true;
+	}
+	return false;
+}
+
+/* ---- stopping */
+
+static void begin_drain(struct supervisor *sup, int64_t now_ms)
+{
+	if (sup->phase != PHASE_RUN)
+		return;
+	log_line(LOG_INFO, "draining", LOG_I("grace_ms", sup->ctx.grace_ms));
+	sup->phase = PHASE_GATEWAY_STOPS;
+	sup->workers_stop_at_ms = now_ms + sup->ctx.grace_ms / 2;
+	child_drain(&sup->children[0], &sup->ctx, now_ms);
+}
+
+static void begin_now(struct supervisor *sup, int64_t now_ms)
+{
+	log_line(LOG_INFO, "stopping-now");
+	sup->phase = PHASE_WORKERS_STOP;
+	for (size_t i = 0; i < sup->child_count; i++)
+		child_now(&sup->children[i], now_ms);
+}
+
+/* ---- the steps of a turn */
+
+static void reap(struct supervisor *sup, struct child *child, int64_t now_ms)
+{
+	char text[PROCESS_STATUS_TEXT];
+	pid_t pid = child->process.pid;
+	int status;
+
+	if (!pid || process_reap(&child->process, &status) == 0)
+		return;
+	log_line(status == 0 ? LOG_INFO : LOG_WARN, "child-ended", LOG_S("child", child->role), LOG_I("child_pid", pid),
+		 LOG_S("how", process_status(status, text)), LOG_I("up_ms", now_ms - child->started_ms));
+	child_ended(child, now_ms);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_CONFIG && !child->settled && sup->phase == PHASE_RUN) {
+		/* It has said why; starting it again would only say it again. */
+		sup->exit_code = EX_CONFIG;
+		begin_drain(sup, now_ms);
+	}
+}
+
+static void step_signals(struct supervisor *sup, int64_t now_ms)
+{
+	enum service_signal signal;
+
+	while ((signal = service_signal(sup->service)) != SERVICE_NONE) {
+		if (signal == SERVICE_DRAIN)
+			begin_drain(sup, now_ms);
+		else if (signal == SERVICE_NOW)
+			begin_now(sup, now_ms);
+		else if (signal == SERVICE_RELOAD && service_reload(sup->service)) {
+			for (size_t i = 0; i < sup->child_count; i++)
+				process_signal(&sup->children[i].process, SIGHUP, false);
+		}
+	}
+	for (size_t i = 0; i < sup->child_count; i++)
+		reap(sup, &sup->children[i], now_ms);
+}
+
+static void step_phase(struct supervisor *sup, int64_t now_ms)
+{
+	if (sup->phase == PHASE_GATEWAY_STOPS && (!gateway_runs(sup) || now_ms >= sup->workers_stop_at_ms)) {
+		sup->phase = PHASE_WORKERS_STOP;
+		for (size_t i = 1; i < sup->child_count; i++)
+			child_drain(&sup->children[i], &sup->ctx, now_ms);
+	}
+}
+
+static void step_children(struct supervisor *sup, int64_t now_ms)
+{
+	for (size_t i = 0; i < sup->child_count; i++) {
+		struct child *child = &sup->children[i];
+
+		child_enforce(child, now_ms);
+		if (sup->phase == PHASE_RUN && !child->process.pid && now_ms >= child->start_at_ms)
+			child_start(child, &sup->ctx, now_ms);
+	}
+}
+
+/* Until the next start or end of patience; for ever when there is none. */
+static int next_ms(const struct supervisor *sup, int64_t now_ms)
+{
+	int64_t at = INT64_MAX;
+
+	if (sup->phase == PHASE_GATEWAY_STOPS)
+		at = sup->workers_stop_at_ms;
+	for (size_t i = 0; i < sup->child_count; i++) {
+		const struct child *child = &sup->children[i];
+
+		if (child->process.pid && child->kill_at_ms && child->kill_at_ms < at)
+			at = child->kill_at_ms;
+		if (!child->process.pid && sup->phase == PHASE_RUN && child->start_at_ms < at)
+			at = child->start_at_ms;
+	}
+	if (at == INT64_MAX)
+		return -1;
+	return at <= now_ms ? 0 : at - now_ms > 60000 ? 60000 : (int)(at - now_ms);
+}
+
+static void loop(struct supervisor *sup)
+{
+	struct pollfd signals = { .fd = sup->service->signal_fd, .events = POLLIN };
+
+	while (sup->phase == PHASE_RUN || anybody_runs(sup)) {
+		int64_t now_ms = clock_mono_ms();
+
+		step_signals(sup, now_ms);
+		step_phase(sup, now_ms);
+		step_children(sup, now_ms);
+		if (sup->phase == PHASE_RUN || anybody_runs(sup))
+			(void)poll(&signals, 1, next_ms(sup, now_ms));
+	}
+}
+
+int supervisor_main(struct service *service, const char *program)
+{
+	struct supervisor sup;
+
+	if (!supervisor_init(&sup, service, program)) {
+		supervisor_release(&sup);
+		return EX_OSERR;
+	}
+	log_line(LOG_INFO, "started", LOG_I("workers", service->settings->workers));
+	loop(&sup);
+	log_line(LOG_INFO, "stopped", LOG_I("exit", sup.exit_code));
+	supervisor_release(&sup);
+	return sup.exit_code;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the gateway's parts share: built by gateway_main in this order, taken down in reverse. */
+#ifndef PRODUCERS_GATEWAY_GATEWAY_H
+#define PRODUCERS_GATEWAY_GATEWAY_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "common/config/definitions.h"
+#include "common/config/settings.h"
+#include "common/service/metrics.h"
+#include "common/store/bell.h"
+
+struct front;
+struct keyring;
+struct monitor;
+struct origin_list;
+struct readers;
+struct server;
+struct submitter;
+struct waiters;
+
+struct gateway {
+	const struct settings *settings;
+	struct metrics *metrics;
+	pthread_mutex_t defs_lock; /* guards defs */
+	struct definitions *defs;
+	struct keyring *keys;
+	struct origin_list *origins;
+	struct bell *bell;
+	struct submitter *submitter;
+	struct readers *readers;
+	struct waiters *waiters;
+	struct monitor *monitor;
+	_Atomic bool draining;
+};
+
+/* A reference to the current definitions; any thread. */
+struct definitions *gateway_definitions(struct gateway *gateway);
+
+#endif

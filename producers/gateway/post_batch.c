@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /v1/jobs/batch: up to 10,000 jobs, all or none. A JSON array, or one job a line. Parsed on a reader thread: 16 MiB would
+ * hold up a server thread's other clients. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/idmap.h"
+#include "producers/gateway/enqueue.h"
+#include "producers/gateway/job_json.h"
+#include "producers/gateway/routes.h"
+
+#define BAD_MAX 100 /* wrong jobs named in one answer */
+
+struct batch {
+	struct new_job *jobs;
+	size_t count, cap;
+	struct idmap *seen; /* client-made ids and hashes of unique keys */
+	struct problem_place bad[BAD_MAX];
+	size_t bad_count;
+	struct problem problem; /* status 0: none */
+};
+
+static void refuse_batch(struct batch *batch, int status, const char *slug, const char *detail)
+{
+	batch->problem = (struct problem){ .status = status, .slug = slug, .detail = detail };
+}
+
+static void add_bad(struct exchange *exchange, struct batch *batch, const char *pointer, const char *detail)
+{
+	struct arena *arena = exchange_arena(exchange);
+
+	if (batch->bad_count == BAD_MAX)
+		return;
+	batch->bad[batch->bad_count++] = (struct problem_place){
+		.pointer = arena_printf(arena, "/%zu%s", batch->count, pointer), .detail = arena_strdup(arena, detail),
+	};
+}
+
+/* Within one transaction no two may have the same id or unique key. */
+static bool is_twin(struct batch *batch, const struct new_job *job)
+{
+	static const struct uuid namespace = { { 1 } };
+	struct uuid key;
+	char *name;
+
+	if (job->client_id && idmap_put(batch->seen, &job->id, batch))
+		return true;
+	if (!job->unique_key)
+		return false;
+	size_t type_bytes = strlen(job->type), key_bytes = strlen(job->unique_key);
+	name = xmalloc(type_bytes + 1 + key_bytes + 1);
+	memcpy(name, job->type, type_bytes + 1);
+	memcpy(name + type_bytes + 1, job->unique_key, key_bytes + 1);
+	uuid_named(&namespace, name, type_bytes + 1 + key_bytes, &key);
+	free(name);
+	return idmap_put(batch->seen, &key, batch) != NULL;
+}
+
+/* True: go on with the next one. */
+static bool add_job(struct exchange *exchange, struct batch *batch, struct json_slice text, json_t *root)
+{
+	struct job_request_context context = enqueue_context(exchange);
+	struct job_request_error error;
+	struct new_job *job;
+
+	if (batch->count == SUBMIT_JOBS_MAX) {
+		refuse_batch(batch, 422, "batch-too-large", "a batch has at most 10000 jobs");
+		return false;
+	}
+	if (batch->count == batch->cap) {
+		batch->cap = batch->cap ? batch->cap * 2 : 64;
+		batch->jobs = xrealloc(batch->jobs, batch->cap * sizeof(*batch->jobs));
+	}
+	job = &batch->jobs[batch->count];
+	if (job_request_parse(&context, text, root, exchange_arena(exchange), job, &error) < 0)
+		add_bad(exchange, batch, error.pointer, error.message);
+	else if (!caller_may_enqueue(exchange->caller, job->type))
+		add_bad(exchange, batch, "/type", "this API key may not enqueue this type");
+	else if (is_twin(batch, job))
+		add_bad(exchange, batch, "", "another job of this batch has the same id or unique key");
+	else
+		job->traceparent = enqueue_traceparent(exchange);
+	batch->count++;
+	return true;
+}
+
+static void refuse_json(struct exchange *exchange, struct batch *batch, const struct json_error *error, int line)
+{
+	const char *detail = arena_strdup(exchange_arena(exchange), error->message);
+
+	refuse_batch(batch, 400, "malformed-json", detail);
+	batch->problem.line = line;
+	batch->problem.column = error->column;
+}
+
+static void parse_array(struct exchange *exchange, struct batch *batch, struct json_slice text)
+{
+	struct json_error error;
+	json_t *root = json_text_parse(text.text, text.bytes, &error);
+	const char *cursor = NULL;
+	struct json_slice element;
+
+	if (!root) {
+		refuse_json(exchange, batch, &error, error.line);
+		return;
+	}
+	exchange->body = root;
+	if (!json_is_array(root)) {
+		refuse_batch(batch, 422, "invalid", "expected an array of jobs");
+		return;
+	}
+	while (json_slice_element(text, &cursor, &element) == 1) {
+		if (!add_job(exchange, batch, element, json_array_get(root, batch->count)))
+			return;
+	}
+}
+
+static bool is_blank(struct json_slice line)
+{
+	for (size_t i = 0; i < line.bytes; i++) {
+		if (!strchr(" \t\r", line.text[i]))
+			return false;
+	}
+	return true;
+}
+
+/* The parsed lines stay until the jobs are stored. */
+static bool parse_line(struct exchange *exchange, struct batch *batch, struct json_slice line, int number)
+{
+	struct json_error error;
+	json_t *root;
+
+	if (is_blank(line))
+		return true;
+	root = json_text_parse(line.text, line.bytes, &error);
+	if (!root) {
+		refuse_json(exchange, batch, &error, number);
+		return false;
+	}
+	CHECK(json_array_append_new(exchange->body, root) == 0);
+	return add_job(exchange, batch, line, root);
+}
+
+static void parse_lines(struct exchange *exchange, struct batch *batch, struct json_slice text)
+{
+	const char *end = text.text + text.bytes;
+	int number = 1;
+
+	exchange->body = json_array();
+	for (const char *at = text.text; at < end; number++) {
+		const char *feed = memchr(at, '\n', (size_t)(end - at));
+		const char *stop = feed ? feed : end;
+		struct json_slice line = { .text = at, .bytes = (size_t)(stop - at) };
+		if (!parse_line(exchange, batch, line, number))
+			return;
+		at = stop + 1;
+	}
+}
+
+static void judge(struct batch *batch)
+{
+	if (batch->problem.status)
+		return;
+	if (batch->bad_count) {
+		refuse_batch(batch, 422, "invalid", "some jobs of the batch are refused, so none was stored");
+		batch->problem.places = batch->bad;
+		batch->problem.place_count = batch->bad_count;
+	} else if (batch->count == 0) {
+		refuse_batch(batch, 422, "invalid", "the batch is empty");
+	}
+}
+
+static int parse_batch(struct exchange *exchange, struct store *store, struct error *err_r)
+{
+	struct batch *batch = exchange->own;
+	const char *type = request_header(exchange->request, "Content-Type");
+	struct json_slice text;
+
+	(void)store;
+	(void)err_r;
+	text.text = request_body(exchange->request, &text.bytes);
+	batch->seen = idmap_new();
+	if (strncasecmp(type, NDJSON_CONTENT_TYPE, strlen(NDJSON_CONTENT_TYPE)) == 0)
+		parse_lines(exchange, batch, text);
+	else
+		parse_array(exchange, batch, text);
+	judge(batch);
+	idmap_free(&batch->seen);
+	if (batch->jobs) {
+		struct new_job *malloced = batch->jobs;
+		batch->jobs = arena_dup(exchange_arena(exchange), malloced, batch->count * sizeof(*malloced));
+		free(malloced);
+	}
+	return 0;
+}
+
+static void answer_ids(struct exchange *exchange)
+{
+	const struct acceptance *acceptance = &exchange->submission.acceptance;
+	size_t conflicts = 0;
+	struct strbuf json;
+
+	strbuf_init(&json);
+	strbuf_reserve(&json, acceptance->job_count * 40 + 64);
+	strbuf_addstr(&json, "{\"ids\":[");
+	for (size_t i = 0; i < acceptance->job_count; i++) {
+		if (i)
+			strbuf_addch(&json, ',');
+		job_json_id(&json, &acceptance->accepted[i].id);
+	}
+	strbuf_addch(&json, ']');
+	for (size_t i = 0; i < acceptance->job_count; i++) {
+		if (!acceptance->accepted[i].unique_conflict)
+			continue;
+		strbuf_addstr(&json, conflicts++ ? "," : ",\"unique_conflicts\":[");
+		strbuf_addi(&json, (int64_t)i);
+	}
+	strbuf_addstr(&json, conflicts ? "]}" : "}");
+	exchange_answer(exchange, 202, &json);
+}
+
+static void batch_accepted(struct exchange *exchange)
+{
+	if (!enqueue_refused(exchange))
+		answer_ids(exchange);
+}
+
+static void batch_parsed(struct exchange *exchange)
+{
+	struct acceptance *acceptance = &exchange->submission.acceptance;
+	struct batch *batch = exchange->own;
+	struct json_slice text;
+
+	if (exchange->task.rc < 0) {
+		exchange_refuse_store(exchange, &exchange->task.error);
+		return;
+	}
+	if (batch->problem.status) {
+		request_refuse(exchange->request, &batch->problem);
+		return;
+	}
+	text.text = request_body(exchange->request, &text.bytes);
+	if (!enqueue_take_key(exchange, text.text, text.bytes))
+		return;
+	acceptance->jobs = batch->jobs;
+	acceptance->job_count = batch->count;
+	acceptance->accepted = ARENA_ARRAY(exchange_arena(exchange), struct accepted_job, batch->count);
+	enqueue_send(exchange, batch_accepted);
+}
+
+void post_batch(struct exchange *exchange)
+{
+	if (!exchange_check_params(exchange, NULL, 0))
+		return;
+	exchange->own = ARENA_NEW(exchange_arena(exchange), struct batch);
+	exchange_compute(exchange, parse_batch, batch_parsed);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes: an array that can be read, and how a request finds its row. */
+#ifndef PRODUCERS_GATEWAY_ROUTE_H
+#define PRODUCERS_GATEWAY_ROUTE_H
+#include "common/http/target.h"
+#include "producers/gateway/keyring.h"
+
+struct exchange;
+
+typedef void route_handler_fn(struct exchange *exchange);
+
+enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_JOB, BODY_BATCH };
+
+enum route_access {
+	ACCESS_KEY,    /* a key with the scope */
+	ACCESS_ADMIN,  /* the same; on a separate loopback admin listener no key is asked for */
+	ACCESS_OPERATOR, /* as ACCESS_ADMIN, and the key must not be bound to a tenant: it concerns all of them */
+	ACCESS_PUBLIC, /* everybody */
+};
+
+struct route {
+	const char *method;  /* GET answers HEAD as well */
+	const char *pattern; /* "/v1/jobs/{id}"; at most one {part} */
+	enum route_access access;
+	enum scope scope;
+	enum route_body body;
+	route_handler_fn *handler;
+};
+
+#define ROUTE_ALLOW_BYTES 64
+
+struct route_match {
+	const struct route *route; /* NULL: no such path, or not with this method */
+	const char *part;          /* what {part} stands for, or NULL */
+	char allow[ROUTE_ALLOW_BYTES]; /* "GET, HEAD, POST, OPTIONS"; "" when there is no such path */
+};
+
+void route_find(const struct route *routes, size_t count, const char *method, const struct target *target,
+                struct route_match *match_r);
+
+#endif

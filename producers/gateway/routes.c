@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table. tests/scenario/test_gateway_openapi.py checks that openapi.json has the same rows. */
+#include "producers/gateway/routes.h"
+
+#include "common/base/check.h"
+
+const struct route routes[] = {
+	{ "POST", "/v1/jobs", ACCESS_KEY, SCOPE_ENQUEUE, BODY_JOB, post_job },
+	{ "GET", "/v1/jobs", ACCESS_KEY, SCOPE_READ, BODY_NONE, list_jobs },
+	{ "POST", "/v1/jobs/batch", ACCESS_KEY, SCOPE_ENQUEUE, BODY_BATCH, post_batch },
+	{ "POST", "/v1/jobs/redrive", ACCESS_ADMIN, SCOPE_ADMIN, BODY_OPTIONAL, redrive_jobs },
+	{ "GET", "/v1/jobs/{id}", ACCESS_KEY, SCOPE_READ, BODY_NONE, get_job },
+	{ "POST", "/v1/jobs/{id}/cancel", ACCESS_KEY, SCOPE_CANCEL, BODY_OPTIONAL, cancel_job },
+	{ "POST", "/v1/jobs/{id}/retry", ACCESS_ADMIN, SCOPE_ADMIN, BODY_OPTIONAL, retry_job },
+	{ "POST", "/v1/jobs/{id}/copy", ACCESS_KEY, SCOPE_READ, BODY_OPTIONAL, copy_job },
+	{ "GET", "/v1/queues", ACCESS_KEY, SCOPE_READ, BODY_NONE, list_queues },
+	{ "POST", "/v1/queues/{name}/pause", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL, pause_queue },
+	{ "POST", "/v1/queues/{name}/resume", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL, resume_queue },
+	{ "GET", "/openapi.json", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_openapi },
+	{ "GET", "/metrics", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, get_metrics },
+	{ "GET", "/healthz", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_health },
+	{ "GET", "/readyz", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_ready },
+};
+const size_t route_count = ARRAY_LEN(routes);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program `windlass`: finds the subcommand and hands over. Exit codes are those of sysexits.h: 64 misused, 65 data refused, 69 not
+ * reachable, 70 bug, 77 not allowed, 78 configuration. */
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/base/check.h"
+#include "common/config/suggest.h"
+
+#include "cli/command.h"
+
+static command_fn command_help, command_version;
+
+static const struct command commands[] = {
+	{ "run", command_run, "", "Run the gateway and the workers; what a machine needs.", NULL },
+	{ "gateway", command_gateway, "", "Run the HTTP API alone.", NULL },
+	{ "work", command_work, "", "Run one worker alone.", NULL },
+	{ "host", command_host, "", "Run handlers of a module; started by workers.", NULL },
+	{ "migrate", command_migrate, "", "Bring the store's schema up to date.", NULL },
+	{ "check", command_check, "", "Check settings and job definitions.",
+	  "  --schema       print the JSON Schema of the definitions file, for editors\n" },
+	{ "settings", command_settings, "", "Show every setting, its value and its default.", "  --json         as JSON\n" },
+	{ "doctor", command_doctor, "", "Look for what is wrong on this machine, and say what to do.", "  --json         as JSON\n" },
+	{ "enqueue", command_enqueue, "TYPE [JSON]", "Hand in a job; a JSON of - is read from standard input.",
+	  "  --wait[=TIME]  wait for its end (30s) and print it\n"
+	  "  --priority P   high, normal or low\n"
+	  "  --queue NAME   another queue than its type's\n"
+	  "  --delay TIME   run it later, as in 10m\n"
+	  "  --run-at TIME  run it at this time (RFC 3339)\n"
+	  "  --unique KEY   at most one unfinished job of this type with this key\n"
+	  "  --tag TAG      may be repeated\n"
+	  "  --json         print the whole answer\n" },
+	{ "jobs", command_jobs, "list | show ID | cancel ID | retry ID", "See and steer jobs.",
+	  "  --state S --type T --queue Q --tag T   which ones to list\n"
+	  "  --limit N      how many to list (20)\n"
+	  "  --reason TEXT  why they are cancelled\n"
+	  "  --json         as JSON\n" },
+	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.", "  --json         as JSON\n" },
+	{ "key", command_key, "new [ID]", "Make an API key, and its line for WINDLASS_API_KEYS.",
+	  "  --scopes LIST  what it may do (enqueue:*,read,cancel)\n"
+	  "  --tenant NAME  whose jobs it sees\n" },
+	{ "version", command_version, "", "Print the version.", NULL },
+	{ "help", command_help, "[COMMAND]", "Print this, or what a command takes.", NULL },
+};
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static void print_commands(FILE *out)
+{
+	fprintf(out, "usage: windlass COMMAND [OPTIONS]\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+	fprintf(out, "\nSettings come from the environment: `windlass settings` lists them.\n");
+}
+
+static int unknown(const char *name)
+{
+	struct suggest suggest = { .word = name };
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		suggest_offer(&suggest, commands[i].name);
+	fprintf(stderr, "windlass: unknown command %s%s%s%s `windlass help` lists them\n", name, suggest.best ? "; did you mean " : ";",
+		suggest.best ? suggest.best : "", suggest.best ? "?" : "");
+	return EX_USAGE;
+}
+
+static int command_help(const struct command *command, int argc, char **argv)
+{
+	const struct command *about;
+
+	(void)command;
+	if (argc < 2) {
+		print_commands(stdout);
+		return EX_OK;
+	}
+	about = find(argv[1]);
+	if (!about)
+		return unknown(argv[1]);
+	command_usage(about, stdout);
+	return EX_OK;
+}
+
+static int command_version(const struct command *command, int argc, char **argv)
+{
+	(void)command, (void)argc, (void)argv;
+	puts("windlass " WINDLASS_VERSION);
+	return EX_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+	const char *name = argc > 1 ? argv[1] : NULL;
+
+	if (!name) {
+		print_commands(stderr);
+		return EX_USAGE;
+	}
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
+		name = "version";
+	command = find(name);
+	return command ? command->run(command, argc - 1, argv + 1) : unknown(name);
+}

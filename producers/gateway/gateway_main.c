@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The role `gateway`: builds its parts, listens, drains. On SIGTERM /readyz turns red, nobody new is let in, waiters get
+ * their 202, what is in hand is answered, exit 0. On SIGHUP the job definitions are read again. */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/base/arena.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/http/server.h"
+#include "common/service/service.h"
+#include "producers/gateway/front.h"
+#include "producers/gateway/gateway.h"
+#include "producers/gateway/keyring.h"
+#include "producers/gateway/monitor.h"
+#include "producers/gateway/origin.h"
+#include "producers/gateway/readers.h"
+#include "producers/gateway/waiters.h"
+#include "producers/submit/submitter.h"
+
+#define READER_THREADS 3
+#define CONNECTIONS_MAX 20000
+#define SPARE_FDS 200            /* of the limit, for everything that is no client */
+#define ADMIN_CONNECTIONS_MAX 200
+#define STORE_RETRY_MS 500
+#define TICK_MS 1000
+#define LINGER_MS 100            /* quiet time after the last answer of a drain */
+
+struct role {
+	struct service *service;
+	struct gateway gateway;
+	struct front *front, *admin; /* admin NULL: the same listener */
+	struct metric_series *connections;
+};
+
+struct definitions *gateway_definitions(struct gateway *gateway)
+{
+	pthread_mutex_lock(&gateway->defs_lock);
+	struct definitions *defs = definitions_ref(gateway->defs);
+	pthread_mutex_unlock(&gateway->defs_lock);
+	return defs;
+}
+
+/* ---- start */
+
+static int config_error(const char *message)
+{
+	log_line(LOG_FATAL, "gateway-refused", LOG_S("error", message));
+	return EX_CONFIG;
+}
+
+static int read_access(struct role *role)
+{
+	struct gateway *gateway = &role->gateway;
+	const char *listen_text = gateway->settings->http_listen;
+	struct error err;
+	char host[256];
+	int port;
+
+	gateway->keys = keyring_parse(gateway->settings->api_keys, &err);
+	if (!gateway->keys)
+		return config_error(err.message);
+	gateway->origins = origin_list_parse(gateway->settings->cors_origins, &err);
+	if (!gateway->origins)
+		return config_error(err.message);
+	if (!server_split_address(listen_text, host, sizeof(host), &port))
+		return config_error("WINDLASS_HTTP_LISTEN is not host:port");
+	if (keyring_empty(gateway->keys) && !server_is_loopback(host))
+		return config_error("WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
+		                    "everybody could do everything");
+	return 0;
+}
+
+static int sync_types(struct store *store, const struct definitions *defs, struct error *err_r)
+{
+	size_t count = definitions_type_count(defs);
+	struct store_type *types = xcalloc(count + 1, sizeof(*types));
+
+	for (size_t i = 0; i < count; i++) {
+		const struct job_type *type = definitions_type_at(defs, i);
+		types[i] = (struct store_type){
+			.name = type->name, .queue = type->queue, .priority = type->priority, .on_discard = type->on_discard,
+		};
+	}
+	int rc = store_sync_types(store, types, count, err_r);
+	free(types);
+	return rc;
+}
+
+static int prepare_once(struct role *role, struct error *err_r)
+{
+	struct store *store = NULL;
+	int applied, rc;
+
+	if (store_open(role->gateway.settings->database_url, STORE_WRITE, "windlass-prepare", &store, err_r) < 0)
+		return -1;
+	rc = store_migrate(store, &applied, err_r);
+	if (rc == 0)
+		rc = sync_types(store, role->gateway.defs, err_r);
+	if (rc == 0)
+		log_line(LOG_INFO, "store-prepared", LOG_S("store", store_label(store)), LOG_I("migrations", applied));
+	store_close(&store);
+	return rc;
+}
+
+static enum service_signal wait_signal(struct role *role, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = role->service->signal_fd, .events = POLLIN };
+
+	if (poll(&poll_fd, 1, timeout_ms) <= 0)
+		return SERVICE_NONE;
+	return service_signal(role->service);
+}
+
+/* Waits for a store that is not up yet; a wrong one ends the role. *stopped_r: told to stop meanwhile. */
+static int prepare_store(struct role *role, bool *stopped_r)
+{
+	bool told = false;
+	struct error err;
+
+	while (prepare_once(role, &err) < 0) {
+		if (err.code == ERROR_INVALID || err.code == ERROR_SQL || err.code == ERROR_CONFLICT) {
+			log_line(LOG_FATAL, "store-unusable", LOG_S("error", err.message));
+			return EX_CONFIG;
+		}
+		if (!told)
+			log_line(LOG_WARN, "store-away", LOG_S("code", error_code_name(err.code)),
+			         LOG_S("error", err.message));
+		told = true;
+		enum service_signal signal = wait_signal(role, STORE_RETRY_MS);
+		*stopped_r = signal == SERVICE_DRAIN || signal == SERVICE_NOW;
+		if (*stopped_r)
+			return 0;
+	}
+	return 0;
+}
+
+static int connections_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 512;
+	limit.rlim_cur = limit.rlim_max < CONNECTIONS_MAX + SPARE_FDS ? limit.rlim_max : CONNECTIONS_MAX + SPARE_FDS;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur > 2 * SPARE_FDS ? (int)limit.rlim_cur - SPARE_FDS : (int)limit.rlim_cur / 2;
+}
+
+static int server_threads(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cores < 2 ? 1 : cores > 8 ? 8 : (int)cores;
+}
+
+static int start_parts(struct role *role, struct error *err_r)
+{
+	struct gateway *gateway = &role->gateway;
+	const char *url = gateway->settings->database_url;
+	struct submitter_options submitter = {
+		.database_url = url, .queue_max = gateway->settings->queue_max, .metrics = gateway->metrics,
+	};
+
+	gateway->bell = bell_open(url, BELL_ENDED, err_r);
+	if (!gateway->bell)
+		return -1;
+	submitter.bell = gateway->bell;
+	gateway->submitter = submitter_start(&submitter);
+	gateway->readers = readers_start(url, READER_THREADS);
+	gateway->waiters = waiters_start(url, gateway->bell, gateway->metrics);
+	gateway->monitor = monitor_start(url, gateway->metrics);
+	return 0;
+}
+
+static int start_fronts(struct role *role, struct error *err_r)
+{
+	const struct settings *settings = role->gateway.settings;
+	const char *admin_listen = settings_admin_listen(settings);
+	struct front_options front = {
+		.listen = settings->http_listen, .threads = server_threads(), .connections_max = connections_max(),
+	};
+	struct front_options admin = {
+		.listen = admin_listen, .threads = 1, .connections_max = ADMIN_CONNECTIONS_MAX, .admin = true,
+	};
+
+	role->front = front_start(&role->gateway, &front, err_r);
+	if (!role->front)
+		return -1;
+	if (strcmp(admin_listen, settings->http_listen) != 0) {
+		role->admin = front_start(&role->gateway, &admin, err_r);
+		if (!role->admin)
+			return -1;
+	}
+	role->connections = metrics_series(role->gateway.metrics, METRIC_HTTP_CONNECTIONS, NULL, NULL);
+	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen), LOG_I("port", front_port(role->front)),
+	         LOG_S("admin", role->admin ? admin_listen : NULL), LOG_S("keys", keyring_empty(role->gateway.keys) ? "no" : "yes"));
+	return 0;
+}
+
+static int start_role(struct role *role)
+{
+	struct error err;
+
+	if (start_parts(role, &err) == 0 && start_fronts(role, &err) == 0)
+		return 0;
+	log_line(LOG_FATAL, "gateway-not-started", LOG_S("error", err.message));
+	return err.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE;
+}
+
+/* ---- stop */
+
+static size_t pending(const struct role *role)
+{
+	return front_pending(role->front) + (role->admin ? front_pending(role->admin) : 0);
+}
+
+/* Until everything in hand is answered and no connection has asked again for a moment. False: the time is over, or a second
+ * signal came. */
+static bool drain(struct role *role)
+{
+	int64_t until_ms = clock_mono_ms() + role->gateway.settings->grace_ms;
+	int64_t quiet_since_ms = clock_mono_ms();
+
+	atomic_store(&role->gateway.draining, true);
+	log_line(LOG_INFO, "gateway-draining", LOG_I("pending", pending(role)));
+	front_drain(role->front);
+	if (role->admin)
+		front_drain(role->admin);
+	waiters_drain(role->gateway.waiters);
+	while (clock_mono_ms() - quiet_since_ms < LINGER_MS) {
+		if (wait_signal(role, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
+			return false;
+		if (pending(role) > 0)
+			quiet_since_ms = clock_mono_ms();
+	}
+	return true;
+}
+
+static void stop_role(struct role *role)
+{
+	struct gateway *gateway = &role->gateway;
+
+	/* Whoever holds a parked request answers it before the servers are stopped. */
+	submitter_stop(&gateway->submitter);
+	waiters_stop(&gateway->waiters);
+	readers_stop(&gateway->readers);
+	monitor_stop(&gateway->monitor);
+	front_stop(&role->admin);
+	front_stop(&role->front);
+	if (gateway->bell)
+		bell_close(&gateway->bell);
+	keyring_free(&gateway->keys);
+	origin_list_free(&gateway->origins);
+	if (gateway->defs)
+		definitions_unref(&gateway->defs);
+	pthread_mutex_destroy(&gateway->defs_lock);
+}
+
+/* ---- run */
+
+static void reload(struct role *role)
+{
+	struct gateway *gateway = &role->gateway;
+	struct store *store = NULL;
+	struct error err;
+
+	if (!service_reload(role->service))
+		return;
+	pthread_mutex_lock(&gateway->defs_lock);
+	struct definitions *old = gateway->defs;
+	gateway->defs = definitions_ref(role->service->defs);
+	pthread_mutex_unlock(&gateway->defs_lock);
+	definitions_unref(&old);
+	if (store_open(gateway->settings->database_url, STORE_WRITE, "windlass-prepare", &store, &err) < 0 ||
+	    sync_types(store, gateway->defs, &err) < 0)
+		log_line(LOG_WARN, "types-not-registered", LOG_S("error", err.message));
+	store_close(&store);
+	log_line(LOG_INFO, "definitions-reloaded", LOG_I("types", definitions_type_count(gateway->defs)));
+}
+
+/* False: leave at once. */
+static bool serve(struct role *role)
+{
+	for (;;) {
+		switch (wait_signal(role, TICK_MS)) {
+		case SERVICE_DRAIN:
+			return drain(role);
+		case SERVICE_NOW:
+			return false;
+		case SERVICE_RELOAD:
+			reload(role);
+			break;
+		case SERVICE_NONE:
+		case SERVICE_CHILD:
+			break;
+		}
+		metric_set(role->connections, (double)front_connections(role->front));
+	}
+}
+
+int gateway_main(struct service *service)
+{
+	struct role role = { .service = service };
+	bool stopped = false;
+	int code;
+
+	role.gateway.settings = service->settings;
+	role.gateway.metrics = service->metrics;
+	role.gateway.defs = definitions_ref(service->defs);
+	pthread_mutex_init(&role.gateway.defs_lock, NULL);
+	code = read_access(&role);
+	if (code == 0)
+		code = prepare_store(&role, &stopped);
+	if (code == 0 && !stopped)
+		code = start_role(&role);
+	if (code == 0 && !stopped && !serve(&role)) {
+		/* Nothing that was answered is lost: it is in the store. What was not answered, the client asks again. */
+		log_line(LOG_WARN, "gateway-left-early", LOG_I("pending", pending(&role)));
+		log_flush();
+		_exit(0);
+	}
+	stop_role(&role);
+	log_line(LOG_INFO, "gateway-stopped");
+	return code;
+}

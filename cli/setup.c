@@ -66,11 +66,13 @@ static bool check_keys(const struct settings *settings)
 	struct keyring *ring = keyring_parse(settings->api_keys, &error);
 	bool empty = ring && keyring_empty(ring);
 
-	if (!ring)
+	if (!ring) {
 		fprintf(stderr, "%s\n", error.message);
+		return false;
+	}
 	keyring_free(&ring);
 	if (!empty || settings_listen_loopback(settings->http_listen))
-		return empty || !*error.message;
+		return true;
 	fprintf(stderr, "WINDLASS_HTTP_LISTEN=%s: open to other machines, and WINDLASS_API_KEYS is not set; `windlass key new` makes a key\n",
 		settings->http_listen);
 	return false;

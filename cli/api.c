@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call of the API and what its answer means for the exit code. */
+#include "cli/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/base/arena.h"
+#include "common/http/client.h"
+
+#define ANSWER_BYTES_MAX (64 * 1024 * 1024)
+
+int api_open(struct api *api, const struct command *command)
+{
+	*api = (struct api){ .command = command };
+	return settings_load(&api->settings, stderr) == 0 ? EX_OK : EX_CONFIG;
+}
+
+void api_close(struct api *api)
+{
+	settings_release(&api->settings);
+}
+
+static int exit_code(int status)
+{
+	if (status >= 200 && status < 300)
+		return EX_OK;
+	if (status == 401 || status == 403)
+		return EX_NOPERM;
+	return status >= 500 || status == 429 ? EX_UNAVAILABLE : EX_DATAERR;
+}
+
+static int refused(struct api *api, const struct client_answer *answer)
+{
+	struct strbuf text;
+	int code = exit_code(answer->status);
+
+	strbuf_init(&text);
+	client_problem(answer, &text);
+	if (answer->status == 401)
+		strbuf_addstr(&text, "; WINDLASS_API_KEY is the client's key");
+	command_failed(api->command, code, "%s", text.data);
+	strbuf_release(&text);
+	return code;
+}
+
+static int take_answer(struct api *api, const struct client_answer *answer, json_t **answer_r)
+{
+	if (exit_code(answer->status) != EX_OK)
+		return refused(api, answer);
+	*answer_r = json_loadb(answer->body.data, answer->body.len, JSON_DECODE_ANY, NULL);
+	if (!*answer_r)
+		return command_failed(api->command, EX_UNAVAILABLE, "%s did not answer in JSON: is it Windlass?", api->settings.url);
+	return EX_OK;
+}
+
+int api_call(struct api *api, const char *method, const char *path, const char *body, int64_t timeout_ms, json_t **answer_r)
+{
+	size_t base_bytes = strlen(api->settings.url);
+	struct client_answer answer;
+	struct strbuf url;
+	struct error error;
+	int code;
+
+	while (base_bytes && api->settings.url[base_bytes - 1] == '/')
+		base_bytes--;
+	strbuf_init(&url);
+	strbuf_add(&url, api->settings.url, base_bytes);
+	strbuf_addstr(&url, path);
+	if (client_call(&(struct client_request){ .method = method, .url = url.data, .key = api->settings.api_key, .body = body,
+						  .body_bytes = body ? strlen(body) : 0, .timeout_ms = timeout_ms,
+						  .answer_bytes_max = ANSWER_BYTES_MAX }, &answer, &error) == 0)
+		code = take_answer(api, &answer, answer_r);
+	else
+		code = command_failed(api->command, error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE, "%s%s", error.message,
+				      error.code == ERROR_UNAVAILABLE ? "; is `windlass run` up? WINDLASS_URL says where" : "");
+	strbuf_release(&answer.body);
+	strbuf_release(&url);
+	return code;
+}
+
+void api_print_json(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	putchar('\n');
+}
+
+const char *api_text(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+char *api_cell(const json_t *object, const char *name)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (!value)
+		return NULL;
+	if (json_is_string(value))
+		return xstrdup(json_string_value(value));
+	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the consumers' side decides about a job in hand, as functions that a worker's engine calls: may it run, what is stored
- * of an attempt's end, what its queue is told. Implemented in consumers/receive and consumers/settle; joined in work_main.c.
- * The same for every queue: a broker changes who carries the job, never what its end means. */
+/* What the consumers' side decides about a job in hand, as functions that a worker's engine calls:
+ * may it run, what is stored of an attempt's end, what its queue is told. Implemented in
+ * consumers/receive and consumers/settle; joined in work_main.c. The same for every queue: a broker
+ * changes who carries the job, never what its end means. */
 #ifndef COMMON_BROKER_DELIVERY_H
 #define COMMON_BROKER_DELIVERY_H
 #include <stdbool.h>
@@ -20,10 +21,10 @@ enum settle_verb {
 /* Whether a job that has come in may run. */
 struct receive_verdict {
 	const struct job_type *type; /* NULL: unknown here */
-	enum job_outcome end;        /* 0: run it; else its attempt ends so at once, without having run */
-	const char *reason;          /* of `end`, in the job's arena; may be NULL */
-	int64_t after_ms;            /* of `end`: due again after this */
-	bool silent;                 /* not an attempt: no outcome line */
+	enum job_outcome end; /* 0: run it; else its attempt ends so at once, without having run */
+	const char *reason;   /* of `end`, in the job's arena; may be NULL */
+	int64_t after_ms;     /* of `end`: due again after this */
+	bool silent;          /* not an attempt: no outcome line */
 };
 
 /* How an attempt ended, and all that is known when that is decided. */
@@ -31,10 +32,10 @@ struct attempt_end {
 	const struct claimed_job *job;
 	const struct job_type *type; /* NULL: unknown here */
 	enum job_outcome outcome;
-	bool again;                  /* a row expectation was not met: the same attempt shall run again */
-	int again_count;             /* how often it did */
+	bool again;      /* a row expectation was not met: the same attempt shall run again */
+	int again_count; /* how often it did */
 	bool cancel_asked;
-	int64_t after_ms;            /* retry, snooze, released: -1 = the type's backoff */
+	int64_t after_ms; /* retry, snooze, released: -1 = the type's backoff */
 	const char *reason, *result;
 	struct write_set writes;
 	const struct receipt *receipts; /* those that the store does not have yet */
@@ -44,12 +45,17 @@ struct attempt_end {
 struct receive; /* consumers/receive */
 
 struct consumer_ops {
-	/* Decides about a job that has just been claimed; strings that it makes live in the job's arena. */
-	void (*arrive)(struct receive *receive, const struct definitions *defs, const struct claimed_job *job, int64_t now_mono_ms,
-	               struct receive_verdict *verdict_r);
-	/* Fills in what is to be stored. False: nothing is, the attempt runs again at once (end->again). */
-	bool (*settle)(const struct attempt_end *end, size_t result_bytes_max, struct completion *completion_r);
-	/* The store refused this completion (fate FAILED or UNMET): changes *end to what that makes of the attempt. */
+	/* Decides about a job that has just been claimed; strings that it makes live in the job's
+	 * arena. */
+	void (*arrive)(struct receive *receive, const struct definitions *defs,
+		       const struct claimed_job *job, int64_t now_mono_ms,
+		       struct receive_verdict *verdict_r);
+	/* Fills in what is to be stored. False: nothing is, the attempt runs again at once
+	 * (end->again). */
+	bool (*settle)(const struct attempt_end *end, size_t result_bytes_max,
+		       struct completion *completion_r);
+	/* The store refused this completion (fate FAILED or UNMET): changes *end to what that makes
+	 * of the attempt. */
 	void (*refused)(const struct completion *completion, struct attempt_end *end);
 	/* What the queue is told of a completion whose fate is COMMITTED or LOST. */
 	enum settle_verb (*verb)(const struct completion *completion);

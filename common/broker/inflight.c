@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The in-flight table: an idmap with a maximum and a rule for twins. Asked by the engine at every arrival and end, and when
- * cancel requests are looked for. */
+/* The in-flight table: an idmap with a maximum and a rule for twins. Asked by the engine at every
+ * arrival and end, and when cancel requests are looked for. */
 #include "common/broker/inflight.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verdict on arrivals. Called by the engine through consumer_ops for every claimed job, so the way of a known, checked job
- * is one look-up. Remembers unknown types, a bounded number of them, to say so once when a deployment forgot one. */
+/* The verdict on arrivals. Called by the engine through consumer_ops for every claimed job, so the
+ * way of a known, checked job is one look-up. Remembers unknown types, a bounded number of them, to
+ * say so once when a deployment forgot one. */
 #include "consumers/receive/receive.h"
 
 #include <stdlib.h>
@@ -39,7 +40,8 @@ void receive_free(struct receive **receive)
 	*receive = NULL;
 }
 
-/* Finds or makes the type's entry; when the table is full the one not seen for longest makes room. */
+/* Finds or makes the type's entry; when the table is full the one not seen for longest makes room.
+ */
 static struct unknown_type *unknown_entry(struct receive *receive, const char *name, int64_t now_ms)
 {
 	struct unknown_type *entry = NULL;
@@ -53,7 +55,9 @@ static struct unknown_type *unknown_entry(struct receive *receive, const char *n
 	if (receive->unknown_count < UNKNOWN_TYPES_MAX)
 		entry = &receive->unknown[receive->unknown_count++];
 	free(entry->name);
-	*entry = (struct unknown_type){ .name = xstrdup(name), .first_ms = now_ms, .last_ms = now_ms };
+	*entry = (struct unknown_type){ .name = xstrdup(name),
+					.first_ms = now_ms,
+					.last_ms = now_ms };
 	return entry;
 }
 
@@ -68,8 +72,9 @@ static void unknown_seen(struct receive *receive, const struct claimed_job *job,
 	entry->last_ms = now_ms;
 	if (!entry->alarmed && now_ms - entry->first_ms >= RECEIVE_UNKNOWN_ALARM_MS) {
 		entry->alarmed = true;
-		log_line(LOG_ERROR, "job-type-unknown", LOG_S("type", job->type), LOG_S("queue", job->queue),
-		         LOG_I("for_s", (now_ms - entry->first_ms) / 1000));
+		log_line(LOG_ERROR, "job-type-unknown", LOG_S("type", job->type),
+			 LOG_S("queue", job->queue),
+			 LOG_I("for_s", (now_ms - entry->first_ms) / 1000));
 	}
 }
 
@@ -93,10 +98,12 @@ static void verdict_payload(const struct claimed_job *job, struct receive_verdic
 	verdict_r->reason = arena_printf(job->arena, "payload%s: %s", error.pointer, error.message);
 }
 
-void receive_arrive(struct receive *receive, const struct definitions *defs, const struct claimed_job *job, int64_t now_mono_ms,
-                    struct receive_verdict *verdict_r)
+void receive_arrive(struct receive *receive, const struct definitions *defs,
+		    const struct claimed_job *job, int64_t now_mono_ms,
+		    struct receive_verdict *verdict_r)
 {
-	*verdict_r = (struct receive_verdict){ .type = definitions_type(defs, job->type), .after_ms = -1 };
+	*verdict_r = (struct receive_verdict){ .type = definitions_type(defs, job->type),
+					       .after_ms = -1 };
 	if (job->cancel_asked) {
 		verdict_r->end = OUTCOME_CANCELLED;
 	} else if (!verdict_r->type) {

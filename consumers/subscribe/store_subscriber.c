@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeps the leases of one engine: how many of each claim's jobs are still open, which leases can be deleted (with the next
- * transaction, or in an idle moment within a second), and which claims got lost with an unanswered COMMIT. Such a claim is released by
- * its id at once; since the server may still be busy committing it then, all leases that we do not know are swept later. */
+/* Keeps the leases of one engine: how many of each claim's jobs are still open, which leases can be
+ * deleted (with the next transaction, or in an idle moment within a second), and which claims got
+ * lost with an unanswered COMMIT. Such a claim is released by its id at once; since the server may
+ * still be busy committing it then, all leases that we do not know are swept later. */
 #include "consumers/subscribe/store_subscriber.h"
 
 #include <pthread.h>
@@ -13,18 +14,20 @@
 #include "common/base/list.h"
 #include "common/store/session.h"
 
-#define FINISHED_MAX 1024     /* leases deleted in one transaction */
-#define FLUSH_MS 500          /* a finished lease waits at most this long (and a little) for a transaction to ride in */
-#define ORPHANS_MAX 16        /* more are left to the sweep */
-#define SWEEP_AFTER_MS 15000  /* the store spares leases younger than 10 s */
-#define SWEEP_TIMES 3
-#define RETRY_MS 1000
+#define FINISHED_MAX 1024 /* leases deleted in one transaction */
+#define FLUSH_MS                                                                                 \
+	500 /* a finished lease waits at most this long (and a little) for a transaction to ride \
+	       in */
+#define ORPHANS_MAX    16    /* more are left to the sweep */
+#define SWEEP_AFTER_MS 15000 /* the store spares leases younger than 10 s */
+#define SWEEP_TIMES    3
+#define RETRY_MS       1000
 
 struct lease {
 	struct uuid batch;
-	size_t open;   /* jobs that are not settled */
-	size_t riding; /* of them in the batch that is being committed */
-	bool deleted;  /* by a committed batch */
+	size_t open;      /* jobs that are not settled */
+	size_t riding;    /* of them in the batch that is being committed */
+	bool deleted;     /* by a committed batch */
 	struct list link; /* in `finished` once open == 0 */
 };
 
@@ -33,9 +36,9 @@ struct store_subscriber {
 	struct store *store;
 	struct uuid session;
 	struct claim_cursor *cursor;
-	struct idmap *leases; /* batch -> struct lease, open or finished */
-	struct list finished; /* to be deleted */
-	int64_t flush_ms;     /* when, 0: nothing is finished */
+	struct idmap *leases;                   /* batch -> struct lease, open or finished */
+	struct list finished;                   /* to be deleted */
+	int64_t flush_ms;                       /* when, 0: nothing is finished */
 	struct uuid finished_ids[FINISHED_MAX]; /* of the batch that is being committed */
 	struct claim_request request;           /* of the same */
 	struct uuid orphans[ORPHANS_MAX];
@@ -62,7 +65,8 @@ static void queues_free(char ***queues, size_t count)
 	*queues = NULL;
 }
 
-static void store_subscriber_serve(struct subscriber *subscriber, const char *const *queues, size_t count)
+static void store_subscriber_serve(struct subscriber *subscriber, const char *const *queues,
+				   size_t count)
 {
 	struct store_subscriber *self = of(subscriber);
 	char **copy = xcalloc(count + 1, sizeof(*copy));
@@ -128,8 +132,8 @@ static void orphan_add(struct store_subscriber *self, const struct uuid *batch, 
 	self->sweep_ms = now_ms + SWEEP_AFTER_MS;
 }
 
-static int store_subscriber_take(struct subscriber *subscriber, size_t max, struct arena *arena, struct claim *claim_r,
-                                 struct error *err_r)
+static int store_subscriber_take(struct subscriber *subscriber, size_t max, struct arena *arena,
+				 struct claim *claim_r, struct error *err_r)
 {
 	struct store_subscriber *self = of(subscriber);
 
@@ -148,11 +152,15 @@ static int store_subscriber_take(struct subscriber *subscriber, size_t max, stru
 
 static struct lease *lease_of(struct store_subscriber *self, const struct completion *completion)
 {
-	return completion->kind == COMPLETION_STEP ? NULL : idmap_get(self->leases, &completion->job->batch);
+	return completion->kind == COMPLETION_STEP
+		       ? NULL
+		       : idmap_get(self->leases, &completion->job->batch);
 }
 
-/* Leases whose last open jobs are in this batch go with it; not in careful mode, where a job may stay behind. */
-static size_t finishing(struct store_subscriber *self, const struct completion_batch *batch, size_t count)
+/* Leases whose last open jobs are in this batch go with it; not in careful mode, where a job may
+ * stay behind. */
+static size_t finishing(struct store_subscriber *self, const struct completion_batch *batch,
+			size_t count)
 {
 	for (size_t i = 0; batch->mode == COMPLETION_OPTIMISTIC && i < batch->count; i++) {
 		struct lease *lease = lease_of(self, batch->items[i]);
@@ -163,20 +171,23 @@ static size_t finishing(struct store_subscriber *self, const struct completion_b
 	return count;
 }
 
-static void store_subscriber_ride(struct subscriber *subscriber, struct completion_batch *batch, size_t max)
+static void store_subscriber_ride(struct subscriber *subscriber, struct completion_batch *batch,
+				  size_t max)
 {
 	struct store_subscriber *self = of(subscriber);
 	size_t count = 0;
 
-	for (struct list *at = self->finished.next; at != &self->finished && count < FINISHED_MAX; at = at->next)
+	for (struct list *at = self->finished.next; at != &self->finished && count < FINISHED_MAX;
+	     at = at->next)
 		self->finished_ids[count++] = list_entry(at, struct lease, link)->batch;
 	batch->finished_lease_count = finishing(self, batch, count);
 	batch->finished_leases = self->finished_ids;
 	batch->claim = max && request_make(self, max) ? &self->request : NULL;
 }
 
-static void store_subscriber_rode(struct subscriber *subscriber, const struct completion_batch *batch, const struct claim *claim,
-                                  const struct error *error)
+static void store_subscriber_rode(struct subscriber *subscriber,
+				  const struct completion_batch *batch, const struct claim *claim,
+				  const struct error *error)
 {
 	struct store_subscriber *self = of(subscriber);
 
@@ -206,7 +217,8 @@ static void store_subscriber_rode(struct subscriber *subscriber, const struct co
 }
 
 /* What has been committed says it all: the verb makes no difference here. */
-static void store_subscriber_settle(struct subscriber *subscriber, const struct claimed_job *job, enum settle_verb verb)
+static void store_subscriber_settle(struct subscriber *subscriber, const struct claimed_job *job,
+				    enum settle_verb verb)
 {
 	struct store_subscriber *self = of(subscriber);
 	struct lease *lease = idmap_get(self->leases, &job->batch);
@@ -227,7 +239,8 @@ static void store_subscriber_settle(struct subscriber *subscriber, const struct 
 static int release_orphans(struct store_subscriber *self, struct error *err_r)
 {
 	while (self->orphan_count > 0) {
-		if (session_release_batch(self->store, &self->orphans[self->orphan_count - 1], err_r) < 0)
+		if (session_release_batch(self->store, &self->orphans[self->orphan_count - 1],
+					  err_r) < 0)
 			return -1;
 		self->orphan_count--;
 	}
@@ -273,7 +286,8 @@ static int64_t sooner_ms(int64_t wait_ms, int64_t due_ms, int64_t now_ms)
 	return due_ms && (wait_ms < 0 || left_ms < wait_ms) ? left_ms : wait_ms;
 }
 
-static int store_subscriber_tend(struct subscriber *subscriber, int64_t now_mono_ms, int64_t *next_ms_r, struct error *err_r)
+static int store_subscriber_tend(struct subscriber *subscriber, int64_t now_mono_ms,
+				 int64_t *next_ms_r, struct error *err_r)
 {
 	struct store_subscriber *self = of(subscriber);
 
@@ -284,7 +298,8 @@ static int store_subscriber_tend(struct subscriber *subscriber, int64_t now_mono
 		return -1;
 	if (self->flush_ms && now_mono_ms >= self->flush_ms && flush(self, err_r) < 0)
 		return -1;
-	*next_ms_r = sooner_ms(sooner_ms(-1, self->sweep_ms, now_mono_ms), self->flush_ms, now_mono_ms);
+	*next_ms_r =
+		sooner_ms(sooner_ms(-1, self->sweep_ms, now_mono_ms), self->flush_ms, now_mono_ms);
 	return 0;
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store as the queue: claims ride in the transaction that completes the previous jobs, a lease row stands for a whole claim
- * and is deleted when all of its jobs are settled. Shares the connection of the thread that owns it (workers/effects). */
+/* The store as the queue: claims ride in the transaction that completes the previous jobs, a lease
+ * row stands for a whole claim and is deleted when all of its jobs are settled. Shares the
+ * connection of the thread that owns it (workers/effects). */
 #ifndef CONSUMERS_SUBSCRIBE_STORE_SUBSCRIBER_H
 #define CONSUMERS_SUBSCRIBE_STORE_SUBSCRIBER_H
 #include "common/broker/subscriber.h"
 
-/* Borrows the store, which must outlive it. Serves no queue until subscriber_ops.serve has been called. */
+/* Borrows the store, which must outlive it. Serves no queue until subscriber_ops.serve has been
+ * called. */
 struct subscriber *store_subscriber_new(struct store *store, const struct uuid *session);
 
 #endif

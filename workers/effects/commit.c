@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The policy of the group commit. Each function works on a span of the round's items and leaves them with a fate, or returns
- * -1 for weather that concerns the whole store. Nothing but staged write sets is ever run again here. */
+/* The policy of the group commit. Each function works on a span of the round's items and leaves
+ * them with a fate, or returns -1 for weather that concerns the whole store. Nothing but staged
+ * write sets is ever run again here. */
 #include "workers/effects/commit.h"
 
 #include <string.h>
@@ -8,22 +9,27 @@
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 
-#define CAREFUL_ABOVE 0.01  /* failure rate from which on we begin with savepoints */
-#define RATE_MEMORY 512     /* jobs that the rate looks back on */
-#define REMOVALS_MAX 2      /* times that known faults are taken out before savepoints are used */
-#define UNKNOWN_REPEATS 3   /* in place */
-#define JITTER_MS 10        /* before a contended span is tried again: up to this, doubled a halving */
-#define CLAIM_MAX 512       /* jobs claimed in a transaction that also completes */
+#define CAREFUL_ABOVE   0.01 /* failure rate from which on we begin with savepoints */
+#define RATE_MEMORY     512  /* jobs that the rate looks back on */
+#define REMOVALS_MAX    2    /* times that known faults are taken out before savepoints are used */
+#define UNKNOWN_REPEATS 3    /* in place */
+#define JITTER_MS       10 /* before a contended span is tried again: up to this, doubled a halving */
+#define CLAIM_MAX       512 /* jobs claimed in a transaction that also completes */
 
 static const char *const retry_why[] = {
-	[ERROR_SQL] = "sql", [ERROR_CONFLICT] = "unmet", [ERROR_CONTENTION] = "contention", [ERROR_UNKNOWN] = "unknown",
+	[ERROR_SQL] = "sql",
+	[ERROR_CONFLICT] = "unmet",
+	[ERROR_CONTENTION] = "contention",
+	[ERROR_UNKNOWN] = "unknown",
 };
 
 static void count_retry(struct committer *c, const struct error *error)
 {
 	const char *why = error->code < ARRAY_LEN(retry_why) ? retry_why[error->code] : NULL;
 
-	metric_add(metrics_series(c->metrics, METRIC_STORE_ERRORS, error_code_name(error->code), NULL), 1);
+	metric_add(
+		metrics_series(c->metrics, METRIC_STORE_ERRORS, error_code_name(error->code), NULL),
+		1);
 	if (why)
 		metric_add(metrics_series(c->metrics, METRIC_COMMIT_RETRIES, why, NULL), 1);
 }
@@ -39,12 +45,13 @@ static void settle_items(struct committer *c, struct effect **items, size_t coun
 		CHECK(done->fate);
 		items[i]->committed_ns = now_ns;
 		if (over && done->kind != COMPLETION_STEP)
-			c->subscriber->ops->settle(c->subscriber, done->job, c->consumers->verb(done));
+			c->subscriber->ops->settle(c->subscriber, done->job,
+						   c->consumers->verb(done));
 	}
 }
 
-static int run_transaction(struct committer *c, const struct completion_batch *batch, struct commit_round *round,
-                           struct claim *claim_r, struct error *err_r)
+static int run_transaction(struct committer *c, const struct completion_batch *batch,
+			   struct commit_round *round, struct claim *claim_r, struct error *err_r)
 {
 	if (FAILPOINT("before_commit_batch"))
 		return error_set(err_r, ERROR_UNAVAILABLE, "failpoint");
@@ -56,8 +63,8 @@ static int run_transaction(struct committer *c, const struct completion_batch *b
 }
 
 /* One transaction with these items, and the round's claim when it has not been made yet. */
-static int commit_once(struct committer *c, struct commit_round *round, struct effect **items, size_t count,
-                       enum completion_mode mode, struct error *err_r)
+static int commit_once(struct committer *c, struct commit_round *round, struct effect **items,
+		       size_t count, enum completion_mode mode, struct error *err_r)
 {
 	struct completion *completions[COMMIT_ITEMS_MAX];
 	struct completion_batch batch = { .items = completions, .count = count, .mode = mode };
@@ -69,7 +76,8 @@ static int commit_once(struct committer *c, struct commit_round *round, struct e
 		completions[i]->fate = 0;
 		error_clear(&completions[i]->error);
 	}
-	c->subscriber->ops->ride(c->subscriber, &batch, round->claim_max < CLAIM_MAX ? round->claim_max : CLAIM_MAX);
+	c->subscriber->ops->ride(c->subscriber, &batch,
+				 round->claim_max < CLAIM_MAX ? round->claim_max : CLAIM_MAX);
 	rc = run_transaction(c, &batch, round, &claim, err_r);
 	c->subscriber->ops->rode(c->subscriber, &batch, &claim, rc < 0 ? err_r : NULL);
 	if (rc < 0) {
@@ -81,7 +89,8 @@ static int commit_once(struct committer *c, struct commit_round *round, struct e
 		round->claimed = true;
 		round->claim_max = 0;
 	}
-	metric_observe(metrics_series(c->metrics, METRIC_COMMIT_BATCH, "complete", NULL), (double)count);
+	metric_observe(metrics_series(c->metrics, METRIC_COMMIT_BATCH, "complete", NULL),
+		       (double)count);
 	settle_items(c, items, count);
 	return 0;
 }
@@ -89,7 +98,8 @@ static int commit_once(struct committer *c, struct commit_round *round, struct e
 /* The store is away, full, or silent after a COMMIT: it concerns everybody. */
 static bool is_weather(const struct error *error)
 {
-	return error->code == ERROR_UNAVAILABLE || error->code == ERROR_FULL || error->code == ERROR_UNKNOWN;
+	return error->code == ERROR_UNAVAILABLE || error->code == ERROR_FULL ||
+	       error->code == ERROR_UNKNOWN;
 }
 
 static void forget_fates(struct effect **items, size_t count)
@@ -99,8 +109,8 @@ static void forget_fates(struct effect **items, size_t count)
 }
 
 /* As commit_once, but an unanswered COMMIT is repeated: what it did shows as committed again. */
-static int commit_known(struct committer *c, struct commit_round *round, struct effect **items, size_t count,
-                        enum completion_mode mode, struct error *err_r)
+static int commit_known(struct committer *c, struct commit_round *round, struct effect **items,
+			size_t count, enum completion_mode mode, struct error *err_r)
 {
 	int rc = -1;
 
@@ -120,7 +130,8 @@ static void pause_jittered(struct committer *c, int halvings)
 }
 
 /* A job that was alone in its transaction is at fault itself. */
-static int commit_alone(struct committer *c, struct commit_round *round, struct effect *item, struct error *err_r)
+static int commit_alone(struct committer *c, struct commit_round *round, struct effect *item,
+			struct error *err_r)
 {
 	struct completion *completion = item->completion;
 
@@ -143,12 +154,13 @@ static int commit_alone(struct committer *c, struct commit_round *round, struct 
 	return 0;
 }
 
-typedef int commit_span_fn(struct committer *c, struct commit_round *round, struct effect **items, size_t count, int halvings,
-                           struct error *err_r);
+typedef int commit_span_fn(struct committer *c, struct commit_round *round, struct effect **items,
+			   size_t count, int halvings, struct error *err_r);
 
-/* Rows are fought for: less at once, and not at once. What is still contended at the end waits for the next round. */
-static int commit_halves(commit_span_fn *span, struct committer *c, struct commit_round *round, struct effect **items,
-                         size_t count, int halvings, struct error *err_r)
+/* Rows are fought for: less at once, and not at once. What is still contended at the end waits for
+ * the next round. */
+static int commit_halves(commit_span_fn *span, struct committer *c, struct commit_round *round,
+			 struct effect **items, size_t count, int halvings, struct error *err_r)
 {
 	size_t half = count / 2;
 
@@ -166,8 +178,8 @@ static int commit_halves(commit_span_fn *span, struct committer *c, struct commi
 	return span(c, round, items + half, count - half, halvings + 1, err_r);
 }
 
-static int commit_one_by_one(struct committer *c, struct commit_round *round, struct effect **items, size_t count,
-                             struct error *err_r)
+static int commit_one_by_one(struct committer *c, struct commit_round *round, struct effect **items,
+			     size_t count, struct error *err_r)
 {
 	forget_fates(items, count);
 	for (size_t i = 0; i < count; i++) {
@@ -178,8 +190,8 @@ static int commit_one_by_one(struct committer *c, struct commit_round *round, st
 }
 
 /* At most 50 of them, a savepoint each. */
-static int commit_savepoints(struct committer *c, struct commit_round *round, struct effect **items, size_t count, int halvings,
-                             struct error *err_r)
+static int commit_savepoints(struct committer *c, struct commit_round *round, struct effect **items,
+			     size_t count, int halvings, struct error *err_r)
 {
 	if (commit_known(c, round, items, count, COMPLETION_CAREFUL, err_r) == 0)
 		return 0;
@@ -190,8 +202,8 @@ static int commit_savepoints(struct committer *c, struct commit_round *round, st
 	return commit_one_by_one(c, round, items, count, err_r);
 }
 
-static int commit_careful(struct committer *c, struct commit_round *round, struct effect **items, size_t count, int halvings,
-                          struct error *err_r)
+static int commit_careful(struct committer *c, struct commit_round *round, struct effect **items,
+			  size_t count, int halvings, struct error *err_r)
 {
 	forget_fates(items, count);
 	for (size_t at = 0; at < count; at += COMMIT_CAREFUL_MAX) {
@@ -203,7 +215,8 @@ static int commit_careful(struct committer *c, struct commit_round *round, struc
 	return 0;
 }
 
-/* Moves those whose fault is known to the end and keeps their fate. Returns how many are left in front. */
+/* Moves those whose fault is known to the end and keeps their fate. Returns how many are left in
+ * front. */
 static size_t put_faulty_last(struct effect **items, size_t count)
 {
 	size_t left = 0;
@@ -211,7 +224,8 @@ static size_t put_faulty_last(struct effect **items, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct effect *item = items[i];
 
-		if (item->completion->fate == COMPLETION_FAILED || item->completion->fate == COMPLETION_UNMET)
+		if (item->completion->fate == COMPLETION_FAILED ||
+		    item->completion->fate == COMPLETION_UNMET)
 			continue;
 		items[i] = items[left];
 		items[left++] = item;
@@ -219,8 +233,8 @@ static size_t put_faulty_last(struct effect **items, size_t count)
 	return left;
 }
 
-static int commit_optimistic(struct committer *c, struct commit_round *round, struct effect **items, size_t count, int halvings,
-                             struct error *err_r)
+static int commit_optimistic(struct committer *c, struct commit_round *round, struct effect **items,
+			     size_t count, int halvings, struct error *err_r)
 {
 	if (count == 1)
 		return commit_alone(c, round, items[0], err_r);
@@ -232,7 +246,8 @@ static int commit_optimistic(struct committer *c, struct commit_round *round, st
 		if (is_weather(err_r))
 			return -1;
 		if (err_r->code == ERROR_CONTENTION)
-			return commit_halves(commit_optimistic, c, round, items, count, halvings, err_r);
+			return commit_halves(commit_optimistic, c, round, items, count, halvings,
+					     err_r);
 		left = put_faulty_last(items, count);
 		if (left == count || removals == REMOVALS_MAX)
 			return commit_careful(c, round, items, count, halvings, err_r);
@@ -261,7 +276,8 @@ static void remember_failures(struct committer *c, const struct commit_round *ro
 
 int commit_round(struct committer *committer, struct commit_round *round, struct error *err_r)
 {
-	commit_span_fn *first = committer->failure_rate > CAREFUL_ABOVE ? commit_careful : commit_optimistic;
+	commit_span_fn *first =
+		committer->failure_rate > CAREFUL_ABOVE ? commit_careful : commit_optimistic;
 	int rc;
 
 	CHECK(round->count > 0 && round->count <= COMMIT_ITEMS_MAX);

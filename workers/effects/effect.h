@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One completion on its way through the effects thread: an attempt's end or a step. Made by the engine's loop, lent to the
- * effects thread until it comes back with its fate. */
+/* One completion on its way through the effects thread: an attempt's end or a step. Made by the
+ * engine's loop, lent to the effects thread until it comes back with its fate. */
 #ifndef WORKERS_EFFECTS_EFFECT_H
 #define WORKERS_EFFECTS_EFFECT_H
 #include <stdint.h>
@@ -13,7 +13,7 @@ struct effect {
 	struct completion *completion; /* in the job's arena; fate 0: not decided yet */
 	int contentions;               /* rounds in which its rows were fought for in vain */
 	int64_t committed_ns;          /* monotonic; when its fate was known */
-	char *step_value;              /* STEP: stored_step_value, to be freed by the engine; or NULL */
+	char *step_value; /* STEP: stored_step_value, to be freed by the engine; or NULL */
 };
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The effects thread's loop. Between thread and engine there are two lists under one lock: what was submitted, what came back.
- * While the store is away everything stays here and is tried again about once a second; handlers go on until the engine's
- * hands are full. */
+/* The effects thread's loop. Between thread and engine there are two lists under one lock: what was
+ * submitted, what came back. While the store is away everything stays here and is tried again about
+ * once a second; handlers go on until the engine's hands are full. */
 #include "workers/effects/effects.h"
 
 #include <pthread.h>
@@ -17,14 +17,16 @@
 #include "workers/effects/commit.h"
 
 #define REPAIR_POLL_MS 1000 /* look for work without having been told */
-#define CLAIM_SMALL    256  /* a claim of fewer than it could take, and than this, has emptied the queues */
-#define AWAY_FIRST_MS 50    /* wait after the first failure, doubled up to the next */
-#define AWAY_MAX_MS 1000
+#define CLAIM_SMALL \
+	256 /* a claim of fewer than it could take, and than this, has emptied the queues */
+#define AWAY_FIRST_MS 50 /* wait after the first failure, doubled up to the next */
+#define AWAY_MAX_MS   1000
 
 /* Whether there may be work to claim. */
 enum hunger {
 	HUNGER_NONE,   /* the last claim found nothing, and nobody has rung since */
-	HUNGER_RIDING, /* the last claim found less than it could take: ask again when a transaction runs anyway */
+	HUNGER_RIDING, /* the last claim found less than it could take: ask again when a transaction
+			  runs anyway */
 	HUNGER_NOW,
 };
 
@@ -96,7 +98,8 @@ void effects_submit(struct effects *effects, struct list *items, uint64_t claim_
 	pthread_mutex_unlock(&effects->lock);
 }
 
-void effects_collect(struct effects *effects, struct list *items_r, struct claimed_job ***jobs_r, size_t *job_count_r)
+void effects_collect(struct effects *effects, struct list *items_r, struct claimed_job ***jobs_r,
+		     size_t *job_count_r)
 {
 	uint64_t ignored;
 
@@ -146,7 +149,8 @@ static void take_claim(struct effects *e, const struct claim *claim, size_t max)
 	e->poll_ms = clock_mono_ms() + REPAIR_POLL_MS;
 	if (claim->count == 0)
 		e->hunger = HUNGER_NONE;
-	else if ((int64_t)claim->count < min64((int64_t)max, CLAIM_SMALL) && e->hunger == HUNGER_NOW)
+	else if ((int64_t)claim->count < min64((int64_t)max, CLAIM_SMALL) &&
+		 e->hunger == HUNGER_NOW)
 		e->hunger = HUNGER_RIDING;
 	e->claimed_total += claim->count;
 	if (claim->count)
@@ -223,15 +227,18 @@ static void store_answered(struct effects *e)
 static void store_failed(struct effects *e, const struct error *error)
 {
 	if (!e->away_since_ms) {
-		log_line(LOG_ERROR, "store-away", LOG_S("code", error_code_name(error->code)), LOG_S("error", error->message));
+		log_line(LOG_ERROR, "store-away", LOG_S("code", error_code_name(error->code)),
+			 LOG_S("error", error->message));
 		e->away_since_ms = clock_mono_ms();
 	}
-	e->away_wait_ms = e->away_wait_ms ? (int)min64(2 * e->away_wait_ms, AWAY_MAX_MS) : AWAY_FIRST_MS;
+	e->away_wait_ms =
+		e->away_wait_ms ? (int)min64(2 * e->away_wait_ms, AWAY_MAX_MS) : AWAY_FIRST_MS;
 }
 
 static bool is_away(const struct error *error)
 {
-	return error->code == ERROR_UNAVAILABLE || error->code == ERROR_UNKNOWN || error->code == ERROR_FULL;
+	return error->code == ERROR_UNAVAILABLE || error->code == ERROR_UNKNOWN ||
+	       error->code == ERROR_FULL;
 }
 
 static int run_commit(struct effects *e, size_t room, struct error *err_r)
@@ -241,7 +248,8 @@ static int run_commit(struct effects *e, size_t room, struct error *err_r)
 	int rc;
 
 	round.claim_max = e->hunger == HUNGER_NONE && clock_mono_ms() < e->poll_ms ? 0 : room;
-	for (struct list *at = e->pending.next; at != &e->pending && round.count < COMMIT_ITEMS_MAX; at = at->next)
+	for (struct list *at = e->pending.next; at != &e->pending && round.count < COMMIT_ITEMS_MAX;
+	     at = at->next)
 		items[round.count++] = list_entry(at, struct effect, link);
 	rc = commit_round(&e->committer, &round, err_r);
 	if (round.claimed)
@@ -298,7 +306,8 @@ static void run_round(struct effects *e, size_t room)
 	if (is_away(&error)) {
 		store_failed(e, &error);
 	} else if (error.code != ERROR_CONTENTION) {
-		log_line(LOG_ERROR, "claim-failed", LOG_S("code", error_code_name(error.code)), LOG_S("error", error.message));
+		log_line(LOG_ERROR, "claim-failed", LOG_S("code", error_code_name(error.code)),
+			 LOG_S("error", error.message));
 		e->hunger = HUNGER_NONE;
 	}
 }
@@ -311,7 +320,8 @@ static int64_t idle_ms(const struct effects *e, int64_t now_ms)
 
 	if (e->away_since_ms)
 		return 0;
-	if (!list_empty(&e->inbox) || !list_empty(&e->pending) || (room && (e->rung || e->hunger == HUNGER_NOW)))
+	if (!list_empty(&e->inbox) || !list_empty(&e->pending) ||
+	    (room && (e->rung || e->hunger == HUNGER_NOW)))
 		return 0;
 	if (room)
 		wait_ms = min64(wait_ms, e->poll_ms - now_ms);
@@ -322,7 +332,8 @@ static int64_t idle_ms(const struct effects *e, int64_t now_ms)
 
 static void wait_until(struct effects *e, int64_t mono_ms)
 {
-	struct timespec until = { .tv_sec = mono_ms / 1000, .tv_nsec = (long)(mono_ms % 1000) * 1000000 };
+	struct timespec until = { .tv_sec = mono_ms / 1000,
+				  .tv_nsec = (long)(mono_ms % 1000) * 1000000 };
 
 	pthread_cond_timedwait(&e->wake, &e->lock, &until);
 }
@@ -330,7 +341,8 @@ static void wait_until(struct effects *e, int64_t mono_ms)
 /* Waits until there is something to do and takes it. False: stop. */
 static bool next_round(struct effects *e, size_t *room_r)
 {
-	int64_t now_ms = clock_mono_ms(), resume_ms = e->away_since_ms ? now_ms + e->away_wait_ms : now_ms;
+	int64_t now_ms = clock_mono_ms(),
+		resume_ms = e->away_since_ms ? now_ms + e->away_wait_ms : now_ms;
 	bool go_on;
 
 	pthread_mutex_lock(&e->lock);
@@ -342,7 +354,8 @@ static bool next_round(struct effects *e, size_t *room_r)
 	if (e->rung)
 		e->hunger = HUNGER_NOW;
 	e->rung = false;
-	*room_r = e->claim_limit > e->claimed_total && !e->stop ? e->claim_limit - e->claimed_total : 0;
+	*room_r = e->claim_limit > e->claimed_total && !e->stop ? e->claim_limit - e->claimed_total
+								: 0;
 	go_on = !e->stop || (!e->stop_now && !list_empty(&e->pending) && !e->away_since_ms);
 	pthread_mutex_unlock(&e->lock);
 	return go_on;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Binds `sql:` templates. Values from a job are only ever bind parameters, so nothing is quoted here. Called by the engine on its
- * loop thread instead of pool_run. */
+/* Binds `sql:` templates. Values from a job are only ever bind parameters, so nothing is quoted
+ * here. Called by the engine on its loop thread instead of pool_run. */
 #include "workers/handlers/sql_handler.h"
 
 #include <stdlib.h>
@@ -11,7 +11,8 @@
 
 static struct sql_value text_value(const char *text)
 {
-	return text ? (struct sql_value){ .kind = SQL_TEXT, .data = text, .bytes = strlen(text) } : (struct sql_value){ 0 };
+	return text ? (struct sql_value){ .kind = SQL_TEXT, .data = text, .bytes = strlen(text) }
+		    : (struct sql_value){ 0 };
 }
 
 static struct sql_value json_value(struct arena *arena, json_t *json)
@@ -21,7 +22,8 @@ static struct sql_value json_value(struct arena *arena, json_t *json)
 
 	switch (json ? json_typeof(json) : JSON_NULL) {
 	case JSON_STRING:
-		return text_value(arena_strndup(arena, json_string_value(json), json_string_length(json)));
+		return text_value(
+			arena_strndup(arena, json_string_value(json), json_string_length(json)));
 	case JSON_INTEGER:
 		return (struct sql_value){ .kind = SQL_INT, .i = json_integer_value(json) };
 	case JSON_REAL:
@@ -56,7 +58,8 @@ static json_t *payload_at(json_t *payload, const char *path)
 	return found;
 }
 
-static struct sql_value source_value(const char *source, const struct claimed_job *job, json_t *payload)
+static struct sql_value source_value(const char *source, const struct claimed_job *job,
+				     json_t *payload)
 {
 	char id[UUID_TEXT];
 
@@ -69,7 +72,9 @@ static struct sql_value source_value(const char *source, const struct claimed_jo
 	if (!strncmp(source, "env.", 4))
 		return text_value(getenv(source + 4));
 	if (!strcmp(source, "payload"))
-		return (struct sql_value){ .kind = SQL_TEXT, .data = job->payload, .bytes = job->payload_bytes };
+		return (struct sql_value){ .kind = SQL_TEXT,
+					   .data = job->payload,
+					   .bytes = job->payload_bytes };
 	CHECK(!strncmp(source, "payload.", 8)); /* config has checked it */
 	return json_value(job->arena, payload_at(payload, source + 8));
 }
@@ -83,8 +88,8 @@ static bool wants_payload(const struct sql_template *sql)
 	return false;
 }
 
-int sql_handler_writes(const struct job_type *type, const struct claimed_job *job, struct write_set *writes_r,
-                       struct error *err_r)
+int sql_handler_writes(const struct job_type *type, const struct claimed_job *job,
+		       struct write_set *writes_r, struct error *err_r)
 {
 	const struct sql_template *sql = &type->sql;
 	struct sql_statement *statement = ARENA_NEW(job->arena, struct sql_statement);
@@ -95,12 +100,15 @@ int sql_handler_writes(const struct job_type *type, const struct claimed_job *jo
 	if (wants_payload(sql)) {
 		payload = json_text_parse(job->payload, job->payload_bytes, &error);
 		if (!payload)
-			return error_set(err_r, ERROR_INVALID, "payload %d:%d: %s", error.line, error.column, error.message);
+			return error_set(err_r, ERROR_INVALID, "payload %d:%d: %s", error.line,
+					 error.column, error.message);
 	}
 	for (size_t i = 0; i < sql->source_count; i++)
 		args[i] = source_value(sql->sources[i], job, payload);
 	json_decref(payload);
-	*statement = (struct sql_statement){ .sql = sql->sql, .args = args, .arg_count = sql->source_count, .rows = sql->rows };
+	*statement = (struct sql_statement){
+		.sql = sql->sql, .args = args, .arg_count = sql->source_count, .rows = sql->rows
+	};
 	*writes_r = (struct write_set){ .statements = statement, .statement_count = 1 };
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ${env.NAME} in URLs and header values. Called by the engine before remote_start. Messages never contain a value: it may
- * be a secret. */
+/* ${env.NAME} in URLs and header values. Called by the engine before remote_start. Messages never
+ * contain a value: it may be a secret. */
 #include "workers/remote/call_template.h"
 
 #include <stdlib.h>
@@ -9,7 +9,8 @@
 #include "common/base/strbuf.h"
 
 /* Appends what the `${…}` at text stands for; returns the first byte after it, or NULL. */
-static const char *expand_one(struct strbuf *out, const char *text, const char *const *allowed, struct error *err_r)
+static const char *expand_one(struct strbuf *out, const char *text, const char *const *allowed,
+			      struct error *err_r)
 {
 	const char *name = text + strlen("${env."), *end = strchr(text, '}');
 	const char *value;
@@ -28,14 +29,16 @@ static const char *expand_one(struct strbuf *out, const char *text, const char *
 	}
 	value = getenv(*allowed);
 	if (!value) {
-		error_set(err_r, ERROR_INVALID, "%s is not set in the worker's environment", *allowed);
+		error_set(err_r, ERROR_INVALID, "%s is not set in the worker's environment",
+			  *allowed);
 		return NULL;
 	}
 	strbuf_addstr(out, value);
 	return end + 1;
 }
 
-const char *call_template_expand(struct arena *arena, const char *text, const char *const *allowed, struct error *err_r)
+const char *call_template_expand(struct arena *arena, const char *text, const char *const *allowed,
+				 struct error *err_r)
 {
 	struct strbuf out;
 	const char *result = NULL;
@@ -59,7 +62,8 @@ const char *call_template_expand(struct arena *arena, const char *text, const ch
 	return result;
 }
 
-static const char *expand_header(struct arena *arena, const char *header, const char *const *allowed, struct error *err_r)
+static const char *expand_header(struct arena *arena, const char *header,
+				 const char *const *allowed, struct error *err_r)
 {
 	const char *colon = strchr(header, ':'), *value;
 
@@ -71,8 +75,8 @@ static const char *expand_header(struct arena *arena, const char *header, const 
 	return value ? arena_printf(arena, "%.*s%s", (int)(colon - header), header, value) : NULL;
 }
 
-const char *const *call_template_headers(struct arena *arena, const char *const *headers, const char *const *allowed,
-                                         struct error *err_r)
+const char *const *call_template_headers(struct arena *arena, const char *const *headers,
+					 const char *const *allowed, struct error *err_r)
 {
 	const char **result;
 	size_t count = 0;

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What running handlers ask for: rows, steps, calls to third parties. Each question is answered on
+ * the loop, a page after the answer came in from whatever thread; a question whose attempt has
+ * ended meanwhile is only counted off. */
+#include "workers/engine/engine_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/base/clock.h"
+#include "common/json/json_text.h"
+
+static struct answer *answer_new(struct open_ask *open)
+{
+	struct answer *answer = xcalloc(1, sizeof(*answer));
+
+	answer->open = open;
+	strbuf_init(&answer->members);
+	return answer;
+}
+
+static void answer_free(struct answer *answer)
+{
+	strbuf_release(&answer->members);
+	free(answer->body);
+	free(answer->error);
+	free(answer);
+}
+
+static void send_answer(struct engine *engine, struct answer *answer)
+{
+	CHECK(mailbox_send(engine->answers, answer));
+}
+
+void asks_fail(struct engine *engine, struct open_ask *open, const char *message)
+{
+	struct answer *answer = answer_new(open);
+
+	strbuf_addstr(&answer->members, "\"error\":");
+	strbuf_json(&answer->members, message);
+	send_answer(engine, answer);
+}
+
+void asks_query_done(void *engine, void *open, const char *text, size_t bytes,
+		     const struct error *error)
+{
+	struct answer *answer;
+
+	if (error) {
+		asks_fail(engine, open, error->message);
+		return;
+	}
+	CHECK(bytes >= 2 && text[0] == '{' && text[bytes - 1] == '}');
+	answer = answer_new(open);
+	strbuf_add(&answer->members, text + 1, bytes - 2);
+	send_answer(engine, answer);
+}
+
+/* ---- steps */
+
+static void answer_step(struct engine *engine, struct open_ask *open, struct json_slice value)
+{
+	struct answer *answer = answer_new(open);
+
+	strbuf_addstr(&answer->members, "\"value\":");
+	json_slice_add_line(&answer->members, value);
+	send_answer(engine, answer);
+}
+
+static struct json_slice slice_of(const char *text)
+{
+	return (struct json_slice){ .text = text, .bytes = text ? strlen(text) : 0 };
+}
+
+static void start_step(struct engine *engine, struct open_ask *open)
+{
+	struct task *task = &open->hand->task;
+	struct task_ask *ask = open->ask;
+	struct json_slice known = { 0 };
+
+	open->started = true;
+	if (task->steps)
+		known = json_slice_get(slice_of(task->steps), ask->step);
+	if (known.bytes) {
+		answer_step(engine, open, known);
+		return;
+	}
+	open->completion = (struct completion){
+		.kind = COMPLETION_STEP,
+		.job = task->job,
+		.step = ask->step,
+		.step_value = ask->step_value,
+		.writes = ask->writes,
+		.receipts = task->receipts + task->receipts_saved,
+		.receipt_count = task->receipt_count - task->receipts_saved,
+	};
+	open->effect.completion = &open->completion;
+	list_append(&engine->submits, &open->effect.link);
+}
+
+/* One step of a job is under way at a time: two of them must not be in one transaction. */
+static void start_next_step(struct engine *engine, struct hand *hand)
+{
+	for (struct list *at = hand->asks.next; at != &hand->asks; at = at->next) {
+		struct open_ask *open = list_entry(at, struct open_ask, link);
+
+		if (open->ask->kind != TASK_ASK_STEP)
+			continue;
+		if (open->started)
+			return;
+		if (hand->ended)
+			asks_fail(engine, open, "the attempt is over");
+		else
+			start_step(engine, open);
+		open->started = true;
+		return;
+	}
+}
+
+static void remember_step(struct task *task, const char *name, const char *value)
+{
+	struct strbuf steps;
+
+	strbuf_init(&steps);
+	if (task->steps)
+		strbuf_add(&steps, task->steps, strlen(task->steps) - 1);
+	strbuf_addstr(&steps, steps.len > 1 ? "," : steps.len ? "" : "{");
+	strbuf_json(&steps, name);
+	strbuf_addch(&steps, ':');
+	strbuf_addstr(&steps, value);
+	strbuf_addch(&steps, '}');
+	task->steps = arena_strndup(task->job->arena, steps.data, steps.len);
+	strbuf_release(&steps);
+}
+
+static void step_committed(struct engine *engine, struct open_ask *open, const char *stored_value)
+{
+	struct task *task = &open->hand->task;
+	const char *value = stored_value ? stored_value : open->ask->step_value;
+
+	task->receipts_saved += open->completion.receipt_count;
+	remember_step(task, open->ask->step, value);
+	answer_step(engine, open, slice_of(value));
+}
+
+void asks_step_back(struct engine *engine, struct effect *effect)
+{
+	struct open_ask *open = list_entry(effect, struct open_ask, effect);
+	struct answer *answer;
+
+	switch (effect->completion->fate) {
+	case COMPLETION_COMMITTED:
+		step_committed(engine, open, effect->step_value);
+		break;
+	case COMPLETION_UNMET:
+		answer = answer_new(open);
+		strbuf_printf(&answer->members, "\"unmet\":%zu", effect->completion->bad_statement);
+		send_answer(engine, answer);
+		break;
+	case COMPLETION_FAILED:
+		asks_fail(engine, open, effect->completion->error.message);
+		break;
+	case COMPLETION_LOST:
+		asks_fail(engine, open, "the job is not this worker's any more");
+		break;
+	default:
+		break; /* stopped: endings_drop frees it */
+	}
+	free(effect->step_value);
+	effect->step_value = NULL;
+}
+
+/* ---- all kinds */
+
+void asks_open(struct engine *engine, struct task_ask *ask)
+{
+	struct hand *hand = hand_of(ask->task);
+	struct open_ask *open = ARENA_NEW(ask->task->job->arena, struct open_ask);
+
+	CHECK(!hand->ended);
+	open->hand = hand;
+	open->ask = ask;
+	list_init(&open->effect.link);
+	list_append(&hand->asks, &open->link);
+	switch (ask->kind) {
+	case TASK_ASK_QUERY:
+		if (!readers_ask(engine->readers, &ask->query, open))
+			asks_fail(engine, open, "too many queries are waiting");
+		break;
+	case TASK_ASK_CALL:
+		calls_start(engine, open);
+		break;
+	case TASK_ASK_STEP:
+		start_next_step(engine, hand);
+		break;
+	}
+}
+
+void asks_abort(struct engine *engine, struct hand *hand)
+{
+	for (struct list *at = hand->asks.next; at != &hand->asks; at = at->next) {
+		struct open_ask *open = list_entry(at, struct open_ask, link);
+
+		if (open->call)
+			remote_abort(engine->o.remote, open->call);
+	}
+}
+
+static void pass_on(struct engine *engine, struct answer *answer)
+{
+	struct open_ask *open = answer->open;
+	struct hand *hand = open->hand;
+
+	if (answer->fate)
+		calls_answered(hand, open, answer, &answer->members);
+	list_remove(&open->link);
+	if (!hand->ended && engine->pool)
+		pool_answer(engine->pool, open->ask, answer->members.data, answer->members.len);
+	start_next_step(engine, hand);
+	answer_free(answer);
+	if (hand->ended && list_empty(&hand->asks))
+		list_append(&engine->endings, &hand->task.link);
+}
+
+void asks_page(struct engine *engine)
+{
+	void *items[64];
+	size_t count = mailbox_take(engine->answers, items, ARRAY_LEN(items), 0);
+
+	for (size_t i = 0; i < count; i++)
+		pass_on(engine, items[i]);
+}

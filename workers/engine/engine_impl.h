@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the engine's own files: what it holds, and the way of a job through it. arrivals.c:
+ * claimed job → hand → pool; endings.c: pool → settled → effects → gone; asks.c: a running
+ * handler's questions; calls.c: those that go to third parties. All of it on the loop thread,
+ * except where a comment says so. */
+#ifndef WORKERS_ENGINE_ENGINE_IMPL_H
+#define WORKERS_ENGINE_ENGINE_IMPL_H
+#include "common/base/mailbox.h"
+#include "common/base/strbuf.h"
+#include "common/broker/inflight.h"
+#include "workers/effects/effects.h"
+#include "workers/engine/engine.h"
+#include "workers/engine/keeper.h"
+#include "workers/engine/listener.h"
+#include "workers/engine/outcome_log.h"
+#include "workers/engine/readers.h"
+#include "workers/pool/pool.h"
+
+#define HAND_MAX         3000      /* jobs in hand: in the pool, being committed, being taken */
+#define ANSWER_BYTES_MAX (1 << 20) /* rows of a query, body of a reply */
+#define ANSWERS_MAX      8192      /* more than readers and remote can have under way */
+
+enum engine_phase { ENGINE_RUNNING = 1, ENGINE_DRAINING, ENGINE_ABORTING };
+
+/* A job in hand: lives in the job's arena, and is the value in the in-flight table. */
+struct hand {
+	struct task task;
+	struct effect end; /* how its end travels */
+	struct list asks;  /* open_ask: not answered yet */
+	bool ended;        /* the attempt is over; with open asks it waits for them */
+	bool cancel_asked;
+	bool silent;      /* no outcome line */
+	bool twin;        /* of one that is in hand already; not in the in-flight table */
+	int refusals;     /* ends that the store did not take */
+	int64_t after_ms; /* of its release on arrival */
+	int64_t wait_ms;  /* from due to taken */
+};
+
+/* A handler's question under way; in the job's arena. */
+struct open_ask {
+	struct list link; /* the hand's asks */
+	struct hand *hand;
+	struct task_ask *ask;
+	bool started;
+	uint64_t call;        /* CALL: remote's handle */
+	struct effect effect; /* STEP */
+	struct completion completion;
+};
+
+/* An answer on its way to the loop; malloc'ed with its texts. */
+struct answer {
+	struct open_ask *open;
+	struct strbuf members; /* QUERY; anything that failed */
+	enum remote_fate fate; /* CALL that was made; else 0 */
+	int status;
+	char *body;
+	size_t body_bytes;
+	char *error;
+};
+
+struct engine {
+	struct engine_options o;
+	struct definitions *defs; /* the current ones */
+	struct loop *loop;
+	struct pool *pool;
+	struct effects *effects;
+	struct readers *readers;
+	struct keeper *keeper;
+	struct listener *listener;
+	struct outcome_log *log;
+	struct inflight *inflight;
+	struct mailbox *answers; /* struct answer, from any thread */
+	struct mailbox *cancels; /* struct cancel_found, from the keeper */
+	int cancel_fd;           /* eventfd: the bell said that a cancel was asked */
+	struct list submits;     /* effects for the end of this page */
+	struct list endings;     /* tasks whose attempts ended in this page */
+	uint64_t received;       /* jobs claimed so far */
+	double sql_share;        /* of the jobs that come in: those that need no host */
+	enum engine_phase phase;
+	int64_t deadline_ns; /* of the phase */
+	struct loop_watch *watches[5];
+	struct loop_timer *tick;
+	struct metric_series *in_flight;
+	bool done;
+};
+
+static inline struct hand *hand_of(struct task *task)
+{
+	return (struct hand *)(void *)((char *)task - offsetof(struct hand, task));
+}
+
+/* arrivals.c */
+void arrivals_take(struct engine *engine, struct claimed_job **jobs, size_t count);
+void arrivals_run(struct engine *engine, struct hand *hand); /* first time or again */
+size_t arrivals_room(const struct engine *engine);           /* jobs that may be claimed now */
+
+/* endings.c */
+void endings_add(struct engine *engine, struct task *task); /* the attempt is over */
+void endings_page(struct engine *engine);                   /* settles what has ended */
+void endings_back(struct engine *engine,
+		  struct effect *effect); /* an end is back from the effects thread */
+void endings_drop(struct engine *engine); /* at exit: frees all that is in hand */
+
+/* asks.c */
+void asks_open(struct engine *engine, struct task_ask *ask);
+void asks_step_back(struct engine *engine,
+		    struct effect *effect); /* a step is back from the effects thread */
+void asks_abort(struct engine *engine,
+		struct hand *hand); /* its attempt is over: calls stop, answers will be dropped */
+void asks_page(struct engine *engine); /* passes on the answers that have come in */
+/* Any thread: the answer to this question is an error. */
+void asks_fail(struct engine *engine, struct open_ask *open, const char *message);
+void asks_query_done(void *engine, void *open, const char *text, size_t bytes,
+		     const struct error *error); /* readers' */
+
+/* calls.c */
+void calls_start(struct engine *engine, struct open_ask *open);
+/* The reply has come: keeps it when it is one to keep, and makes the members of the answer. */
+void calls_answered(struct hand *hand, const struct open_ask *open, const struct answer *answer,
+		    struct strbuf *members);
+
+#endif

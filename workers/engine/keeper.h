@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper thread: everything that an engine does with the store besides jobs: its session,
+ * promotion of due jobs, leases of the dead, folding, retention, progress, cancel requests. Has a
+ * store connection of its own. All functions but keeper_kick are called on the engine's loop
+ * thread. */
+#ifndef WORKERS_ENGINE_KEEPER_H
+#define WORKERS_ENGINE_KEEPER_H
+#include <stdint.h>
+
+#include "common/base/uuid.h"
+#include "common/config/definitions.h"
+#include "common/store/bell.h"
+#include "common/store/store.h"
+
+struct keeper;
+
+struct keeper_options {
+	struct store *store; /* the thread's own until keeper_stop */
+	struct bell *bell;   /* is rung when jobs became available */
+	struct uuid session;
+	int64_t lease_ms, keep_ms, keep_dead_ms;
+	/* On the keeper's thread: jobs became available; these of the ids that were asked about are
+	 * to be cancelled. */
+	void (*ready)(void *ctx);
+	void (*cancels)(void *ctx, const struct uuid *ids, size_t count);
+	void *ctx;
+};
+
+struct keeper *
+keeper_new(const struct keeper_options *options); /* starts the thread; the session must exist */
+/* A scheduled job may have come in: looks for due jobs soon (at most every 100 ms). Any thread. */
+void keeper_kick(struct keeper *keeper);
+/* A job of ours is due after this. */
+void keeper_due(struct keeper *keeper, int64_t delay_ms);
+/* Which of these are to be cancelled? Copied; a new question replaces one that has not been asked
+ * yet. */
+void keeper_ask_cancels(struct keeper *keeper, const struct uuid *ids, size_t count);
+/* The newest of a job wins; saved about once a second. */
+void keeper_progress(struct keeper *keeper, const struct uuid *id, int attempt, double part,
+		     const char *note);
+/* Registers the types of new definitions. */
+void keeper_sync_types(struct keeper *keeper, struct definitions *defs);
+void keeper_stop(struct keeper *keeper);  /* saves progress, waits for the thread */
+void keeper_free(struct keeper **keeper); /* stopped */
+
+/* The registry rows of these definitions, into the store. */
+int keeper_store_types(struct store *store, const struct definitions *defs,
+		       struct error *err_r) must_check;
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `windlass work`: builds one engine, joins it to the consumers' side, runs it until it is drained.
+ * Waits for a store that is away; takes everything down in reverse. */
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/service/service.h"
+#include "common/store/session.h"
+#include "consumers/receive/receive.h"
+#include "consumers/settle/settle.h"
+#include "consumers/subscribe/store_subscriber.h"
+#include "workers/engine/engine.h"
+#include "workers/engine/keeper.h"
+
+#define AWAY_POLL_MS 500
+
+static const struct consumer_ops consumers = {
+	.arrive = receive_arrive,
+	.settle = settle_attempt,
+	.refused = settle_refused,
+	.verb = settle_verb,
+};
+
+struct worker {
+	struct service *service;
+	struct uuid session, predecessor; /* predecessor nil: none */
+	struct store *effects_store, *keeper_store, *reader_stores[ENGINE_READERS];
+	struct bell *bell;
+	struct subscriber *subscriber;
+	struct receive *receive;
+};
+
+/* True when it is time to go instead of waiting on. */
+static bool wait_for_store(struct worker *worker)
+{
+	struct pollfd signals = { .fd = worker->service->signal_fd, .events = POLLIN };
+	enum service_signal signal;
+
+	poll(&signals, 1, AWAY_POLL_MS);
+	while ((signal = service_signal(worker->service)) != SERVICE_NONE) {
+		if (signal == SERVICE_DRAIN || signal == SERVICE_NOW)
+			return true;
+	}
+	return false;
+}
+
+typedef int worker_step_fn(struct worker *worker, struct error *err_r);
+
+/* Repeats a step until the store takes it. 0; -1: it is hopeless, or we are to go (then *err_r is
+ * clear). */
+static int until_it_works(struct worker *worker, worker_step_fn *step, struct error *err_r)
+{
+	bool said = false;
+
+	while (error_clear(err_r), step(worker, err_r) < 0) {
+		bool hopeless = err_r->code != ERROR_UNAVAILABLE && err_r->code != ERROR_UNKNOWN &&
+				err_r->code != ERROR_CONTENTION;
+
+		if (hopeless)
+			return -1;
+		if (!said)
+			log_line(LOG_ERROR, "store-away",
+				 LOG_S("code", error_code_name(err_r->code)),
+				 LOG_S("error", err_r->message));
+		said = true;
+		if (wait_for_store(worker)) {
+			error_clear(err_r);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int open_one(struct worker *worker, enum store_use use, const char *role,
+		    struct store **store, struct error *err_r)
+{
+	return *store ? 0
+		      : store_open(worker->service->settings->database_url, use, role, store,
+				   err_r);
+}
+
+static int open_writers(struct worker *worker, struct error *err_r)
+{
+	if (open_one(worker, STORE_WRITE, "windlass work", &worker->effects_store, err_r) < 0)
+		return -1;
+	return open_one(worker, STORE_WRITE, "windlass keeper", &worker->keeper_store, err_r);
+}
+
+static int open_readers(struct worker *worker, struct error *err_r)
+{
+	for (int i = 0; i < ENGINE_READERS; i++) {
+		if (open_one(worker, STORE_READ, "windlass reader", &worker->reader_stores[i],
+			     err_r) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int migrate(struct worker *worker, struct error *err_r)
+{
+	int applied;
+
+	if (store_migrate(worker->keeper_store, &applied, err_r) < 0)
+		return -1;
+	if (applied)
+		log_line(LOG_INFO, "store-migrated", LOG_I("applied", applied));
+	return keeper_store_types(worker->keeper_store, worker->service->defs, err_r);
+}
+
+/* What the dead one had in hand is released before anything is taken. */
+static int begin_session(struct worker *worker, struct error *err_r)
+{
+	char host[64] = "";
+	struct session_info info = {
+		.id = worker->session,
+		.host = host,
+		.pid = (int)getpid(),
+		.lease_ms = worker->service->settings->lease_ms,
+	};
+	int64_t released;
+	bool fresh;
+
+	if (!uuid_is_nil(&worker->predecessor)) {
+		if (session_end(worker->keeper_store, &worker->predecessor, &released, err_r) < 0)
+			return -1;
+		log_line(LOG_INFO, "predecessor-ended", LOG_I("released", released));
+		worker->predecessor = (struct uuid){ 0 };
+	}
+	gethostname(host, sizeof(host) - 1);
+	return session_renew(worker->keeper_store, &info, &fresh, err_r);
+}
+
+static int open_bell(struct worker *worker, struct error *err_r)
+{
+	worker->bell = bell_open(worker->service->settings->database_url,
+				 BELL_READY | BELL_CANCEL | BELL_PAUSE, err_r);
+	return worker->bell ? 0 : -1;
+}
+
+static int prepare(struct worker *worker, struct error *err_r)
+{
+	static worker_step_fn *const steps[] = { open_writers, migrate, open_readers, begin_session,
+						 open_bell };
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		if (until_it_works(worker, steps[i], err_r) < 0)
+			return -1;
+	}
+	worker->receive = receive_new();
+	worker->subscriber = store_subscriber_new(worker->effects_store, &worker->session);
+	return 0;
+}
+
+static int run(struct worker *worker, struct error *err_r)
+{
+	const char *ca_file = worker->service->settings->remote_ca_file;
+	char program[PATH_MAX] = "";
+	struct engine_options options = {
+		.service = worker->service,
+		.effects_store = worker->effects_store,
+		.keeper_store = worker->keeper_store,
+		.bell = worker->bell,
+		.subscriber = worker->subscriber,
+		.receive = worker->receive,
+		.consumers = &consumers,
+		.session = worker->session,
+		.program = program,
+	};
+	struct engine *engine;
+	char session[UUID_TEXT];
+
+	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
+		return error_set(err_r, ERROR_INTERNAL, "cannot find this program's own path");
+	for (int i = 0; i < ENGINE_READERS; i++)
+		options.reader_stores[i] = worker->reader_stores[i];
+	options.remote = remote_new(*ca_file ? ca_file : NULL, err_r);
+	if (!options.remote)
+		return -1;
+	engine = engine_new(&options);
+	log_line(LOG_INFO, "worker-started",
+		 LOG_S("session", uuid_format(&worker->session, session)),
+		 LOG_S("store", store_label(worker->effects_store)),
+		 LOG_I("hosts", worker->service->settings->concurrency));
+	engine_run(engine);
+	engine_free(&engine);
+	return 0;
+}
+
+/* Gives back at once what is left; when the store is away the lease's end does it. */
+static void end_session(struct worker *worker)
+{
+	int64_t released = 0;
+	struct error error;
+
+	if (!worker->keeper_store)
+		return;
+	if (session_end(worker->keeper_store, &worker->session, &released, &error) < 0)
+		log_line(LOG_WARN, "session-not-ended", LOG_S("error", error.message));
+	else if (released > 0 && worker->bell)
+		bell_ring(worker->bell, BELL_READY);
+}
+
+static void release(struct worker *worker)
+{
+	if (worker->subscriber)
+		worker->subscriber->ops->free(worker->subscriber);
+	receive_free(&worker->receive);
+	if (worker->bell)
+		bell_close(&worker->bell);
+	for (int i = 0; i < ENGINE_READERS; i++)
+		store_close(&worker->reader_stores[i]);
+	store_close(&worker->keeper_store);
+	store_close(&worker->effects_store);
+}
+
+int work_main(struct service *service, const char *session_text, const char *predecessor_text)
+{
+	struct worker worker = { .service = service };
+	struct error error = { 0 };
+
+	uuid_v7(&worker.session);
+	if ((session_text && !uuid_parse(session_text, &worker.session)) ||
+	    (predecessor_text && !uuid_parse(predecessor_text, &worker.predecessor))) {
+		log_line(LOG_FATAL, "bad-session");
+		return EX_USAGE;
+	}
+	if (prepare(&worker, &error) == 0 && run(&worker, &error) == 0)
+		error_clear(&error);
+	end_session(&worker);
+	release(&worker);
+	log_flush();
+	if (!error.code)
+		return 0;
+	log_line(LOG_FATAL, "worker-failed", LOG_S("code", error_code_name(error.code)),
+		 LOG_S("error", error.message));
+	return error.code == ERROR_INVALID ? EX_CONFIG : EX_SOFTWARE;
+}

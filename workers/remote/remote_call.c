@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call. Everything that libcurl would do by itself and that we do not want is switched off
+ * here: redirects, proxies from the environment, .netrc, Expect, and sending a request a second
+ * time: when a reused connection dies before the first byte of the answer libcurl repeats the
+ * request silently, POST included. So whatever has an effect and carries no idempotency key gets a
+ * connection of its own that is not used again. */
+#include "workers/remote/remote_call.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/arena.h"
+#include "common/base/failpoint.h"
+
+#define CONNECT_TIMEOUT_MS  3000
+#define LOW_SPEED_BYTES     1L
+#define LOW_SPEED_S         30L
+#define HEADER_BYTES_MAX    (64 * 1024)
+#define REQUEST_HEADERS_MAX 100
+#define HEADER_NAME_MAX     200
+#define URL_BYTES_MAX       8192
+#define METHOD_BYTES_MAX    16
+
+/* ---- checks */
+
+static bool is_token(const char *text, size_t bytes)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	for (size_t i = 0; i < bytes; i++) {
+		char c = text[i];
+		bool alnum =
+			(c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+
+		if (!alnum && !strchr(others, c))
+			return false;
+	}
+	return bytes > 0;
+}
+
+/* No control characters: they would end the line, or the request. */
+static bool is_clean(const char *text, bool blanks)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == 0x7f || (c < ' ' && !(blanks && c == '\t')) || (!blanks && c == ' '))
+			return false;
+	}
+	return true;
+}
+
+static bool header_is(const char *header, const char *name)
+{
+	size_t bytes = strlen(name);
+
+	return !strncasecmp(header, name, bytes) && header[bytes] == ':';
+}
+
+static bool has_header(const struct remote_request *request, const char *name)
+{
+	for (const char *const *header = request->headers; header && *header; header++) {
+		if (header_is(*header, name))
+			return true;
+	}
+	return false;
+}
+
+static const char *header_fault(const char *header)
+{
+	const char *colon = strchr(header, ':');
+
+	if (!colon || colon - header > HEADER_NAME_MAX ||
+	    !is_token(header, (size_t)(colon - header)))
+		return "a header is not \"Name: value\"";
+	if (!is_clean(colon, true))
+		return "a header has a control character";
+	if (header_is(header, "Content-Length") || header_is(header, "Transfer-Encoding") ||
+	    header_is(header, "Expect"))
+		return "Content-Length, Transfer-Encoding and Expect are not a handler's to set";
+	return NULL;
+}
+
+/* Why the request must not be sent, or NULL. */
+static const char *request_fault(const struct remote_request *request)
+{
+	size_t count = 0;
+
+	if (!request->method || strlen(request->method) > METHOD_BYTES_MAX ||
+	    !is_token(request->method, strlen(request->method)))
+		return "the method is not one";
+	if (!request->url || strlen(request->url) > URL_BYTES_MAX || !is_clean(request->url, false))
+		return "the URL is too long or has a blank or control character";
+	if (request->idempotency_key && !is_clean(request->idempotency_key, false))
+		return "the idempotency key has a blank or control character";
+	for (const char *const *header = request->headers; header && *header; header++) {
+		const char *fault = header_fault(*header);
+
+		if (fault)
+			return fault;
+		if (++count > REQUEST_HEADERS_MAX)
+			return "too many headers";
+	}
+	return NULL;
+}
+
+/* ---- callbacks */
+
+static size_t on_header(char *data, size_t size, size_t count, void *ctx)
+{
+	struct remote_call *call = ctx;
+
+	(void)data;
+	if (!call->answering && FAILPOINT("after_http_send"))
+		return 0;
+	call->answering = true;
+	call->header_bytes += size * count;
+	return call->header_bytes <= HEADER_BYTES_MAX ? size * count : 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *ctx)
+{
+	struct remote_call *call = ctx;
+	size_t bytes = size * count;
+
+	if (bytes > call->reply_bytes_max - call->reply.len)
+		return 0;
+	strbuf_add(&call->reply, data, bytes);
+	return bytes;
+}
+
+/* The connection stands, the request is written next. */
+static int on_connected(void *ctx, char *peer, char *local, int peer_port, int local_port)
+{
+	struct remote_call *call = ctx;
+
+	(void)peer;
+	(void)local;
+	(void)peer_port;
+	(void)local_port;
+	call->connected = true;
+	return CURL_PREREQFUNC_OK;
+}
+
+/* ---- options */
+
+#define SET(call, option, value) \
+	CHECK(curl_easy_setopt((call)->easy, (option), (value)) == CURLE_OK)
+
+static void add_header(struct remote_call *call, const char *header)
+{
+	struct curl_slist *longer = curl_slist_append(call->headers, header);
+
+	CHECK(longer);
+	call->headers = longer;
+}
+
+static void set_headers(struct remote_call *call, const struct remote_request *request)
+{
+	char line[512];
+
+	add_header(call, "Expect:");
+	if (request->body && !has_header(request, "Content-Type"))
+		add_header(call, "Content-Type: application/json");
+	if (request->idempotency_key) {
+		snprintf(line, sizeof(line), "Idempotency-Key: %s", request->idempotency_key);
+		add_header(call, line);
+	}
+	for (const char *const *header = request->headers; header && *header; header++) {
+		/* libcurl takes "Name:" for "leave it out"; "Name;" is its way to say that the
+		 * value is empty. */
+		const char *value = strchr(*header, ':') + 1;
+
+		snprintf(line, sizeof(line), "%.*s;", (int)(value - 1 - *header), *header);
+		add_header(call, value[strspn(value, " \t")] ? *header : line);
+	}
+	SET(call, CURLOPT_HTTPHEADER, call->headers);
+}
+
+static void set_method(struct remote_call *call, const struct remote_request *request)
+{
+	bool get = !strcmp(request->method, "GET"), head = !strcmp(request->method, "HEAD");
+	bool bodyless = get || head || !strcmp(request->method, "DELETE") ||
+			!strcmp(request->method, "OPTIONS");
+
+	if (request->body || !bodyless) {
+		SET(call, CURLOPT_POSTFIELDSIZE_LARGE,
+		    (curl_off_t)(request->body ? request->body_bytes : 0));
+		SET(call, CURLOPT_COPYPOSTFIELDS, request->body ? request->body : "");
+	}
+	if (head)
+		SET(call, CURLOPT_NOBODY, 1L);
+	if (!head && (!get || request->body))
+		SET(call, CURLOPT_CUSTOMREQUEST, request->method);
+	if (!get && !head && !request->idempotency_key) {
+		SET(call, CURLOPT_FRESH_CONNECT, 1L);
+		SET(call, CURLOPT_FORBID_REUSE, 1L);
+	}
+}
+
+static void set_limits(struct remote_call *call, const struct remote_request *request)
+{
+	long timeout_ms = request->timeout_ms;
+
+	CHECK(timeout_ms > 0);
+	SET(call, CURLOPT_NOSIGNAL, 1L);
+	SET(call, CURLOPT_TIMEOUT_MS, timeout_ms);
+	SET(call, CURLOPT_CONNECTTIMEOUT_MS,
+	    timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : (long)CONNECT_TIMEOUT_MS);
+	SET(call, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
+	SET(call, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_S);
+}
+
+static void set_guards(struct remote_call *call, const char *ca_file)
+{
+	SET(call, CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(call, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+	SET(call, CURLOPT_FOLLOWLOCATION, 0L);
+	SET(call, CURLOPT_PROXY, "");
+	SET(call, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	SET(call, CURLOPT_SSL_VERIFYPEER, 1L);
+	SET(call, CURLOPT_SSL_VERIFYHOST, 2L);
+	SET(call, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	SET(call, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	if (ca_file)
+		SET(call, CURLOPT_CAINFO, ca_file);
+}
+
+static void set_callbacks(struct remote_call *call)
+{
+	SET(call, CURLOPT_PRIVATE, call);
+	SET(call, CURLOPT_ERRORBUFFER, call->error);
+	SET(call, CURLOPT_WRITEFUNCTION, on_body);
+	SET(call, CURLOPT_WRITEDATA, call);
+	SET(call, CURLOPT_HEADERFUNCTION, on_header);
+	SET(call, CURLOPT_HEADERDATA, call);
+	SET(call, CURLOPT_PREREQFUNCTION, on_connected);
+	SET(call, CURLOPT_PREREQDATA, call);
+}
+
+void remote_call_refuse(struct remote_call *call, const char *why)
+{
+	if (call->easy)
+		curl_easy_cleanup(call->easy);
+	call->easy = NULL;
+	snprintf(call->error, sizeof(call->error), "%s", why);
+}
+
+struct remote_call *remote_call_new(const struct remote_request *request, const char *ca_file)
+{
+	struct remote_call *call = xcalloc(1, sizeof(*call));
+	const char *fault = request_fault(request);
+
+	list_init(&call->link);
+	strbuf_init(&call->reply);
+	call->reply_bytes_max = request->response_bytes_max;
+	call->easy = fault ? NULL : curl_easy_init();
+	if (!call->easy) {
+		remote_call_refuse(call, fault ? fault : "libcurl has no handle");
+		return call;
+	}
+	set_callbacks(call);
+	set_guards(call, ca_file);
+	set_limits(call, request);
+	set_method(call, request);
+	set_headers(call, request);
+	if (curl_easy_setopt(call->easy, CURLOPT_URL, request->url) != CURLE_OK)
+		remote_call_refuse(call, "the URL is not one");
+	return call;
+}
+
+static const char *error_text(const struct remote_call *call, CURLcode result)
+{
+	if (result == CURLE_OK && call->easy)
+		return "";
+	if (result == CURLE_WRITE_ERROR)
+		return "the answer is too large";
+	return call->error[0] ? call->error : curl_easy_strerror(result);
+}
+
+void remote_call_finish(struct remote_call **call, CURLcode result)
+{
+	struct remote_call *c = *call;
+	struct remote_reply reply = { .fate = REMOTE_NOT_SENT,
+				      .body = "",
+				      .error = error_text(c, result) };
+	long status = 0;
+
+	if (c->easy && result == CURLE_OK) {
+		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+		reply = (struct remote_reply){
+			.fate = REMOTE_ANSWERED,
+			.status = (int)status,
+			.body = c->reply.data,
+			.body_bytes = c->reply.len,
+			.error = "",
+		};
+	} else if (c->connected) {
+		reply.fate = REMOTE_UNKNOWN;
+	}
+	if (FAILPOINT("after_http_recv"))
+		reply = (struct remote_reply){ .fate = REMOTE_UNKNOWN,
+					       .body = "",
+					       .error = "failpoint" };
+	c->done(c->ctx, &reply);
+	if (c->easy)
+		curl_easy_cleanup(c->easy);
+	curl_slist_free_all(c->headers);
+	strbuf_release(&c->reply);
+	free(c);
+	*call = NULL;
+}

@@ -98,7 +98,7 @@ char *api_cell(const json_t *object, const char *name)
 {
 	const json_t *value = json_object_get(object, name);
 
-	if (!value)
+	if (!value || json_is_null(value))
 		return NULL;
 	if (json_is_string(value))
 		return xstrdup(json_string_value(value));

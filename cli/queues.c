@@ -14,7 +14,7 @@
 static void print_queues(const json_t *items)
 {
 	static const char *const headings[] = { "QUEUE", "PAUSED", "AVAILABLE", "SCHEDULED", "RUNNING", "OLDEST" };
-	static const char *const members[] = { "name", "paused", "available", "scheduled", "running", "oldest_ms" };
+	static const char *const members[] = { "name", "paused", "available", "scheduled", "running", "oldest_seconds" };
 	struct table *table = table_new(headings, ARRAY_LEN(headings));
 	const json_t *item;
 	size_t index;

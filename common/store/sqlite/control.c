@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control on SQLite: cancel, retry, redrive, pause. One transaction each. */
+#include "common/store/control.h"
+
+#include <string.h>
+
+#include "common/store/sqlite/sqlite_impl.h"
+
+/* 1: the tenant may see it, *state_r is set; 0; -1. */
+static int visible(struct sqlite_store *store, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+{
+	int64_t one;
+	int rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_jobs WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)", "us", id,
+			       tenant);
+
+	return rc == 1 ? sqlite_state(store, id, state_r, err_r) : rc;
+}
+
+static int cancel(struct sqlite_store *store, const struct uuid *id, const char *reason, enum job_state *state, struct error *err_r)
+{
+	if (job_state_terminal(*state))
+		return error_set(err_r, ERROR_CONFLICT, "the job has ended: %s", job_state_name(*state));
+	if (*state == JOB_RUNNING)
+		return sqlite_run(store, err_r,
+				  "INSERT INTO windlass_cancel (id, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", "usi", id,
+				  reason, store->tx.now_ms);
+	*state = JOB_CANCELLED;
+	return sqlite_cancel_waiting(store, id, reason, err_r) < 0 ? -1 : 0;
+}
+
+int sqlite_control_cancel(struct store *base, const char *tenant, const struct uuid *id, const char *reason, enum job_state *state_r,
+			  struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+	int rc;
+
+	*state_r = 0;
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	rc = visible(store, tenant, id, state_r, err_r);
+	if (rc == 0)
+		error_set(err_r, ERROR_NOT_FOUND, "no such job");
+	if (rc != 1 || cancel(store, id, reason, state_r, err_r)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
+/* A discarded or cancelled job waits again: fresh failures, the same unique key unless somebody else has taken it. */
+static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms, struct error *err_r)
+{
+	struct sqlite_waiting waiting = { .due_ms = due_ms };
+	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
+					 "SELECT d.attempt, j.queue, j.priority FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
+					 "WHERE d.id = ?1",
+					 "u", id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
+
+	if (rc != 1)
+		return rc;
+	waiting.attempt = sqlite3_column_int(stmt, 0);
+	waiting.queue = sqlite_column_dup(stmt, 1, store->tx.arena);
+	waiting.priority = sqlite3_column_int(stmt, 2);
+	sqlite_done(stmt);
+	return sqlite_history(store, id, waiting.attempt, 0, false, NULL, NULL, err_r) ||
+	       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id) ||
+	       sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1", "u", id) ||
+	       sqlite_run(store, err_r,
+			  "INSERT INTO windlass_unique_key (tenant, type, key, id) SELECT tenant, type, unique_key, id FROM windlass_jobs "
+			  "WHERE id = ?1 AND unique_key IS NOT NULL AND unique_for_ms = 0 ON CONFLICT DO NOTHING",
+			  "u", id) ||
+	       sqlite_wait(store, id, &waiting, err_r) ? -1 : 0;
+}
+
+static int make_due(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
+{
+	struct sqlite_waiting waiting = { 0 };
+	sqlite3_stmt *stmt = sqlite_bind(store, err_r, "SELECT queue, priority FROM windlass_ready WHERE id = ?1", "u", id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
+
+	if (rc != 1)
+		return rc;
+	waiting.queue = sqlite_column_dup(stmt, 0, store->tx.arena);
+	waiting.priority = sqlite3_column_int(stmt, 1);
+	sqlite_done(stmt);
+	if (sqlite_unwait(store, id, &waiting.attempt, err_r) < 0)
+		return -1;
+	return sqlite_wait(store, id, &waiting, err_r);
+}
+
+static int retry(struct sqlite_store *store, const struct uuid *id, enum job_state *state, struct error *err_r)
+{
+	int rc = 0;
+
+	switch (*state) {
+	case JOB_SCHEDULED:
+	case JOB_RETRYABLE:
+		rc = make_due(store, id, err_r);
+		break;
+	case JOB_DISCARDED:
+	case JOB_CANCELLED:
+		rc = revive(store, id, 0, err_r);
+		break;
+	case JOB_AVAILABLE:
+		break;
+	default:
+		return error_set(err_r, ERROR_CONFLICT, "the job is %s", job_state_name(*state));
+	}
+	*state = JOB_AVAILABLE;
+	return rc;
+}
+
+int sqlite_control_retry(struct store *base, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+	int rc;
+
+	*state_r = 0;
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	rc = visible(store, tenant, id, state_r, err_r);
+	if (rc == 0)
+		error_set(err_r, ERROR_NOT_FOUND, "no such job");
+	if (rc != 1 || retry(store, id, state_r, err_r)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
+static const char redrivable[] =
+	"SELECT d.id FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id WHERE d.state = ?1 AND d.state <> 8 "
+	"AND (?2 IS NULL OR d.id < ?2) AND (?3 IS NULL OR j.tenant = ?3) AND (?4 IS NULL OR j.owner = ?4) AND (?5 IS NULL OR j.type = ?5) "
+	"AND (?6 IS NULL OR j.queue = ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?7)) "
+	"ORDER BY d.id LIMIT ?8";
+
+static int find_redrivable(struct sqlite_store *store, const struct job_filter *filter, struct uuid *ids, int64_t limit,
+			   int64_t *count_r, struct error *err_r)
+{
+	enum job_state state = filter->state ? filter->state : JOB_DISCARDED;
+	sqlite3_stmt *stmt = sqlite_bind(store, err_r, redrivable, "iUsssssi", (int64_t)state, &filter->before, filter->tenant,
+					 filter->owner, filter->type, filter->queue, filter->tag, limit);
+	int rc;
+
+	*count_r = 0;
+	if (!stmt)
+		return -1;
+	while ((rc = sqlite_next(store, stmt, err_r)) == 1)
+		sqlite_column_uuid(stmt, 0, &ids[(*count_r)++]);
+	return rc;
+}
+
+int sqlite_control_redrive(struct store *base, const struct job_filter *filter, double rate_per_s, bool dry_run, int64_t *count_r,
+			   struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+	int64_t limit = filter->limit ? (int64_t)filter->limit : 10000;
+	struct uuid *ids;
+
+	*count_r = 0;
+	if (filter->state && filter->state != JOB_DISCARDED && filter->state != JOB_CANCELLED)
+		return error_set(err_r, ERROR_INVALID, "only discarded and cancelled jobs can be redriven");
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	ids = ARENA_ARRAY(store->tx.arena, struct uuid, (size_t)limit);
+	if (find_redrivable(store, filter, ids, limit, count_r, err_r))
+		goto out;
+	for (int64_t i = 0; i < *count_r && !dry_run; i++) {
+		int64_t delay_ms = rate_per_s > 0 ? (int64_t)((double)i * 1000 / rate_per_s) : 0;
+
+		if (revive(store, &ids[i], delay_ms ? store->tx.now_ms + delay_ms : 0, err_r))
+			goto out;
+	}
+	if (!dry_run)
+		return sqlite_commit(store, err_r);
+	sqlite_rollback(store);
+	return 0;
+out:
+	sqlite_rollback(store);
+	return -1;
+}
+
+int sqlite_control_pause(struct store *base, const char *queue, bool paused, struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	if (sqlite_run(store, err_r, "INSERT INTO windlass_queue (name, paused) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET paused = ?2",
+		       "si", queue, (int64_t)paused)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
+int sqlite_control_cancels(struct store *base, const struct uuid *ids, size_t count, bool *asked_r, struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+
+	memset(asked_r, 0, count * sizeof(*asked_r));
+	if (sqlite_ensure(store, err_r))
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		int64_t one;
+		int rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_cancel WHERE id = ?1", "u", &ids[i]);
+
+		if (rc < 0)
+			return -1;
+		asked_r[i] = rc == 1;
+	}
+	return 0;
+}

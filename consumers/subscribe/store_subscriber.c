@@ -14,10 +14,8 @@
 #include "common/base/list.h"
 #include "common/store/session.h"
 
-#define FINISHED_MAX 1024 /* leases deleted in one transaction */
-#define FLUSH_MS                                                                                 \
-	500 /* a finished lease waits at most this long (and a little) for a transaction to ride \
-	       in */
+#define FINISHED_MAX   1024  /* leases deleted in one transaction */
+#define FLUSH_MS       500   /* then a finished lease waits no longer for a transaction */
 #define ORPHANS_MAX    16    /* more are left to the sweep */
 #define SWEEP_AFTER_MS 15000 /* the store spares leases younger than 10 s */
 #define SWEEP_TIMES    3

@@ -13,8 +13,9 @@
 #define RATE_MEMORY     512  /* jobs that the rate looks back on */
 #define REMOVALS_MAX    2    /* times that known faults are taken out before savepoints are used */
 #define UNKNOWN_REPEATS 3    /* in place */
-#define JITTER_MS       10 /* before a contended span is tried again: up to this, doubled a halving */
-#define CLAIM_MAX       512 /* jobs claimed in a transaction that also completes */
+/* before a contended span is tried again: up to this, doubled a halving */
+#define JITTER_MS 10
+#define CLAIM_MAX 512 /* jobs claimed in a transaction that also completes */
 
 static const char *const retry_why[] = {
 	[ERROR_SQL] = "sql",

@@ -25,8 +25,7 @@
 /* Whether there may be work to claim. */
 enum hunger {
 	HUNGER_NONE,   /* the last claim found nothing, and nobody has rung since */
-	HUNGER_RIDING, /* the last claim found less than it could take: ask again when a transaction
-			  runs anyway */
+	HUNGER_RIDING, /* it found less than it could take: ask with the next transaction */
 	HUNGER_NOW,
 };
 

@@ -97,16 +97,16 @@ size_t arrivals_room(const struct engine *engine);           /* jobs that may be
 /* endings.c */
 void endings_add(struct engine *engine, struct task *task); /* the attempt is over */
 void endings_page(struct engine *engine);                   /* settles what has ended */
-void endings_back(struct engine *engine,
-		  struct effect *effect); /* an end is back from the effects thread */
+/* An end is back from the effects thread. */
+void endings_back(struct engine *engine, struct effect *effect);
 void endings_drop(struct engine *engine); /* at exit: frees all that is in hand */
 
 /* asks.c */
 void asks_open(struct engine *engine, struct task_ask *ask);
-void asks_step_back(struct engine *engine,
-		    struct effect *effect); /* a step is back from the effects thread */
-void asks_abort(struct engine *engine,
-		struct hand *hand); /* its attempt is over: calls stop, answers will be dropped */
+/* A step is back from the effects thread. */
+void asks_step_back(struct engine *engine, struct effect *effect);
+/* Its attempt is over: calls stop, answers will be dropped. */
+void asks_abort(struct engine *engine, struct hand *hand);
 void asks_page(struct engine *engine); /* passes on the answers that have come in */
 /* Any thread: the answer to this question is an error. */
 void asks_fail(struct engine *engine, struct open_ask *open, const char *message);

@@ -11,7 +11,8 @@
 
 #define CACHED_TYPES 64 /* a power of two */
 #define FLUSH_MS     100
-#define LOST         (OUTCOME_RELEASED + 1) /* beyond the outcomes: somebody else gave the job its end */
+/* beyond the outcomes: somebody else gave the job its end */
+#define LOST (OUTCOME_RELEASED + 1)
 
 struct type_series {
 	char *type;
@@ -22,8 +23,7 @@ struct outcome_log {
 	struct metrics *metrics;
 	enum log_jobs which;
 	int sample, sample_at;
-	int64_t dirty_ms; /* when the oldest unwritten line was made, monotonic; 0: none, -1: not
-			     stamped yet */
+	int64_t dirty_ms; /* since when lines are buffered; 0: none are, -1: not stamped yet */
 	struct type_series series[CACHED_TYPES];
 	struct metric_series *wait, *handler, *commit, *total;
 };

@@ -23,7 +23,7 @@ struct readers *readers_new(struct store *const *stores, size_t count, size_t an
  * blocks. */
 bool must_check readers_ask(struct readers *readers, const struct sql_statement *statement,
 			    void *tag);
-void readers_free(struct readers **readers); /* waits for what is under way; what waits is dropped
-						without `done` */
+/* Waits for what is under way; what waits is dropped without `done`. */
+void readers_free(struct readers **readers);
 
 #endif

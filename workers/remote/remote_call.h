@@ -19,8 +19,7 @@ struct remote_call {
 	struct curl_slist *headers;
 	struct strbuf reply;
 	size_t reply_bytes_max, header_bytes;
-	bool connected; /* a connection, TLS included, stood when the request was about to be
-			   written: it may have been sent */
+	bool connected; /* TLS included: from here on the request may have been sent */
 	bool answering; /* the first line of the answer is there */
 	char error[CURL_ERROR_SIZE];
 };

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every outcome means for its job, as a table: the first lines are the everyday, the later
+ * ones the rules that beat each other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/arena.h"
+#include "consumers/settle/settle.h"
+
+#define ANY     (-1) /* a delay between nothing and the backoff's longest */
+#define BACKOFF (-1) /* after_ms: the type's */
+
+static const struct job_type type = {
+	.name = "t",
+	.retry = { .max_attempts = 3, .base_ms = 1000, .cap_ms = 60000 },
+};
+
+static const struct {
+	const char *name;
+	struct claimed_job job;
+	struct attempt_end end; /* without job and type */
+	bool unknown_type;
+	struct completion want;
+} cases[] = {
+	{ "done",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE, .result = "{}" },
+	  false,
+	  { .kind = COMPLETION_FINISH,
+	    .state = JOB_COMPLETED,
+	    .outcome = OUTCOME_DONE,
+	    .result = "{}" } },
+	{ "done without result",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_COMPLETED, .outcome = OUTCOME_DONE } },
+	{ "result as large as allowed",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE, .result = "12345678" },
+	  false,
+	  { .kind = COMPLETION_FINISH,
+	    .state = JOB_COMPLETED,
+	    .outcome = OUTCOME_DONE,
+	    .result = "12345678" } },
+	{ "result too large",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE, .result = "123456789" },
+	  false,
+	  { .kind = COMPLETION_FINISH,
+	    .state = JOB_DISCARDED,
+	    .outcome = OUTCOME_DISCARD,
+	    .reason = "its result is larger than WINDLASS_RESULT_MAX" } },
+	{ "discard",
+	  { 0 },
+	  { .outcome = OUTCOME_DISCARD, .reason = "no such product" },
+	  false,
+	  { .kind = COMPLETION_FINISH,
+	    .state = JOB_DISCARDED,
+	    .outcome = OUTCOME_DISCARD,
+	    .reason = "no such product" } },
+	{ "snooze",
+	  { 0 },
+	  { .outcome = OUTCOME_SNOOZE, .after_ms = 600000 },
+	  false,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_SNOOZE, .delay_ms = 600000 } },
+	{ "released",
+	  { .failures = 2 },
+	  { .outcome = OUTCOME_RELEASED, .after_ms = BACKOFF },
+	  false,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_RELEASED } },
+	{ "released for later",
+	  { 0 },
+	  { .outcome = OUTCOME_RELEASED, .after_ms = 5000 },
+	  true,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_RELEASED, .delay_ms = 5000 } },
+	{ "cancelled",
+	  { 0 },
+	  { .outcome = OUTCOME_CANCELLED, .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_CANCELLED, .outcome = OUTCOME_CANCELLED } },
+	{ "retry by the backoff",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = BACKOFF, .reason = "away" },
+	  false,
+	  { .kind = COMPLETION_LATER,
+	    .outcome = OUTCOME_RETRY,
+	    .delay_ms = ANY,
+	    .counts = true,
+	    .reason = "away" } },
+	{ "retry as it says",
+	  { .failures = 1 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = 30000 },
+	  false,
+	  { .kind = COMPLETION_LATER,
+	    .outcome = OUTCOME_RETRY,
+	    .delay_ms = 30000,
+	    .counts = true } },
+	{ "retry at once",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = 0 },
+	  false,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_RETRY, .counts = true } },
+	{ "last attempt",
+	  { .failures = 2 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = 30000, .reason = "away" },
+	  false,
+	  { .kind = COMPLETION_FINISH,
+	    .state = JOB_DISCARDED,
+	    .outcome = OUTCOME_RETRY,
+	    .reason = "away" } },
+	{ "last attempt by the job's own maximum",
+	  { .max_attempts = 1 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = BACKOFF },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_DISCARDED, .outcome = OUTCOME_RETRY } },
+	{ "more attempts than the type's",
+	  { .failures = 5, .max_attempts = 9 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = BACKOFF },
+	  false,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_RETRY, .delay_ms = ANY, .counts = true } },
+	{ "first crash",
+	  { 0 },
+	  { .outcome = OUTCOME_CRASHED, .after_ms = BACKOFF, .reason = "SIGSEGV" },
+	  false,
+	  { .kind = COMPLETION_LATER,
+	    .outcome = OUTCOME_CRASHED,
+	    .delay_ms = ANY,
+	    .counts = true,
+	    .reason = "SIGSEGV" } },
+	{ "third strike",
+	  { .failures = 2, .strikes = 2, .max_attempts = 100 },
+	  { .outcome = OUTCOME_CRASHED, .after_ms = BACKOFF },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_DISCARDED, .outcome = OUTCOME_CRASHED } },
+	{ "second strike",
+	  { .failures = 7, .strikes = 1, .max_attempts = 100 },
+	  { .outcome = OUTCOME_CRASHED, .after_ms = BACKOFF },
+	  false,
+	  { .kind = COMPLETION_LATER,
+	    .outcome = OUTCOME_CRASHED,
+	    .delay_ms = ANY,
+	    .counts = true } },
+	{ "strikes do not end a retry",
+	  { .failures = 2, .strikes = 2, .max_attempts = 100 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = 5 },
+	  false,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_RETRY, .delay_ms = 5, .counts = true } },
+	{ "cancel beats retry",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .after_ms = 1, .reason = "away", .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH,
+	    .state = JOB_CANCELLED,
+	    .outcome = OUTCOME_CANCELLED,
+	    .reason = "away" } },
+	{ "cancel beats snooze",
+	  { 0 },
+	  { .outcome = OUTCOME_SNOOZE, .after_ms = 1, .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_CANCELLED, .outcome = OUTCOME_CANCELLED } },
+	{ "cancel beats a crash",
+	  { 0 },
+	  { .outcome = OUTCOME_CRASHED, .after_ms = BACKOFF, .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_CANCELLED, .outcome = OUTCOME_CANCELLED } },
+	{ "done beats cancel",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE, .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_COMPLETED, .outcome = OUTCOME_DONE } },
+	{ "discard beats cancel",
+	  { 0 },
+	  { .outcome = OUTCOME_DISCARD, .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_DISCARDED, .outcome = OUTCOME_DISCARD } },
+	{ "again too often",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .again = true, .again_count = 5, .after_ms = BACKOFF },
+	  false,
+	  { .kind = COMPLETION_LATER, .outcome = OUTCOME_RETRY, .delay_ms = ANY, .counts = true } },
+	{ "cancel beats again",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .again = true, .after_ms = BACKOFF, .cancel_asked = true },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_CANCELLED, .outcome = OUTCOME_CANCELLED } },
+};
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static void outcomes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct completion *want = &cases[i].want;
+		struct attempt_end end = cases[i].end;
+		struct completion got;
+		bool delay;
+
+		end.job = &cases[i].job;
+		end.type = cases[i].unknown_type ? NULL : &type;
+		if (!settle_attempt(&end, 8, &got))
+			fail_msg("%s: nothing to store", cases[i].name);
+		delay = want->delay_ms == ANY ? got.delay_ms >= 0 && got.delay_ms < 60000
+					      : got.delay_ms == want->delay_ms;
+		if (got.kind != want->kind || got.state != want->state ||
+		    got.outcome != want->outcome || got.counts != want->counts || !delay ||
+		    !same_text(got.result, want->result) || !same_text(got.reason, want->reason))
+			fail_msg(
+				"%s: kind %d state %d outcome %d counts %d delay %lld result %s reason %s",
+				cases[i].name, got.kind, got.state, got.outcome, got.counts,
+				(long long)got.delay_ms, got.result ? got.result : "-",
+				got.reason ? got.reason : "-");
+		assert_ptr_equal(got.job, &cases[i].job);
+	}
+}
+
+static void writes_go_with_done_only(void **state)
+{
+	struct sql_statement statement = { .sql = "DELETE FROM t" };
+	struct receipt receipt = { .step = "charge" };
+	struct claimed_job job = { 0 };
+	struct attempt_end end = {
+		.job = &job,
+		.type = &type,
+		.outcome = OUTCOME_DONE,
+		.writes = { .statements = &statement, .statement_count = 1 },
+		.receipts = &receipt,
+		.receipt_count = 1,
+	};
+	struct completion got;
+
+	(void)state;
+	assert_true(settle_attempt(&end, 8, &got));
+	assert_int_equal(got.writes.statement_count, 1);
+	assert_int_equal(got.receipt_count, 1);
+	end.outcome = OUTCOME_RETRY;
+	assert_true(settle_attempt(&end, 8, &got));
+	assert_int_equal(got.writes.statement_count, 0);
+	assert_int_equal(got.receipt_count, 1);
+	end.outcome = OUTCOME_DONE;
+	end.result = "123456789";
+	assert_true(settle_attempt(&end, 8, &got));
+	assert_int_equal(got.writes.statement_count, 0);
+}
+
+static void again_runs_again(void **state)
+{
+	struct claimed_job job = { 0 };
+	struct attempt_end end = { .job = &job,
+				   .type = &type,
+				   .outcome = OUTCOME_RETRY,
+				   .again = true,
+				   .again_count = 4 };
+	struct completion got;
+
+	(void)state;
+	assert_false(settle_attempt(&end, 8, &got));
+}
+
+static void refusals(void **state)
+{
+	struct claimed_job job = { .arena = arena_new(0) };
+	struct attempt_end end = { .job = &job,
+				   .type = &type,
+				   .outcome = OUTCOME_DONE,
+				   .result = "{}",
+				   .writes = { .statement_count = 1 } };
+	struct completion refused = { .fate = COMPLETION_UNMET }, got;
+
+	(void)state;
+	settle_refused(&refused, &end);
+	assert_false(settle_attempt(&end, 8, &got));
+
+	refused.fate = COMPLETION_FAILED;
+	error_set(&refused.error, ERROR_SQL, "duplicate key");
+	settle_refused(&refused, &end);
+	refused.error.message[0] =
+		'X'; /* the reason must not point there: the completion is used again */
+	assert_true(settle_attempt(&end, 8, &got));
+	assert_int_equal(got.kind, COMPLETION_LATER);
+	assert_int_equal(got.outcome, OUTCOME_RETRY);
+	assert_true(got.counts);
+	assert_string_equal(got.reason, "duplicate key");
+	assert_null(got.result);
+
+	error_set(&refused.error, ERROR_CONTENTION, "deadlock");
+	settle_refused(&refused, &end);
+	assert_true(settle_attempt(&end, 8, &got));
+	assert_int_equal(got.outcome, OUTCOME_RELEASED);
+	assert_false(got.counts);
+	assert_true(got.delay_ms > 0);
+	arena_free(&job.arena);
+}
+
+static const struct {
+	struct completion completion;
+	enum settle_verb want;
+} verbs[] = {
+	{ { .kind = COMPLETION_FINISH, .state = JOB_COMPLETED, .fate = COMPLETION_COMMITTED },
+	  SETTLE_ACK },
+	{ { .kind = COMPLETION_FINISH, .state = JOB_CANCELLED, .fate = COMPLETION_COMMITTED },
+	  SETTLE_ACK },
+	{ { .kind = COMPLETION_FINISH, .state = JOB_DISCARDED, .fate = COMPLETION_COMMITTED },
+	  SETTLE_DEAD },
+	{ { .kind = COMPLETION_FINISH, .state = JOB_DISCARDED, .fate = COMPLETION_LOST },
+	  SETTLE_ACK },
+	{ { .kind = COMPLETION_LATER, .fate = COMPLETION_COMMITTED }, SETTLE_LATER },
+	{ { .kind = COMPLETION_LATER, .fate = COMPLETION_LOST }, SETTLE_ACK },
+};
+
+static void queue_verbs(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		assert_int_equal(settle_verb(&verbs[i].completion), verbs[i].want);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(outcomes),         cmocka_unit_test(writes_go_with_done_only),
+		cmocka_unit_test(again_runs_again), cmocka_unit_test(refusals),
+		cmocka_unit_test(queue_verbs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

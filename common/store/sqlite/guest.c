@@ -340,7 +340,7 @@ int sqlite_reader_query(struct store *base, const struct sql_statement *statemen
 	}
 	store->deadline_ns = 0;
 	store->guest = false;
-	if (rc) {
+	if (rc && out->len > start) {
 		out->len = start;
 		out->data[start] = '\0';
 	}

@@ -28,13 +28,14 @@ int sqlite_wait(struct sqlite_store *store, const struct uuid *id, const struct 
 int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r, struct error *err_r)
 {
 	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "DELETE FROM windlass_ready WHERE id = ?1 RETURNING queue, due IS NOT NULL, attempt", "u", id);
+		sqlite_bind(store, err_r, "DELETE FROM windlass_ready WHERE id = ?1 RETURNING queue, due, attempt", "u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 	bool later;
 
 	if (rc != 1)
 		return rc;
-	later = sqlite3_column_int(stmt, 1);
+	/* Asked in C: SQLite 3.40 answers "due IS NOT NULL" wrongly in RETURNING on a table WITHOUT ROWID. */
+	later = sqlite3_column_type(stmt, 1) != SQLITE_NULL;
 	sqlite_count(store, (const char *)sqlite3_column_text(stmt, 0), -!later, -later, 0);
 	if (attempt_r)
 		*attempt_r = sqlite3_column_int(stmt, 2);

@@ -166,8 +166,8 @@ asan ubsan tsan: %: $(BUILD)/%/all-tests venv ## unit and scenario tests under a
 	@$(VENV)/bin/python tests/run --build $(BUILD)/$@ --suites unit,integration,fuzz,scenario $(if $(T),--only '$(T)')
 faults: $(BUILD)/test/windlass $(JOBS_test) venv ## the fault matrix in its long form, ends in a table
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test --suites faults --long $(if $(T),--only '$(T)')
-bench: all $(BENCH_SRCS:tests/bench/%.c=$(BUILD)/bench/%) venv ## speed beside its limits: a table and JSON
-	@tests/bench/run --build $(BUILD)
+bench: all $(BENCH_SRCS:tests/bench/%.c=$(BUILD)/bench/%) venv ## speed beside its limits: a table and JSON; PEERS=1 fetches peers, QUICK=1
+	@$(VENV)/bin/python tests/bench/run --build $(BUILD) $(if $(PEERS),--peers) $(if $(QUICK),--quick) $(if $(T),--only '$(T)')
 fuzz: $(FUZZ_fuzz) ## every fuzzer for FUZZ_SECONDS (60)
 	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_SECONDS) $(T)
 lint: deps-lint ## include arrows, headers alone, function length, banned calls, format, clang

@@ -3,19 +3,17 @@
  * has arrived, nothing else. No parsing, no checks, no keys. Usage: accept_probe URL PORT; runs
  * until SIGTERM. The gateway is measured against it. */
 #include <errno.h>
-#include <libpq-fe.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/arena.h"
 #include "common/base/mailbox.h"
 #include "common/base/strbuf.h"
 #include "common/base/uuid.h"
+#include "tests/bench/probe.h"
 
 #define BATCH_MAX 256
 
@@ -28,12 +26,13 @@ struct request {
 
 static struct mailbox *box;
 
+static const char insert[] =
+	"WITH new AS MATERIALIZED (SELECT id, p, nextval('probe_seq') AS seq FROM unnest($1::uuid[], $2::text[]) AS t(id, p)),"
+	" j AS (INSERT INTO probe_jobs(id, seq, created, queue, type, payload) SELECT id, seq, now(), 'bench', 'noop', p FROM new)"
+	" INSERT INTO probe_ready(id, seq, queue, priority) SELECT id, seq, 'bench', 1 FROM new";
+
 static void rows_insert(PGconn *pg, struct request **requests, size_t count)
 {
-	static const char sql[] =
-		"WITH j AS (INSERT INTO probe_jobs(id, queue, type, payload, created) SELECT id, 'bench', 'noop', p, now() "
-		"FROM unnest($1::uuid[], $2::text[]) AS t(id, p)) "
-		"INSERT INTO probe_ready(id, queue, priority) SELECT id, 'bench', 1 FROM unnest($1::uuid[]) AS t(id)";
 	struct strbuf ids, bodies;
 	char text[UUID_TEXT];
 
@@ -52,10 +51,8 @@ static void rows_insert(PGconn *pg, struct request **requests, size_t count)
 	}
 	strbuf_addch(&ids, '}');
 	strbuf_addch(&bodies, '}');
-	PGresult *r = PQexecParams(pg, sql, 2, NULL, (const char *[]){ ids.data, bodies.data },
-				   NULL, NULL, 0);
-	CHECK(PQresultStatus(r) == PGRES_COMMAND_OK);
-	PQclear(r);
+	PQclear(probe_must(pg, PQexecPrepared(pg, "insert", 2, (const char *[]){ ids.data, bodies.data },
+					      NULL, NULL, 0)));
 	strbuf_release(&ids);
 	strbuf_release(&bodies);
 }
@@ -131,9 +128,11 @@ static void completed(void *cls, struct MHD_Connection *connection, void **state
 int main(int argc, char **argv)
 {
 	static const char tables[] =
-		"DROP TABLE IF EXISTS probe_jobs, probe_ready; CREATE TABLE probe_jobs(id uuid PRIMARY KEY, seq bigserial, queue text, type "
-		"text, payload text, created timestamptz); CREATE TABLE probe_ready(id uuid UNIQUE, seq bigserial, queue text, priority "
-		"smallint); CREATE INDEX ON probe_ready(queue, priority, seq)";
+		"SET client_min_messages = warning; DROP TABLE IF EXISTS probe_jobs, probe_ready; DROP SEQUENCE IF EXISTS probe_seq;"
+		"CREATE SEQUENCE probe_seq;"
+		"CREATE TABLE probe_jobs(id uuid PRIMARY KEY, seq bigint, created timestamptz, queue text, type text, payload text);"
+		"CREATE TABLE probe_ready(id uuid UNIQUE, seq bigint, queue text, priority smallint);"
+		"CREATE INDEX ON probe_ready(queue, priority, seq)";
 	pthread_t thread;
 	sigset_t set;
 	int got;
@@ -142,11 +141,11 @@ int main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	PGconn *pg = PQconnectdb(argv[1]);
-	CHECK(PQstatus(pg) == CONNECTION_OK);
-	PGresult *r = PQexec(pg, tables);
-	CHECK(PQresultStatus(r) == PGRES_COMMAND_OK);
-	PQclear(r);
+	PGconn *pg = probe_connect(argv[1]);
+
+	probe_run(pg, tables);
+	probe_run(pg, "SET jit = off; SET plan_cache_mode = force_generic_plan");
+	PQclear(probe_must(pg, PQprepare(pg, "insert", insert, 0, NULL)));
 	box = mailbox_new(65536);
 	CHECK(pthread_create(&thread, NULL, writer, pg) == 0);
 	struct MHD_Daemon *daemon = MHD_start_daemon(

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A load generator for `make bench`: keep-alive connections on one epoll thread, one body for all
  * requests. Closed loop (each connection sends its next request when the answer is in) or, with
- * --rate, an open loop whose latencies count from when a request was due. Prints one JSON line. */
+ * --rate, an open loop whose latencies count from when a request was due. Where the body has the
+ * text STAMP, each request carries the time (ns since 1970) at which it was due. One JSON line. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/arena.h"
@@ -21,6 +23,7 @@
 
 #define CONNECTIONS_MAX 4096
 #define ANSWER_MAX      65536
+#define STAMP           "1000000000000000000"
 
 struct connection {
 	int fd;
@@ -37,6 +40,7 @@ struct load {
 	double seconds, warm_s, rate;
 	char *request;
 	size_t request_bytes;
+	char *stamp; /* where in the request, or NULL */
 	struct connection *all;
 	int64_t start_ns, measure_ns, end_ns;
 	uint64_t sent, good, bad;
@@ -64,12 +68,27 @@ static void connect_one(struct load *load, struct connection *c)
 		die("epoll_ctl");
 }
 
+/* The wall clock's reading at the monotonic time `at_ns`, in as many digits as STAMP has. */
+static void stamp_put(struct load *load, int64_t at_ns)
+{
+	char digits[24];
+	struct timespec now;
+
+	if (!load->stamp)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(digits, sizeof(digits), "%lld",
+		 (long long)now.tv_sec * 1000000000 + now.tv_nsec - (clock_mono_ns() - at_ns));
+	memcpy(load->stamp, digits, sizeof(STAMP) - 1);
+}
+
 static void request_send(struct load *load, struct connection *c, int64_t began_ns)
 {
 	c->busy = true;
 	c->began_ns = began_ns;
 	c->have = 0;
 	load->sent++;
+	stamp_put(load, began_ns);
 	if (write(c->fd, load->request, load->request_bytes) != (ssize_t)load->request_bytes)
 		die("write");
 }
@@ -124,8 +143,8 @@ static bool answer_read(struct connection *c)
 	return answer_complete(c) > 0;
 }
 
-/* Open loop: sends what is due on free connections. Returns ms until the next one. */
-static int send_due(struct load *load, int64_t now)
+/* Open loop: sends what is due on free connections. Returns ns until the next one. */
+static int64_t send_due(struct load *load, int64_t now)
 {
 	int next = 0;
 
@@ -133,11 +152,11 @@ static int send_due(struct load *load, int64_t now)
 		int64_t due = load->start_ns + (int64_t)((double)load->sent / load->rate * 1e9);
 
 		if (due > now)
-			return (int)((due - now) / 1000000);
+			return due - now;
 		while (next < load->connections && load->all[next].busy)
 			next++;
 		if (next == load->connections)
-			return 1;
+			return 1000000;
 		request_send(load, &load->all[next], due);
 	}
 }
@@ -145,7 +164,7 @@ static int send_due(struct load *load, int64_t now)
 static void run(struct load *load)
 {
 	struct epoll_event events[256];
-	int wait_ms = 10;
+	int64_t wait_ns = 10000000;
 
 	load->start_ns = clock_mono_ns();
 	load->measure_ns = load->start_ns + (int64_t)(load->warm_s * 1e9);
@@ -154,8 +173,9 @@ static void run(struct load *load)
 		request_send(load, &load->all[i], clock_mono_ns());
 	while (clock_mono_ns() < load->end_ns) {
 		if (load->rate > 0)
-			wait_ms = send_due(load, clock_mono_ns());
-		int n = epoll_wait(load->epoll, events, 256, wait_ms);
+			wait_ns = send_due(load, clock_mono_ns());
+		struct timespec wait = { .tv_nsec = wait_ns < 10000000 ? wait_ns : 10000000 };
+		int n = epoll_pwait2(load->epoll, events, 256, &wait, NULL);
 
 		for (int i = 0; i < n; i++) {
 			struct connection *c = events[i].data.ptr;
@@ -246,6 +266,7 @@ int main(int argc, char **argv)
 		load.path, ntohs(load.to.sin_port), strlen(load.body), load.body);
 	CHECK(n > 0);
 	load.request_bytes = (size_t)n;
+	load.stamp = strstr(load.request, STAMP);
 	load.latencies_max = (size_t)(load.seconds * 200000);
 	load.latency_ms = xcalloc(load.latencies_max, sizeof(float));
 	load.all = xcalloc((size_t)load.connections, sizeof(*load.all));

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines of the table. A line names its contenders; each is called once a round and returns its figures. `ours` is Windlass; `limit`
+is bare C doing the same rows (or, where it says so, ours under easier conditions); the rest are peers, where they are installed."""
+
+import threading
+import time
+
+import psycopg
+
+import conditions
+import peers
+from harness import store
+from rig import Wrong, private_kib
+
+STAMP = 10**18  # http_load writes the time over it
+
+
+class Line:
+    """figure: what is compared (a rate: more is better; a latency: less is). goal: what the project asks of `ours`."""
+
+    def __init__(self, name, title, contenders, figure="rate", goal=None, ratio_goal=None, limit="limit probe", note=""):
+        self.name, self.title, self.contenders = name, title, contenders
+        self.figure, self.goal, self.ratio_goal, self.limit, self.note = figure, goal, ratio_goal, limit, note
+
+
+# ---- accept
+
+def accept_ours(rig, size):
+    with rig.database() as url, rig.windlass(url) as system:
+        gateway = system.machine.gateway()
+        return load_32(rig, size, system.port(gateway), {"type": "bench.noop", "payload": {"pad": "x" * 190}})
+
+
+def accept_limit(rig, size):
+    with rig.database() as url, rig.accept_probe(url) as port:
+        return load_32(rig, size, port, {"type": "bench.noop", "payload": {"pad": "x" * 190}})
+
+
+def load_32(rig, size, port, body):
+    return rig.load(port, body=body, connections=32, warm=1, seconds=size.load_s)
+
+
+# ---- drain
+
+def drain_ours(type, jobs, check=None):
+    def run(rig, size):
+        count = getattr(size, jobs)
+        with rig.database() as url, rig.windlass(url) as system:
+            system.filled(type, count)
+            figures = system.drain(count)
+            if check:
+                check(url, count)
+            return figures
+    return run
+
+
+def drain_limit(work, jobs):
+    def run(rig, size):
+        with rig.database() as url:
+            return rig.probe("drain_probe", url, getattr(size, jobs), work)
+    return run
+
+
+def drain_peer(name, work):
+    def run(rig, size):
+        with rig.database() as url:
+            return peers.run(rig, name, url, size.peer_jobs[name, work], work)
+    return run
+
+
+def rows_are_exact(url, count):
+    rows, ids = store.rows(url, "SELECT count(*), count(DISTINCT job_id) FROM bench_rows")[0]
+    if (rows, ids) != (count, count):
+        raise Wrong(f"{rows} rows of {ids} jobs, {count} accepted")
+
+
+def hot_is_exact(url, count):
+    total = store.rows(url, "SELECT sum(n) FROM bench_hot")[0][0]
+    deadlocks = store.rows(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0]
+    if total != count or deadlocks:
+        raise Wrong(f"{total} updates of {count} jobs, {deadlocks} deadlocks")
+
+
+def snapshot_held(rig, size):
+    """A drain while another session holds a snapshot from before it began, so that no dead row goes away."""
+    with rig.database() as url, rig.windlass(url) as system:
+        system.filled("bench.noop", size.snapshot_jobs)
+        with psycopg.connect(url) as holder:
+            holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            holder.execute("SELECT 1 FROM windlass.ready LIMIT 1")
+            return system.drain(size.snapshot_jobs)
+
+
+# ---- SQLite
+
+def sqlite_ours(rig, size):
+    """Accepted in requests of 256 jobs and drained at the same time."""
+    with rig.sqlite() as url, rig.windlass(url) as system:
+        process = system.machine.run()
+        feeder = threading.Thread(target=system.fill, args=(process, "bench.row", size.sqlite_jobs), kwargs={"batch": 256})
+        began = time.time()
+        feeder.start()
+        system.wait_done(size.sqlite_jobs)
+        feeder.join()
+        rows_are_exact(url, size.sqlite_jobs)
+        last_ms = store.rows(url, "SELECT max(finished) FROM windlass_done")[0][0]
+        return {"rate": size.sqlite_jobs / (last_ms / 1000 - began)}
+
+
+def sqlite_limit(rig, size):
+    with rig.sqlite() as url:
+        return rig.probe("sqlite_probe", url.removeprefix("sqlite:"), size.sqlite_jobs, 0)
+
+
+# ---- latency
+
+def start_ours(kind):
+    def run(rig, size):
+        with getattr(rig, kind)() as url, rig.windlass(url) as system:
+            process = system.machine.run()
+            warm(rig, system.port(process))
+            store.script(url, "DELETE FROM " + ("windlass_done" if kind == "sqlite" else "windlass.done"))
+            rig.load(system.port(process), body={"type": "bench.stamp", "payload": {"sent": STAMP}}, rate=200, warm=0, seconds=size.latency_s)
+            time.sleep(0.3)
+            return system.late_ms()
+    return run
+
+
+def warm(rig, port):
+    """Hosts are up and plans are made before anything is timed."""
+    rig.load(port, path="/v1/jobs?wait=5s", body={"type": "bench.noop", "payload": {}}, connections=4, warm=0, seconds=1)
+
+
+def start_limit_postgres(rig, size):
+    with rig.database() as url:
+        return rig.probe("latency_probe", url, 200, size.latency_s)
+
+
+def start_limit_sqlite(rig, size):
+    with rig.sqlite() as url:
+        return rig.probe("sqlite_probe", url.removeprefix("sqlite:"), int(200 * size.latency_s), 200)
+
+
+def round_trip_ours(rig, size):
+    with rig.database() as url, rig.windlass(url) as system:
+        port = system.port(system.machine.run())
+        warm(rig, port)
+        return rig.load(port, path="/v1/jobs?wait=10s", body={"type": "bench.noop", "payload": {}}, rate=200, warm=0.5, seconds=size.latency_s)
+
+
+def round_trip_limit(rig, size):
+    with rig.database() as url, rig.accept_probe(url) as port:
+        return rig.load(port, body={"type": "bench.noop", "payload": {}}, rate=200, warm=0.5, seconds=size.latency_s)
+
+
+# ---- memory
+
+def memory(rig, size):
+    """What the engine and its hosts hold when idle, and how the engine grows while that many jobs go through."""
+    with rig.database() as url, rig.windlass(url) as system:
+        gateway, worker = system.machine.gateway(), system.machine.work()
+        system.fill(gateway, "bench.noop", 8, batch=1)
+        system.wait_done(8)
+        time.sleep(1)
+        hosts = conditions.family(conditions.processes(), worker.pid) - {worker.pid}
+        figures = {"engine_idle_mib": private_kib(worker.pid)[0] / 1024, "host_private_mib": max(private_kib(pid)[1] for pid in hosts) / 1024}
+        feeder = threading.Thread(target=system.fill, args=(gateway, "bench.noop", size.memory_jobs - 8))
+        feeder.start()
+        sizes = grow(system, worker, gateway, size.memory_jobs)
+        feeder.join()
+        quarter, end = sizes[len(sizes) // 4], sizes[-1]
+        return {**figures, "jobs": size.memory_jobs, "engine_quarter_mib": quarter[0] / 1024, "engine_end_mib": end[0] / 1024, "gateway_quarter_mib": quarter[1] / 1024,
+                "gateway_end_mib": end[1] / 1024, "growth": end[0] / quarter[0]}
+
+
+def grow(system, worker, gateway, jobs):
+    """RSS of engine and gateway, sampled until all jobs are done."""
+    sizes = []
+    deadline = time.monotonic() + 300
+    while store.rows(system.url, "SELECT count(*) FROM windlass.done")[0][0] < jobs:
+        sizes.append((private_kib(worker.pid)[0], private_kib(gateway.pid)[0]))
+        if time.monotonic() > deadline:
+            raise Wrong("not all jobs done in time")
+        time.sleep(0.5)
+    return sizes or [(private_kib(worker.pid)[0], private_kib(gateway.pid)[0])]
+
+
+LINES = [
+    Line("accept", "durable accept over HTTP, 32 connections", {"ours": accept_ours, "limit": accept_limit}, goal=12_000, ratio_goal=0.8,
+         limit="libmicrohttpd + group commit"),
+    Line("drain", "drain of 200-byte no-ops, PostgreSQL",
+         {"ours": drain_ours("bench.noop", "drain_jobs"), "limit": drain_limit("noop", "drain_jobs"),
+          "river": drain_peer("river", "noop"), "graphile": drain_peer("graphile", "noop")}, goal=40_000, limit="bare SQL"),
+    Line("drain-row", "the same, one row a job, exactly once",
+         {"ours": drain_ours("bench.row", "row_jobs", rows_are_exact), "limit": drain_limit("row", "row_jobs"),
+          "river": drain_peer("river", "row"), "graphile": drain_peer("graphile", "row")}, goal=25_000, ratio_goal=0.6, limit="bare SQL",
+         note="river: in one transaction; graphile: at least once"),
+    Line("hot", "one update a job of 20 hot rows, PostgreSQL",
+         {"ours": drain_ours("bench.hot", "hot_jobs", hot_is_exact), "limit": drain_limit("hot", "hot_jobs")}, goal=15_000,
+         limit="bare SQL, sorted locks"),
+    Line("sqlite", "SQLite, accepted and drained at once, one row a job", {"ours": sqlite_ours, "limit": sqlite_limit}, goal=15_000,
+         limit="bare SQL"),
+    Line("start-postgres", "enqueue to handler start, 200/s, PostgreSQL", {"ours": start_ours("database"), "limit": start_limit_postgres},
+         figure="p50_ms", goal=2, limit="commit, NOTIFY, claim"),
+    Line("start-sqlite", "enqueue to handler start, 200/s, SQLite", {"ours": start_ours("sqlite"), "limit": start_limit_sqlite},
+         figure="p50_ms", goal=2, limit="commit, claim"),
+    Line("round-trip", "HTTP enqueue and wait, 200/s, PostgreSQL", {"ours": round_trip_ours, "limit": round_trip_limit}, figure="p99_ms",
+         goal=15, limit="one accept, no job"),
+    Line("snapshot", "drain while a snapshot is held, PostgreSQL", {"ours": snapshot_held, "limit": drain_ours("bench.noop", "snapshot_jobs")},
+         ratio_goal=1 / 3, limit="ours without it"),
+    Line("memory", "memory of an engine", {"ours": memory}, figure="engine_idle_mib", goal=15),
+]

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every line of the benchmark stands on: a PostgreSQL, fresh stores, the probes, and Windlass with the bench handlers.
+
+Rates of Windlass are taken from the store (when its first and its last job were finished), not from a clock beside it."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import conditions
+from harness import postgres as pg
+from harness import store
+from harness.windlass import ROOT, Windlass, wait_for
+from harness.ports import free_port
+
+HERE = ROOT / "tests/bench"
+BATCH_JOBS = 10_000
+PAYLOAD = {"pad": "x" * 190}  # 200 bytes
+TABLES = {
+    "postgres": """CREATE TABLE bench_rows(job_id uuid PRIMARY KEY, payload text);
+                   CREATE TABLE bench_hot(id int PRIMARY KEY, n bigint) WITH (fillfactor = 50);
+                   INSERT INTO bench_hot SELECT generate_series(0, 19), 0""",
+    "sqlite": """CREATE TABLE bench_rows(job_id text PRIMARY KEY, payload text);
+                 CREATE TABLE bench_hot(id integer PRIMARY KEY, n integer)""",
+}
+DONE = {
+    "postgres": "SELECT count(*), coalesce(extract(epoch FROM max(finished) - min(finished)), 0)::float8 FROM windlass.done WHERE state = 8",
+    "sqlite": "SELECT count(*), coalesce(max(finished) - min(finished), 0) / 1000.0 FROM windlass_done WHERE state = 8",
+}
+LATE_US = {
+    "postgres": "SELECT (result::json ->> 'us')::bigint FROM windlass.done WHERE result IS NOT NULL ORDER BY 1",
+    "sqlite": "SELECT json_extract(result, '$.us') FROM windlass_done WHERE result IS NOT NULL ORDER BY 1",
+}
+# The log's outcome lines are thinned: no peer writes a line a job.
+SETTINGS = {"WINDLASS_LOG": "warn", "WINDLASS_LOG_JOBS": "failures", "WINDLASS_GRACE": "5s"}
+
+
+class Wrong(Exception):
+    """A figure that must not be printed: jobs lost or doubled, a deadlock, a probe that failed."""
+
+
+def kind_of(url):
+    return "sqlite" if url.startswith("sqlite:") else "postgres"
+
+
+def done(url):
+    """(jobs completed, seconds from the first to the last of them)"""
+    return store.rows(url, DONE[kind_of(url)])[0]
+
+
+class Rig:
+    def __init__(self, build, folder):
+        self.build, self.folder = build, folder
+        self.numbers = itertools.count(1)
+        self.postgres = pg.Postgres(folder / "services")
+        self.jobs_file = None
+
+    def start(self):
+        shutil.rmtree(self.folder / "runs", ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        compiler = os.environ.get("CC", "gcc").split()
+        subprocess.run([*compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{ROOT}/workers/handlers",
+                        "-o", self.folder / "bench.so", HERE / "jobs/bench.c"], check=True)
+        self.jobs_file = shutil.copy(HERE / "jobs/jobs.yaml", self.folder)
+        self.postgres.start()
+        self.postmaster = int((self.folder / "services/run/postgres.pid").read_text().split()[0])
+
+    def stop(self):
+        self.postgres.wipe()
+        shutil.rmtree(self.folder / "runs", ignore_errors=True)
+
+    def watch(self):
+        return conditions.Watch((os.getpid(), self.postmaster))
+
+    def scratch(self):
+        folder = self.folder / "runs" / str(next(self.numbers))
+        folder.mkdir(parents=True)
+        return folder
+
+    @contextlib.contextmanager
+    def database(self):
+        """A fresh database on a server that has just written its checkpoint."""
+        url = self.postgres.new_database()
+        store.rows(self.postgres.admin_url, "CHECKPOINT")
+        yield url
+        pg.drop_database(self.postgres.admin_url, url)
+
+    @contextlib.contextmanager
+    def sqlite(self):
+        folder = self.scratch()
+        yield f"sqlite:{folder / 'bench.db'}"
+        shutil.rmtree(folder)
+
+    def probe(self, name, *arguments, timeout_s=120):
+        """The figures of a program of tests/bench."""
+        done = subprocess.run([self.build / "bench" / name, *map(str, arguments)], stdout=subprocess.PIPE, text=True, timeout=timeout_s)
+        if done.returncode:
+            raise Wrong(f"{name} {arguments}: exit code {done.returncode} {done.stdout}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def load(self, port, path="/v1/jobs", body=None, **options):
+        flags = [part for key, value in options.items() for part in (f"--{key}", value)]
+        return self.probe("http_load", "--port", port, "--path", path, "--body", json.dumps(body), *flags)
+
+    @contextlib.contextmanager
+    def accept_probe(self, url):
+        port = free_port()
+        process = subprocess.Popen([self.build / "bench/accept_probe", url, str(port)])
+        try:
+            wait_for(lambda: answers(port))
+            yield port
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    @contextlib.contextmanager
+    def windlass(self, url):
+        """A migrated store with the bench tables, and roles on it: see System."""
+        system = System(self, url)
+        try:
+            yield system
+            system.machine.close()
+        except BaseException:
+            for process in system.machine.processes:
+                process.kill()
+            print(system.machine.tail(), file=sys.stderr)
+            raise
+
+
+def answers(port):
+    try:
+        http.client.HTTPConnection("127.0.0.1", port, timeout=5).connect()
+        return True
+    except OSError:
+        return False
+
+
+class System:
+    """Windlass on one store."""
+
+    def __init__(self, rig, url):
+        self.rig, self.url = rig, url
+        self.machine = Windlass(rig.scratch())
+        self.machine.binary = rig.build / "windlass"
+        self.machine.settings = {**SETTINGS, "DATABASE_URL": url, "WINDLASS_JOBS": str(rig.jobs_file)}
+        self.machine.expect()
+        self.machine.migrate()
+        store.script(url, TABLES[kind_of(url)])
+
+    def port(self, process):
+        return int(process.url.rsplit(":", 1)[1])
+
+    def fill(self, process, type, count, batch=BATCH_JOBS, payload=None):
+        """Posts `count` jobs through the gateway, `batch` a request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(process), timeout=60)
+        job = json.dumps({"type": type, "payload": payload or PAYLOAD})
+        body, sent = "", 0
+        while sent < count:
+            step = min(batch, count - sent)
+            if not body or step != batch:
+                body = "[" + ",".join([job] * step) + "]"
+            connection.request("POST", "/v1/jobs/batch", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status == 429:
+                time.sleep(0.2)
+                continue
+            if answer.status not in (200, 202):
+                raise Wrong(f"batch refused: {answer.status} {text[:300]}")
+            sent += step
+        connection.close()
+
+    def filled(self, type, count, **options):
+        """Jobs that wait for a worker, posted through a gateway that is gone again."""
+        gateway = self.machine.gateway()
+        self.fill(gateway, type, count, **options)
+        gateway.stop()
+
+    def wait_done(self, count, timeout_s=180, every_s=0.3):
+        """Waits until that many jobs have completed: seconds from the first to the last."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            have, seconds = done(self.url)
+            if have >= count:
+                break
+            if time.monotonic() > deadline:
+                raise Wrong(f"{have} of {count} jobs done after {timeout_s} s")
+            time.sleep(every_s)
+        if have != count:
+            raise Wrong(f"{have} jobs done, {count} accepted")
+        return seconds
+
+    def drain(self, count):
+        """Starts a worker on what waits. Figures, with the CPU that each part took for one job."""
+        postgres_before = conditions.tree_cpu_s(self.rig.postmaster)
+        worker = self.machine.work(wait=False)
+        seconds = self.wait_done(count)
+        parts = self.cpu_parts(worker)
+        parts["postgres"] = conditions.tree_cpu_s(self.rig.postmaster) - postgres_before
+        worker.stop()
+        return {"rate": count / seconds, "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
+
+    def cpu_parts(self, worker):
+        all = conditions.processes()
+        hosts = conditions.family(all, worker.pid) - {worker.pid}
+        return {"engine": all[worker.pid][1], "hosts": sum(all[pid][1] for pid in hosts)}
+
+    def late_ms(self):
+        """p50 and p99 of what the stamp handlers saw."""
+        values = [row[0] for row in store.rows(self.url, LATE_US[kind_of(self.url)])]
+        if not values:
+            raise Wrong("no stamp job has completed")
+        return {"p50_ms": values[len(values) // 2] / 1000, "p99_ms": values[int(len(values) * 0.99)] / 1000}
+
+
+def private_kib(pid):
+    """RSS and what of it no other process shares."""
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return sizes["Rss"], sizes["Private_Clean"] + sizes["Private_Dirty"]

@@ -104,10 +104,10 @@ static bool check_name(const char *name, FILE *errors)
 		return true;
 	for (size_t i = 0; i < setting_row_count; i++)
 		suggest_offer(&suggest, setting_rows[i].name);
-	fprintf(errors, "%s: unknown setting", name);
+	fprintf(errors, "%s: unknown setting; ", name);
 	if (suggest.best)
-		fprintf(errors, "; did you mean %s?", suggest.best);
-	fprintf(errors, " `windlass settings` lists them\n");
+		fprintf(errors, "did you mean %s? ", suggest.best);
+	fprintf(errors, "`windlass settings` lists them\n");
 	return false;
 }
 

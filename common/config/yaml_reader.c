@@ -13,6 +13,7 @@
 struct frame { /* a collection that is still open */
 	struct yaml_node *node;
 	struct yaml_node *key; /* map: waits for its value */
+	bool skip;             /* map: the key is a duplicate, its value is left out */
 	const char *anchor;
 	size_t capacity;
 };
@@ -98,6 +99,11 @@ static void append(struct reader *reader, struct frame *frame, struct yaml_node 
 {
 	struct yaml_node *node = frame->node;
 
+	if (frame->skip) {
+		frame->skip = false;
+		frame->key = NULL;
+		return;
+	}
 	if (node->count == frame->capacity) {
 		size_t capacity = frame->capacity ? frame->capacity * 2 : 8;
 		struct yaml_node **items = ARENA_ARRAY(reader->arena, struct yaml_node *, capacity);
@@ -132,8 +138,8 @@ static int take_key(struct reader *reader, struct frame *frame, struct yaml_node
 
 		if (strcmp(other->text, key->text) != 0)
 			continue;
-		/* Read on, to find what else is wrong. */
 		problem_add(reader->problems, place, "duplicate key `%s`, first at line %d", key->text, other->place.line);
+		frame->skip = true;
 	}
 	frame->key = key;
 	return 0;
@@ -320,9 +326,11 @@ struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena,
 struct yaml_place yaml_place_within(const char *source, const struct yaml_node *scalar, size_t offset)
 {
 	struct yaml_place place = scalar->place;
-	char wanted = scalar->text[offset];
+	char wanted;
 	size_t nth = 0, at = scalar->raw_start;
 
+	CHECK(offset <= strlen(scalar->text));
+	wanted = scalar->text[offset];
 	/* The n-th such byte of the value is the n-th one of the source, whatever quotes, folds and indents lie between. */
 	for (size_t i = 0; i < offset; i++)
 		nth += scalar->text[i] == wanted;

@@ -42,6 +42,7 @@ static const struct {
 	{ "jobs:\n  a:\n    queue: x\n    sql: SELECT 1\n    queue: y\n",
 	  "5:5: duplicate key `queue`, first at line 3" },
 	{ "jobs:\n  a: {sql: SELECT 1}\n  a: {sql: SELECT 1}\n", "3:3: duplicate key `a`" },
+	{ "jobs:\n  a:\n    sql: S\n    sql: SELECT SELECT SELECT '${payload.a}'\n", "4:5: duplicate key `sql`, first at line 3" },
 	/* the top */
 	{ "{}\n", "1:1: no `jobs`; expected a map of job types" },
 	{ "jobs:\n", "1:6: bad value nothing of `jobs`; expected a map" },

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bell on PostgreSQL: LISTEN on one connection, waited on by the listener's own thread; NOTIFY on another, by a thread of the
+ * bell that sends what was rung since its last round trip in one transaction. Rings are lost while a connection is away: then the listener is
+ * told that it missed some. Nothing here decides anything; all truth is in the tables. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/store/postgres/postgres_impl.h"
+
+#define RECONNECT_MS 500
+#define NOTIFY_IDS_MAX 240    /* of 32 digits: a payload is less than 8,000 bytes */
+#define PENDING_IDS_MAX 20000 /* more than that while the server is away: listeners look themselves afterwards */
+#define ID_HEX 32
+
+static const struct {
+	unsigned bit;
+	const char *channel;
+} channels[] = {
+	{ BELL_READY, "windlass_ready" },
+	{ BELL_ENDED, "windlass_ended" },
+	{ BELL_CANCEL, "windlass_cancel" },
+	{ BELL_PAUSE, "windlass_pause" },
+};
+
+struct postgres_bell {
+	struct bell base;
+	char *url;
+	/* the listening side, used by the thread in bell_wait only */
+	unsigned listen;
+	PGconn *conn; /* NULL: to be opened */
+	bool connecting;
+	PostgresPollingStatusType polling;
+	int64_t connect_ms; /* not before */
+	int64_t give_up_ms; /* a connection that has not come about by then */
+	struct uuid *ended;
+	size_t ended_count, ended_cap;
+	int wake_fd;
+	/* the ringing side */
+	pthread_t thread;
+	bool started; /* the thread runs; by the first ring */
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t rung;
+	unsigned pending;
+	struct uuid *pending_ids;
+	size_t pending_count;
+	bool stop;
+};
+
+static struct postgres_bell *bell_of(struct bell *bell)
+{
+	return (struct postgres_bell *)(void *)bell;
+}
+
+/* ---- listening */
+
+static void unplug(struct postgres_bell *bell)
+{
+	if (bell->conn)
+		PQfinish(bell->conn);
+	bell->conn = NULL;
+	bell->connecting = false;
+	bell->connect_ms = clock_mono_ms() + RECONNECT_MS;
+}
+
+static bool say(PGconn *conn, const char *sql)
+{
+	PGresult *result = PQexec(conn, sql);
+	ExecStatusType status = PQresultStatus(result);
+
+	PQclear(result);
+	return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+static bool subscribe(struct postgres_bell *bell)
+{
+	char sql[64];
+
+	for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
+		snprintf(sql, sizeof(sql), "LISTEN %s", channels[i].channel);
+		if ((bell->listen & channels[i].bit) && !say(bell->conn, sql))
+			return false;
+	}
+	return true;
+}
+
+static void begin_connect(struct postgres_bell *bell)
+{
+	struct connect_params params;
+	int64_t now_ms = clock_mono_ms();
+
+	if (now_ms < bell->connect_ms)
+		return;
+	postgres_connect_params(bell->url, "bell", "listen", &params);
+	bell->conn = PQconnectStartParams(params.keywords, params.values, 1);
+	bell->connecting = true;
+	bell->polling = PGRES_POLLING_WRITING;
+	bell->give_up_ms = now_ms + 5000;
+	if (PQstatus(bell->conn) == CONNECTION_BAD)
+		unplug(bell);
+}
+
+/* One step of connecting, when its socket is ready. True: connected just now. */
+static bool go_on_connecting(struct postgres_bell *bell)
+{
+	bell->polling = PQconnectPoll(bell->conn);
+	if (bell->polling == PGRES_POLLING_OK) {
+		bell->connecting = false;
+		if (subscribe(bell))
+			return true;
+		unplug(bell);
+	} else if (bell->polling == PGRES_POLLING_FAILED) {
+		unplug(bell);
+	}
+	return false;
+}
+
+static void add_ended(struct postgres_bell *bell, const char *payload)
+{
+	for (size_t left = strlen(payload); left >= ID_HEX; left -= ID_HEX, payload += ID_HEX) {
+		struct uuid id;
+
+		if (!uuid_parse_hex(payload, &id))
+			return;
+		if (bell->ended_count == bell->ended_cap) {
+			bell->ended_cap = bell->ended_cap ? 2 * bell->ended_cap : NOTIFY_IDS_MAX;
+			bell->ended = xrealloc(bell->ended, bell->ended_cap * sizeof(*bell->ended));
+		}
+		bell->ended[bell->ended_count++] = id;
+	}
+}
+
+/* Reads what has come. False: the connection is gone. */
+static bool read_notes(struct postgres_bell *bell, struct bell_event *event)
+{
+	PGnotify *note;
+
+	if (!PQconsumeInput(bell->conn))
+		return false;
+	while ((note = PQnotifies(bell->conn))) {
+		for (size_t i = 0; i < ARRAY_LEN(channels); i++)
+			if (!strcmp(note->relname, channels[i].channel))
+				event->what |= channels[i].bit;
+		if (!strcmp(note->relname, "windlass_ended"))
+			add_ended(bell, note->extra);
+		PQfreemem(note);
+	}
+	return true;
+}
+
+/* Waits for the wake-up or for the connection. 1: the connection has something; 0: time-out; -1: woken. */
+static int wait_once(struct postgres_bell *bell, int64_t deadline_ms)
+{
+	struct pollfd p[2] = { { .fd = bell->wake_fd, .events = POLLIN }, { .fd = -1 } };
+	int64_t until_ms = deadline_ms;
+	uint64_t count;
+
+	if (bell->conn) {
+		p[1].fd = PQsocket(bell->conn);
+		p[1].events = bell->connecting && bell->polling == PGRES_POLLING_WRITING ? POLLOUT : POLLIN;
+	}
+	if (bell->connecting && bell->give_up_ms < until_ms)
+		until_ms = bell->give_up_ms;
+	if (bell->listen && !bell->conn && bell->connect_ms < until_ms)
+		until_ms = bell->connect_ms;
+	int64_t left_ms = until_ms - clock_mono_ms();
+
+	if (poll(p, 2, left_ms < 0 ? 0 : (int)left_ms) < 0)
+		return 0;
+	if (p[0].revents) {
+		while (read(bell->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+			;
+		return -1;
+	}
+	return p[1].revents != 0;
+}
+
+/* What the connection has to say. True: *event is worth returning. */
+static bool attend(struct postgres_bell *bell, struct bell_event *event)
+{
+	if (bell->connecting) {
+		event->missed = go_on_connecting(bell);
+		return event->missed;
+	}
+	if (!read_notes(bell, event)) {
+		log_line(LOG_WARN, "bell-lost", LOG_S("why", "connection to PostgreSQL"));
+		unplug(bell);
+		event->missed = true;
+	}
+	event->ended = bell->ended;
+	event->ended_count = bell->ended_count;
+	return event->what || event->missed;
+}
+
+static int postgres_bell_wait(struct bell *base, int timeout_ms, struct bell_event *event)
+{
+	struct postgres_bell *bell = bell_of(base);
+	int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+
+	bell->ended_count = 0;
+	for (;;) {
+		if (bell->listen && !bell->conn)
+			begin_connect(bell);
+		/* PQexec may have read notifications together with its own answer. */
+		if (bell->conn && !bell->connecting && attend(bell, event))
+			return 1;
+		int rc = wait_once(bell, deadline_ms);
+
+		if (rc < 0)
+			return 0;
+		if (rc > 0 && bell->conn && attend(bell, event))
+			return 1;
+		if (bell->connecting && clock_mono_ms() >= bell->give_up_ms)
+			unplug(bell);
+		if (clock_mono_ms() >= deadline_ms)
+			return 0;
+	}
+}
+
+static void postgres_bell_wake(struct bell *base)
+{
+	struct postgres_bell *bell = bell_of(base);
+	uint64_t one = 1;
+	int saved = errno;
+
+	if (write(bell->wake_fd, &one, sizeof(one)) < 0)
+		errno = saved; /* only when it is awake already */
+	errno = saved;
+}
+
+/* ---- ringing */
+
+/* What was rung since the last time; NULL: stop. The lock is held. */
+static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid **ids_r, size_t *count_r)
+{
+	while (!bell->stop && !bell->pending)
+		pthread_cond_wait(&bell->rung, &bell->lock);
+	*what_r = bell->pending;
+	*ids_r = bell->pending_ids;
+	*count_r = bell->pending_count;
+	bell->pending = 0;
+	bell->pending_ids = NULL;
+	bell->pending_count = 0;
+	return *what_r != 0;
+}
+
+static bool notify(PGconn *conn, unsigned what, const struct uuid *ids, size_t count)
+{
+	struct strbuf sql;
+	char hex[ID_HEX + 1];
+
+	strbuf_init(&sql);
+	strbuf_addstr(&sql, "BEGIN;");
+	for (size_t i = 0; i < ARRAY_LEN(channels); i++)
+		if ((what & channels[i].bit) && !(channels[i].bit == BELL_ENDED && count))
+			strbuf_printf(&sql, "NOTIFY %s;", channels[i].channel);
+	for (size_t i = 0; i < count; i++) {
+		if (i % NOTIFY_IDS_MAX == 0)
+			strbuf_addstr(&sql, i ? "';NOTIFY windlass_ended,'" : "NOTIFY windlass_ended,'");
+		uuid_hex(&ids[i], hex);
+		strbuf_add(&sql, hex, ID_HEX);
+	}
+	strbuf_addstr(&sql, count ? "';COMMIT" : "COMMIT");
+	bool ok = say(conn, sql.data);
+
+	strbuf_release(&sql);
+	return ok;
+}
+
+/* A NOTIFY is a commit; it need not be flushed. */
+static PGconn *plug_in(struct postgres_bell *bell)
+{
+	struct error err;
+	PGconn *conn = postgres_connect(bell->url, "bell", "ring", &err);
+
+	if (conn && !say(conn, "SET synchronous_commit = off; SET statement_timeout = 5000")) {
+		PQfinish(conn);
+		conn = NULL;
+	}
+	return conn;
+}
+
+/* Waits a moment before the server is tried again, unless it is time to stop. */
+static void pause_ringing(struct postgres_bell *bell)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += RECONNECT_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&bell->lock);
+	while (!bell->stop && pthread_cond_timedwait(&bell->rung, &bell->lock, &until) != ETIMEDOUT)
+		;
+	pthread_mutex_unlock(&bell->lock);
+}
+
+static bool stopping(struct postgres_bell *bell)
+{
+	pthread_mutex_lock(&bell->lock);
+	bool stop = bell->stop;
+
+	pthread_mutex_unlock(&bell->lock);
+	return stop;
+}
+
+static void *ring_thread(void *context)
+{
+	struct postgres_bell *bell = context;
+	PGconn *conn = NULL;
+	struct uuid *ids;
+	unsigned what;
+	size_t count;
+
+	for (;;) {
+		pthread_mutex_lock(&bell->lock);
+		bool more = take_rings(bell, &what, &ids, &count);
+
+		pthread_mutex_unlock(&bell->lock);
+		if (!more)
+			break;
+		while (!(conn || (conn = plug_in(bell))) || !notify(conn, what, ids, count)) {
+			if (conn)
+				PQfinish(conn);
+			conn = NULL;
+			if (stopping(bell))
+				break;
+			pause_ringing(bell);
+		}
+		free(ids);
+	}
+	if (conn)
+		PQfinish(conn);
+	return NULL;
+}
+
+/* The lock is held. */
+static void start_thread(struct postgres_bell *bell)
+{
+	if (bell->started)
+		return;
+	CHECK(pthread_create(&bell->thread, NULL, ring_thread, bell) == 0);
+	bell->started = true;
+}
+
+static void postgres_bell_ring(struct bell *base, unsigned what)
+{
+	struct postgres_bell *bell = bell_of(base);
+
+	pthread_mutex_lock(&bell->lock);
+	start_thread(bell);
+	bell->pending |= what;
+	pthread_cond_signal(&bell->rung);
+	pthread_mutex_unlock(&bell->lock);
+}
+
+static void postgres_bell_ring_ended(struct bell *base, const struct uuid *ids, size_t count)
+{
+	struct postgres_bell *bell = bell_of(base);
+
+	pthread_mutex_lock(&bell->lock);
+	start_thread(bell);
+	bell->pending |= BELL_ENDED;
+	if (bell->pending_count + count > PENDING_IDS_MAX) {
+		free(bell->pending_ids);
+		bell->pending_ids = NULL;
+		bell->pending_count = 0;
+	} else {
+		bell->pending_ids = xrealloc(bell->pending_ids, (bell->pending_count + count) * sizeof(*ids));
+		memcpy(bell->pending_ids + bell->pending_count, ids, count * sizeof(*ids));
+		bell->pending_count += count;
+	}
+	pthread_cond_signal(&bell->rung);
+	pthread_mutex_unlock(&bell->lock);
+}
+
+/* ---- lifecycle */
+
+static struct bell *postgres_bell_open(const char *url, unsigned listen, struct error *err_r)
+{
+	char *why = NULL;
+	PQconninfoOption *options = PQconninfoParse(url, &why);
+
+	PQfreemem(why);
+	if (!options) {
+		error_set(err_r, ERROR_INVALID, "not a PostgreSQL URL");
+		return NULL;
+	}
+	PQconninfoFree(options);
+	struct postgres_bell *bell = xcalloc(1, sizeof(*bell));
+
+	bell->base.ops = &postgres_bell_ops;
+	bell->url = xstrdup(url);
+	bell->listen = listen;
+	bell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	CHECK(bell->wake_fd >= 0);
+	CHECK(pthread_mutex_init(&bell->lock, NULL) == 0 && pthread_cond_init(&bell->rung, NULL) == 0);
+	return &bell->base;
+}
+
+static void postgres_bell_close(struct bell *base)
+{
+	struct postgres_bell *bell = bell_of(base);
+
+	pthread_mutex_lock(&bell->lock);
+	bell->stop = true;
+	pthread_cond_signal(&bell->rung);
+	pthread_mutex_unlock(&bell->lock);
+	if (bell->started)
+		pthread_join(bell->thread, NULL);
+	unplug(bell);
+	close(bell->wake_fd);
+	pthread_cond_destroy(&bell->rung);
+	pthread_mutex_destroy(&bell->lock);
+	free(bell->pending_ids);
+	free(bell->ended);
+	explicit_bzero(bell->url, strlen(bell->url));
+	free(bell->url);
+	free(bell);
+}
+
+const struct bell_ops postgres_bell_ops = {
+	.scheme = "postgresql",
+	.open = postgres_bell_open,
+	.close = postgres_bell_close,
+	.wait = postgres_bell_wait,
+	.wake = postgres_bell_wake,
+	.ring = postgres_bell_ring,
+	.ring_ended = postgres_bell_ring_ended,
+};

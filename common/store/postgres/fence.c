@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fences of a completion, DESIGN section 3: whoever inserts the completion row first has ended the job; everything else an
+ * attempt writes is valid only while the lease still holds the job. */
+#include <string.h>
+
+#include "common/base/idmap.h"
+#include "common/store/postgres/postgres_impl.h"
+
+/* A STEP inserts a completion row too and deletes it again (state 0, seen by nobody). It is mutual exclusion against a zombie, an
+ * earlier attempt that lost its lease and completes now: without it the zombie's on_discard could miss this step, or this step be
+ * committed for a job that has ended. Whoever inserts second waits for the first transaction and then sees what it did. */
+static const char end_jobs[] =
+	"INSERT INTO windlass.done (id, batch, finished, attempt, state, result, reason)"
+	" SELECT id, batch, now(), attempt, state, result, reason"
+	" FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[], $6::text[])"
+	" AS i(id, batch, attempt, state, result, reason) ON CONFLICT (id) DO NOTHING RETURNING id";
+static const char unend_steps[] = "DELETE FROM windlass.done WHERE id IN (SELECT unnest($1::uuid[])) AND state = 0";
+
+static const char lock_update[] = "SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR UPDATE";
+static const char lock_share[] = "SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR SHARE";
+
+/* Runs after lock_update, in a snapshot of its own, so it sees the leases as they are. */
+static const char go_back[] =
+	"WITH item AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int8[], $5::int2[], $6::bool[],"
+	"  $7::text[]) AS i(id, batch, attempt, delay_ms, outcome, counts, reason)),"
+	" won AS MATERIALIZED (SELECT i.* FROM item i JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids)"
+	"  WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id)),"
+	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts FROM (SELECT h.batch,"
+	"   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM won)), '{}') AS ids,"
+	"   coalesce(array_agg(u.attempt ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM won)), '{}') AS attempts"
+	"   FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH ORDINALITY AS u(id, attempt, n)"
+	"   WHERE h.batch IN (SELECT batch FROM won) GROUP BY h.batch) x WHERE l.batch = x.batch),"
+	" back AS (INSERT INTO windlass.ready (id, due, since, attempt, priority, queue, order_key, fair_key)"
+	"  SELECT w.id, CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms' END,"
+	"   now() + greatest(w.delay_ms, 0) * interval '1 ms', w.attempt, j.priority, j.queue, j.order_key, j.fair_key"
+	"  FROM won w JOIN windlass.jobs j ON j.id = w.id ON CONFLICT (id) DO NOTHING RETURNING queue, due),"
+	" noted AS (INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason)"
+	"  SELECT id, batch, now(), attempt, outcome, counts, reason FROM won),"
+	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS NULL),"
+	"  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue)"
+	" SELECT id FROM won";
+
+static const char look_steps[] =
+	"SELECT i.id, l.batch IS NOT NULL, s.id IS NOT NULL, s.value FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS i(id, batch, step)"
+	" LEFT JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids)"
+	" LEFT JOIN windlass.step s ON s.id = i.id AND s.step = i.step";
+static const char add_steps[] =
+	"INSERT INTO windlass.step (id, at, attempt, step, value) SELECT id, clock_timestamp(), attempt, step, value"
+	" FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::text[]) AS i(id, attempt, step, value) ON CONFLICT (id, step) DO NOTHING";
+static const char add_receipts[] =
+	"INSERT INTO windlass.call (id, at, status, step, body) SELECT id, clock_timestamp(), status, step, body"
+	" FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::bytea[]) AS i(id, status, step, body) ON CONFLICT (id, step) DO NOTHING";
+static const char note_ends[] =
+	"INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason) SELECT id, batch, now(), attempt, outcome, true,"
+	" reason FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[]) AS i(id, batch, attempt, outcome, reason)";
+
+/* ---- sending */
+
+static bool is(const struct completion *item, enum completion_kind kind)
+{
+	return item->kind == kind;
+}
+
+static size_t count_of(struct completion *const *items, size_t count, enum completion_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n += is(items[i], kind);
+	return n;
+}
+
+static size_t send_ends(struct postgres *pg, struct completion *const *items, size_t count)
+{
+	postgres_say(pg, end_jobs);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *batches = postgres_arg_array(pg, TYPE_UUID);
+	struct array *attempts = postgres_arg_array(pg, TYPE_INT4), *states = postgres_arg_array(pg, TYPE_INT2);
+	struct array *results = postgres_arg_array(pg, TYPE_TEXT), *reasons = postgres_arg_array(pg, TYPE_TEXT);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct completion *item = items[i];
+
+		if (is(item, COMPLETION_LATER))
+			continue;
+		bool step = is(item, COMPLETION_STEP);
+
+		array_uuid(ids, &item->job->id);
+		array_uuid(batches, &item->job->batch);
+		array_i64(attempts, item->job->attempt);
+		array_i64(states, step ? 0 : item->state);
+		array_text(results, step ? NULL : item->result);
+		array_text(reasons, step ? NULL : item->reason);
+	}
+	return postgres_send(pg);
+}
+
+static void send_lease_locks(struct postgres *pg, struct completion *const *items, size_t count, bool update)
+{
+	postgres_say(pg, update ? lock_update : lock_share);
+	struct array *batches = postgres_arg_array(pg, TYPE_UUID);
+
+	for (size_t i = 0; i < count; i++)
+		if (!is(items[i], COMPLETION_FINISH))
+			array_uuid(batches, &items[i]->job->batch);
+	postgres_send(pg);
+}
+
+static size_t send_later(struct postgres *pg, struct completion *const *items, size_t count)
+{
+	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4, TYPE_INT8, TYPE_INT2, TYPE_BOOL, TYPE_TEXT };
+	struct array *a[ARRAY_LEN(types)];
+
+	postgres_say(pg, go_back);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		a[i] = postgres_arg_array(pg, types[i]);
+	for (size_t i = 0; i < count; i++) {
+		const struct completion *item = items[i];
+
+		if (!is(item, COMPLETION_LATER))
+			continue;
+		array_uuid(a[0], &item->job->id);
+		array_uuid(a[1], &item->job->batch);
+		array_i64(a[2], item->job->attempt);
+		array_i64(a[3], item->delay_ms);
+		array_i64(a[4], item->outcome);
+		array_bool(a[5], item->counts);
+		array_text(a[6], item->reason);
+	}
+	return postgres_send(pg);
+}
+
+static size_t send_steps(struct postgres *pg, struct completion *const *items, size_t count)
+{
+	postgres_say(pg, look_steps);
+	struct array *a[4] = { postgres_arg_array(pg, TYPE_UUID), postgres_arg_array(pg, TYPE_UUID),
+			       postgres_arg_array(pg, TYPE_TEXT) };
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is(items[i], COMPLETION_STEP))
+			continue;
+		array_uuid(a[0], &items[i]->job->id);
+		array_uuid(a[1], &items[i]->job->batch);
+		array_text(a[2], items[i]->step);
+	}
+	size_t place = postgres_send(pg);
+
+	postgres_say(pg, add_steps);
+	a[0] = postgres_arg_array(pg, TYPE_UUID), a[1] = postgres_arg_array(pg, TYPE_INT4);
+	a[2] = postgres_arg_array(pg, TYPE_TEXT), a[3] = postgres_arg_array(pg, TYPE_TEXT);
+	for (size_t i = 0; i < count; i++) {
+		if (!is(items[i], COMPLETION_STEP))
+			continue;
+		array_uuid(a[0], &items[i]->job->id);
+		array_i64(a[1], items[i]->job->attempt);
+		array_text(a[2], items[i]->step);
+		array_text(a[3], items[i]->step_value);
+	}
+	postgres_send(pg);
+	postgres_say(pg, unend_steps);
+	a[0] = postgres_arg_array(pg, TYPE_UUID);
+	for (size_t i = 0; i < count; i++)
+		if (is(items[i], COMPLETION_STEP))
+			array_uuid(a[0], &items[i]->job->id);
+	postgres_send(pg);
+	return place;
+}
+
+static void send_receipts(struct postgres *pg, struct completion *const *items, size_t count)
+{
+	postgres_say(pg, add_receipts);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *statuses = postgres_arg_array(pg, TYPE_INT4);
+	struct array *steps = postgres_arg_array(pg, TYPE_TEXT), *bodies = postgres_arg_array(pg, TYPE_BYTEA);
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < items[i]->receipt_count; k++) {
+			const struct receipt *receipt = &items[i]->receipts[k];
+
+			array_uuid(ids, &items[i]->job->id);
+			array_i64(statuses, receipt->status);
+			array_text(steps, receipt->step);
+			array_bytes(bodies, receipt->body ? receipt->body : "", receipt->body ? receipt->body_bytes : 0);
+		}
+	if (ids->count)
+		postgres_send(pg);
+}
+
+static void send_notes(struct postgres *pg, struct completion *const *items, size_t count)
+{
+	postgres_say(pg, note_ends);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *batches = postgres_arg_array(pg, TYPE_UUID);
+	struct array *attempts = postgres_arg_array(pg, TYPE_INT4), *outcomes = postgres_arg_array(pg, TYPE_INT2);
+	struct array *reasons = postgres_arg_array(pg, TYPE_TEXT);
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is(items[i], COMPLETION_FINISH) || items[i]->state == JOB_COMPLETED)
+			continue;
+		array_uuid(ids, &items[i]->job->id);
+		array_uuid(batches, &items[i]->job->batch);
+		array_i64(attempts, items[i]->job->attempt);
+		array_i64(outcomes, items[i]->outcome);
+		array_text(reasons, items[i]->reason);
+	}
+	if (ids->count)
+		postgres_send(pg);
+}
+
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count, struct fence *fence_r)
+{
+	size_t later = count_of(items, count, COMPLETION_LATER), step = count_of(items, count, COMPLETION_STEP);
+
+	*fence_r = (struct fence){ SIZE_MAX, SIZE_MAX, SIZE_MAX };
+	if (count > later)
+		fence_r->done = send_ends(pg, items, count);
+	if (later || step)
+		send_lease_locks(pg, items, count, later > 0);
+	if (later)
+		fence_r->later = send_later(pg, items, count);
+	if (step)
+		fence_r->step = send_steps(pg, items, count);
+	send_receipts(pg, items, count);
+	send_notes(pg, items, count);
+}
+
+/* ---- reading */
+
+static bool answered(const struct postgres *pg, size_t place)
+{
+	return place != SIZE_MAX && place < pg->failed_at;
+}
+
+static size_t mark_lost(const PGresult *result, struct completion *const *items, size_t count, bool later, size_t expected)
+{
+	size_t lost = expected - (size_t)PQntuples(result);
+
+	if (!lost)
+		return 0;
+	struct idmap *won = idmap_new();
+
+	for (int row = 0; row < PQntuples(result); row++) {
+		struct uuid id = result_uuid(result, row, 0);
+
+		idmap_put(won, &id, won);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (is(items[i], COMPLETION_LATER) == later && !idmap_get(won, &items[i]->job->id))
+			items[i]->fate = COMPLETION_LOST;
+	idmap_free(&won);
+	return lost;
+}
+
+static size_t read_steps(const PGresult *result, struct completion *const *items, size_t count, struct arena *arena)
+{
+	size_t out = 0, i = 0;
+
+	for (int row = 0; row < PQntuples(result); row++, i++) {
+		struct uuid id = result_uuid(result, row, 0);
+
+		while (i < count && (!is(items[i], COMPLETION_STEP) || !uuid_equal(&id, &items[i]->job->id)))
+			i++;
+		CHECK(i < count); /* rows come in the order of the arrays */
+		if (items[i]->fate == COMPLETION_LOST)
+			continue;
+		if (result_bool(result, row, 2)) {
+			items[i]->fate = COMPLETION_COMMITTED;
+			items[i]->stored_step_value = result_dup(result, row, 3, arena);
+			out++;
+		} else if (!result_bool(result, row, 1)) {
+			items[i]->fate = COMPLETION_LOST;
+			out++;
+		}
+	}
+	return out;
+}
+
+size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items, size_t count, struct arena *arena)
+{
+	size_t later = count_of(items, count, COMPLETION_LATER), out = 0;
+
+	if (answered(pg, fence->done))
+		out += mark_lost(postgres_result(pg, fence->done), items, count, false, count - later);
+	if (answered(pg, fence->later))
+		out += mark_lost(postgres_result(pg, fence->later), items, count, true, later);
+	if (answered(pg, fence->step))
+		out += read_steps(postgres_result(pg, fence->step), items, count, arena);
+	return out;
+}
+
+/* ---- our own rows */
+
+static const char own_rows[] =
+	"SELECT i.n FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::int2[], $6::int4[])"
+	" AS i(id, batch, attempt, state, outcome, n)"
+	" WHERE EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id AND d.batch = i.batch AND d.attempt = i.attempt AND d.state = i.state)"
+	" OR i.state = 0 AND EXISTS (SELECT FROM windlass.attempt a WHERE a.id = i.id AND a.batch = i.batch AND a.attempt = i.attempt"
+	"  AND a.outcome = i.outcome)";
+
+int fence_recognise(struct postgres *pg, struct completion *const *items, size_t count, struct error *err_r)
+{
+	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4, TYPE_INT2, TYPE_INT2, TYPE_INT4 };
+	struct array *a[ARRAY_LEN(types)];
+
+	postgres_say(pg, own_rows);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		a[i] = postgres_arg_array(pg, types[i]);
+	for (size_t i = 0; i < count; i++) {
+		const struct completion *item = items[i];
+
+		if (item->fate != COMPLETION_LOST || is(item, COMPLETION_STEP))
+			continue;
+		array_uuid(a[0], &item->job->id);
+		array_uuid(a[1], &item->job->batch);
+		array_i64(a[2], item->job->attempt);
+		array_i64(a[3], is(item, COMPLETION_FINISH) ? (int64_t)item->state : 0);
+		array_i64(a[4], item->outcome);
+		array_i64(a[5], (int64_t)i);
+	}
+	if (!a[0]->count)
+		return 0;
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, place);
+
+	for (int row = 0; row < PQntuples(result); row++)
+		items[result_i64(result, row, 0)]->fate = COMPLETION_COMMITTED;
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of the PostgreSQL store's operations. */
+#include "common/store/postgres/postgres_impl.h"
+
+const struct store_ops postgres_store_ops = {
+	.scheme = "postgresql",
+	.open = postgres_open,
+	.close = postgres_close,
+	.ping = postgres_ping,
+	.migrate = postgres_migrate,
+	.schema = postgres_schema,
+	.sync_types = postgres_sync_types,
+	.acceptance_commit = postgres_acceptance_commit,
+	.acceptance_probe = postgres_acceptance_probe,
+	.claim_take = postgres_claim_take,
+	.completion_commit = postgres_completion_commit,
+	.progress_save = postgres_progress_save,
+	.reader_query = postgres_reader_query,
+	.control_cancel = postgres_control_cancel,
+	.control_retry = postgres_control_retry,
+	.control_redrive = postgres_control_redrive,
+	.control_pause = postgres_control_pause,
+	.control_cancels = postgres_control_cancels,
+	.query_job = postgres_query_job,
+	.query_jobs = postgres_query_jobs,
+	.query_finished = postgres_query_finished,
+	.query_queues = postgres_query_queues,
+	.query_depth = postgres_query_depth,
+	.query_sessions = postgres_query_sessions,
+	.session_renew = postgres_session_renew,
+	.session_end = postgres_session_end,
+	.session_sweep = postgres_session_sweep,
+	.session_release_batch = postgres_session_release_batch,
+	.maintenance_promote = postgres_maintenance_promote,
+	.maintenance_release = postgres_maintenance_release,
+	.maintenance_fold = postgres_maintenance_fold,
+	.maintenance_retention = postgres_maintenance_retention,
+};

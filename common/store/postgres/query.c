@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What people and programs see of jobs. One statement text serves a single job, lists and waiters; lists of a rare state start
+ * from that state's own table. */
+#include <string.h>
+
+#include "common/store/postgres/postgres_impl.h"
+
+/* The columns of a view. j: jobs, d: done, r: ready, all outer joined but j. */
+#define VIEW_COLUMNS                                                                                                     \
+	" j.id, coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2 WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2," \
+	" j.tenant, j.owner, j.queue, j.type, j.priority, coalesce(d.attempt, r.attempt,"                                \
+	" (SELECT l.attempts[array_position(l.ids, j.id)] FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"     \
+	" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END, d.finished, j.tags, j.order_key, j.fair_key," \
+	" j.unique_key, j.traceparent, d.result, coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"  \
+	" AND a.counts AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)), p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
+#define VIEW_JOINS                                                                                                       \
+	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id"                            \
+	" LEFT JOIN windlass.progress p ON p.id = j.id LEFT JOIN windlass.cancel c ON c.id = j.id"
+
+enum { V_ID, V_STATE, V_TENANT, V_OWNER, V_QUEUE, V_TYPE, V_PRIORITY, V_ATTEMPT, V_MAX_ATTEMPTS, V_TIMEOUT, V_CREATED, V_DUE,
+       V_FINISHED, V_TAGS, V_ORDER_KEY, V_FAIR_KEY, V_UNIQUE_KEY, V_TRACEPARENT, V_RESULT, V_REASON, V_PART, V_NOTE, V_CANCEL,
+       V_EXTRA };
+
+static void read_view(const PGresult *result, int row, struct arena *arena, struct job_view *view_r)
+{
+	*view_r = (struct job_view){
+		.id = result_uuid(result, row, V_ID),
+		.state = (enum job_state)result_i64(result, row, V_STATE),
+		.tenant = result_dup(result, row, V_TENANT, arena),
+		.owner = result_dup(result, row, V_OWNER, arena),
+		.queue = result_dup(result, row, V_QUEUE, arena),
+		.type = result_dup(result, row, V_TYPE, arena),
+		.priority = (enum job_priority)result_i64(result, row, V_PRIORITY),
+		.attempt = (int)result_i64(result, row, V_ATTEMPT),
+		.max_attempts = (int)result_i64(result, row, V_MAX_ATTEMPTS),
+		.timeout_ms = result_i64(result, row, V_TIMEOUT),
+		.created_ms = result_ms(result, row, V_CREATED),
+		.due_ms = result_ms(result, row, V_DUE),
+		.finished_ms = result_ms(result, row, V_FINISHED),
+		.tags = result_dup(result, row, V_TAGS, arena),
+		.order_key = result_dup(result, row, V_ORDER_KEY, arena),
+		.fair_key = result_dup(result, row, V_FAIR_KEY, arena),
+		.unique_key = result_dup(result, row, V_UNIQUE_KEY, arena),
+		.traceparent = result_dup(result, row, V_TRACEPARENT, arena),
+		.result = result_dup(result, row, V_RESULT, arena),
+		.reason = result_dup(result, row, V_REASON, arena),
+		.progress = result_null(result, row, V_PART) ? -1 : result_f64(result, row, V_PART),
+		.progress_note = result_dup(result, row, V_NOTE, arena),
+		.cancel_asked = result_bool(result, row, V_CANCEL),
+	};
+}
+
+/* ---- one job */
+
+static const char one_job[] = "SELECT" VIEW_COLUMNS ", j.payload FROM windlass.jobs j" VIEW_JOINS
+			      " WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
+static const char attempts_of[] = "SELECT attempt, outcome, at, reason FROM windlass.attempt WHERE id = $1::uuid AND outcome <> 0 ORDER BY n";
+
+static void read_attempts(const PGresult *result, struct arena *arena, struct job_view *view)
+{
+	view->attempt_count = (size_t)PQntuples(result);
+	view->attempts = ARENA_ARRAY(arena, struct attempt_view, view->attempt_count);
+	for (int row = 0; row < PQntuples(result); row++)
+		view->attempts[row] = (struct attempt_view){
+			.attempt = (int)result_i64(result, row, 0),
+			.outcome = (enum job_outcome)result_i64(result, row, 1),
+			.at_ms = result_ms(result, row, 2),
+			.reason = result_dup(result, row, 3, arena),
+		};
+}
+
+int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
+                       struct job_view *view_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, one_job);
+	postgres_arg_uuid(pg, id);
+	postgres_arg_text(pg, tenant);
+	size_t job = postgres_send(pg);
+
+	postgres_say(pg, attempts_of);
+	postgres_arg_uuid(pg, id);
+	size_t attempts = postgres_send(pg), steps = history_send_steps(pg, id, 1);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, job);
+
+	if (!PQntuples(result))
+		return error_set(err_r, ERROR_NOT_FOUND, "no such job");
+	read_view(result, 0, arena, view_r);
+	view_r->payload = result_dup(result, 0, V_EXTRA, arena);
+	view_r->payload_bytes = result_bytes(result, 0, V_EXTRA);
+	view_r->steps = history_steps(postgres_result(pg, steps), 0, arena);
+	read_attempts(postgres_result(pg, attempts), arena, view_r);
+	return 0;
+}
+
+/* ---- lists */
+
+/* Newest first, below the cursor. `from` names the table whose index is walked; it and j have the same ids. */
+#define LIST(from, key, state)                                                                                           \
+	"SELECT" VIEW_COLUMNS " FROM " from VIEW_JOINS " WHERE ($1::text IS NULL OR j.tenant = $1)"                       \
+	" AND ($2::text IS NULL OR j.owner = $2) AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)" \
+	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR " key " < $6) AND " state                \
+	" ORDER BY " key " DESC LIMIT $7::int4"
+#define WAITING "windlass.ready x JOIN windlass.jobs j ON j.id = x.id"
+
+static const char list_all[] = LIST("windlass.jobs j", "j.id", "true");
+static const char list_scheduled[] = LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt = 0 AND d.id IS NULL");
+static const char list_retryable[] = LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt > 0 AND d.id IS NULL");
+static const char list_available[] = LIST(WAITING, "x.id", "x.due IS NULL AND d.id IS NULL");
+static const char list_running[] = LIST("(SELECT DISTINCT u AS id FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u) x"
+					" JOIN windlass.jobs j ON j.id = x.id", "x.id", "d.id IS NULL AND r.id IS NULL");
+static const char list_completed[] = LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 8");
+static const char list_discarded[] = LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 9");
+static const char list_cancelled[] = LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 10");
+static const char list_none[] = LIST("windlass.jobs j", "j.id", "false");
+
+static const char *list_of(enum job_state state)
+{
+	switch (state) {
+	case JOB_SCHEDULED:
+		return list_scheduled;
+	case JOB_AVAILABLE:
+		return list_available;
+	case JOB_RUNNING:
+		return list_running;
+	case JOB_RETRYABLE:
+		return list_retryable;
+	case JOB_COMPLETED:
+		return list_completed;
+	case JOB_DISCARDED:
+		return list_discarded;
+	case JOB_CANCELLED:
+		return list_cancelled;
+	case JOB_QUEUED:
+	case JOB_WAITING:
+	case JOB_PARKED:
+		return list_none;
+	}
+	return list_all;
+}
+
+int postgres_query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena, struct job_view **views_r,
+                        size_t *count_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, list_of(filter->state));
+	postgres_arg_text(pg, filter->tenant);
+	postgres_arg_text(pg, filter->owner);
+	postgres_arg_text(pg, filter->type);
+	postgres_arg_text(pg, filter->queue);
+	postgres_arg_text(pg, filter->tag);
+	postgres_arg_uuid(pg, uuid_is_nil(&filter->before) ? NULL : &filter->before);
+	postgres_arg_i32(pg, (int32_t)filter->limit);
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, place);
+
+	*count_r = (size_t)PQntuples(result);
+	*views_r = ARENA_ARRAY(arena, struct job_view, *count_r);
+	for (size_t i = 0; i < *count_r; i++)
+		read_view(result, (int)i, arena, &(*views_r)[i]);
+	return 0;
+}
+
+static const char finished_jobs[] =
+	"SELECT i.n, j.id, d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue, j.tenant, j.owner, j.created"
+	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.done d ON d.id = i.id AND d.state <> 0"
+	" JOIN windlass.jobs j ON j.id = i.id";
+
+int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena, bool *found_r,
+                            struct job_view *views_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, finished_jobs);
+	history_args(pg, ids, count);
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, place);
+
+	for (int row = 0; row < PQntuples(result); row++) {
+		size_t n = (size_t)result_i64(result, row, 0);
+
+		found_r[n] = true;
+		views_r[n] = (struct job_view){
+			.id = result_uuid(result, row, 1),
+			.state = (enum job_state)result_i64(result, row, 2),
+			.result = result_dup(result, row, 3, arena),
+			.reason = result_dup(result, row, 4, arena),
+			.attempt = (int)result_i64(result, row, 5),
+			.finished_ms = result_ms(result, row, 6),
+			.type = result_dup(result, row, 7, arena),
+			.queue = result_dup(result, row, 8, arena),
+			.tenant = result_dup(result, row, 9, arena),
+			.owner = result_dup(result, row, 10, arena),
+			.created_ms = result_ms(result, row, 11),
+			.progress = -1,
+		};
+	}
+	return 0;
+}

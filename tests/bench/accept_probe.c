@@ -51,8 +51,9 @@ static void rows_insert(PGconn *pg, struct request **requests, size_t count)
 	}
 	strbuf_addch(&ids, '}');
 	strbuf_addch(&bodies, '}');
-	PQclear(probe_must(pg, PQexecPrepared(pg, "insert", 2, (const char *[]){ ids.data, bodies.data },
-					      NULL, NULL, 0)));
+	PQclear(probe_must(pg, PQexecPrepared(pg, "insert", 2,
+					      (const char *[]){ ids.data, bodies.data }, NULL, NULL,
+					      0)));
 	strbuf_release(&ids);
 	strbuf_release(&bodies);
 }

@@ -42,8 +42,9 @@ static const char claim[] =
 	" took AS (DELETE FROM probe_ready WHERE ctid = ANY (ARRAY(SELECT ctid FROM picked)) RETURNING id, seq, attempt),"
 	" l AS (INSERT INTO probe_lease SELECT $3::uuid, array_agg(id), array_agg(attempt) FROM took HAVING count(*) > 0)"
 	" SELECT t.id, t.seq, j.payload FROM took t JOIN probe_jobs j USING (id) ORDER BY t.seq";
-static const char complete[] = "INSERT INTO probe_done SELECT id, now(), 1, 8, NULL FROM unnest($1::uuid[]) id"
-			       " ON CONFLICT DO NOTHING RETURNING id";
+static const char complete[] =
+	"INSERT INTO probe_done SELECT id, now(), 1, 8, NULL FROM unnest($1::uuid[]) id"
+	" ON CONFLICT DO NOTHING RETURNING id";
 static const char row[] = "INSERT INTO probe_rows SELECT id, 'row' FROM unnest($1::uuid[]) id";
 static const char lock[] = "SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::int8[]) k";
 static const char hot[] = "UPDATE probe_hot SET n = n + 1 WHERE id = $1::int4";
@@ -99,7 +100,9 @@ static void send_hot(struct drainer *d)
 static void send_completion(struct drainer *d)
 {
 	if (d->run->hot)
-		send_text(d, "lock", 1, (const char *[]){ "{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19}" });
+		send_text(
+			d, "lock", 1,
+			(const char *[]){ "{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19}" });
 	send_ids(d, "complete");
 	if (d->run->rows)
 		send_ids(d, "row");
@@ -114,8 +117,8 @@ static void send_claim(struct drainer *d)
 
 	snprintf(seq, sizeof(seq), "%llu", (unsigned long long)d->seq);
 	snprintf(batch, sizeof(batch), "%d", d->run->batch);
-	snprintf(d->lease, sizeof(d->lease), "%08x-0000-4000-8000-%012llx", (unsigned)((uintptr_t)d >> 4),
-		 (unsigned long long)++d->number);
+	snprintf(d->lease, sizeof(d->lease), "%08x-0000-4000-8000-%012llx",
+		 (unsigned)((uintptr_t)d >> 4), (unsigned long long)++d->number);
 	send_text(d, "claim", 3, (const char *[]){ seq, batch, d->lease });
 }
 
@@ -172,16 +175,20 @@ static void *drain(void *arg)
 static void drainer_init(struct drainer *d, const struct run *run)
 {
 	static const char *const statements[][2] = {
-		{ "begin", "BEGIN" }, { "commit", "COMMIT" }, { "claim", claim },     { "complete", complete },
-		{ "row", row },       { "lock", lock },       { "hot", hot },         { "release", release },
+		{ "begin", "BEGIN" },     { "commit", "COMMIT" }, { "claim", claim },
+		{ "complete", complete }, { "row", row },         { "lock", lock },
+		{ "hot", hot },           { "release", release },
 	};
 
 	d->run = run;
 	d->pg = probe_connect(run->url);
-	probe_run(d->pg, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;"
-			 " SET plan_cache_mode = force_generic_plan");
+	probe_run(
+		d->pg,
+		"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;"
+		" SET plan_cache_mode = force_generic_plan");
 	for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++)
-		PQclear(probe_must(d->pg, PQprepare(d->pg, statements[i][0], statements[i][1], 0, NULL)));
+		PQclear(probe_must(d->pg,
+				   PQprepare(d->pg, statements[i][0], statements[i][1], 0, NULL)));
 	CHECK(PQenterPipelineMode(d->pg));
 }
 
@@ -190,7 +197,8 @@ static void check(PGconn *pg, const char *sql, const char *jobs)
 	PGresult *r = probe_must(pg, PQexec(pg, sql));
 
 	if (strcmp(PQgetvalue(r, 0, 0), jobs) != 0) {
-		fprintf(stderr, "drain_probe: %s says %s, not %s\n", sql, PQgetvalue(r, 0, 0), jobs);
+		fprintf(stderr, "drain_probe: %s says %s, not %s\n", sql, PQgetvalue(r, 0, 0),
+			jobs);
 		exit(1);
 	}
 	PQclear(r);
@@ -210,7 +218,8 @@ int main(int argc, char **argv)
 
 	probe_run(pg, "SET client_min_messages = warning");
 	probe_run(pg, tables);
-	PQclear(probe_must(pg, PQexecParams(pg, fill, 1, NULL, (const char *[]){ argv[2] }, NULL, NULL, 0)));
+	PQclear(probe_must(
+		pg, PQexecParams(pg, fill, 1, NULL, (const char *[]){ argv[2] }, NULL, NULL, 0)));
 	probe_run(pg, "VACUUM ANALYZE probe_ready");
 	for (int i = 0; i < CONNECTIONS; i++)
 		drainer_init(&drainers[i], &run);

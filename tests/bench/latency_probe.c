@@ -51,7 +51,8 @@ static void *produce(void *arg)
 				nanosleep(&(struct timespec){ .tv_nsec = left % 1000000000 }, NULL);
 		}
 		snprintf(text, sizeof(text), "%lld", (long long)due);
-		PQclear(probe_must(pg, PQexecPrepared(pg, "enqueue", 1, (const char *[]){ text }, NULL, NULL, 0)));
+		PQclear(probe_must(pg, PQexecPrepared(pg, "enqueue", 1, (const char *[]){ text },
+						      NULL, NULL, 0)));
 	}
 	PQfinish(pg);
 	return NULL;

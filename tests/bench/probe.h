@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the limit probes on PostgreSQL share: statements that must succeed, and quantiles. Probes are
- * programs of their own that die at the first surprise; nothing of the product includes this. */
+/* What the limit probes on PostgreSQL share: statements that must succeed, and quantiles. Probes
+ * are programs of their own that die at the first surprise; nothing of the product includes this.
+ */
 #ifndef TESTS_BENCH_PROBE_H
 #define TESTS_BENCH_PROBE_H
 #include <libpq-fe.h>
@@ -13,7 +14,8 @@ static inline PGresult *probe_must(PGconn *pg, PGresult *r)
 {
 	ExecStatusType status = PQresultStatus(r);
 
-	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_PIPELINE_SYNC) {
+	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
+	    status != PGRES_PIPELINE_SYNC) {
 		fprintf(stderr, "probe: %s: %s", PQresStatus(status), PQerrorMessage(pg));
 		exit(1);
 	}

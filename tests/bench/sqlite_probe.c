@@ -25,14 +25,17 @@ static const char tables[] =
 	"CREATE TABLE done(id BLOB PRIMARY KEY, state INTEGER, finished INTEGER) WITHOUT ROWID;"
 	"CREATE TABLE rows(job_id BLOB PRIMARY KEY, payload TEXT)";
 
+static const char claim_text[] =
+	"SELECT r.id, r.seq, r.due, j.payload FROM ready r JOIN jobs j ON j.id = r.id WHERE r.queue = 'bench' AND r.priority = 1"
+	" ORDER BY r.seq LIMIT 256";
+
 enum { BEGIN, COMMIT, ADD_JOB, ADD_READY, CLAIM, TAKE, LEASE, FREE, DONE, ROW, STATEMENTS };
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[ADD_JOB] = "INSERT INTO jobs VALUES (?1, ?2, 'bench', 'row', ?3, ?4)",
 	[ADD_READY] = "INSERT INTO ready VALUES (?2, ?1, 'bench', 1, ?4)",
-	[CLAIM] = "SELECT r.id, r.seq, r.due, j.payload FROM ready r JOIN jobs j ON j.id = r.id WHERE r.queue = 'bench' AND r.priority = 1"
-		  " ORDER BY r.seq LIMIT 256",
+	[CLAIM] = claim_text,
 	[TAKE] = "DELETE FROM ready WHERE seq = ?2",
 	[LEASE] = "INSERT INTO lease VALUES (?1, ?2)",
 	[FREE] = "DELETE FROM lease WHERE id = ?1",
@@ -46,7 +49,8 @@ struct probe {
 	double rate;
 	int64_t began_ns;
 	double *latency_ms;
-	pthread_mutex_t lock; /* guards the file's write transaction, next and serving: a ticket lock */
+	pthread_mutex_t
+		lock; /* guards the file's write transaction, next and serving: a ticket lock */
 	pthread_cond_t turn;
 	uint64_t next, serving;
 	uint64_t accepted;
@@ -56,6 +60,8 @@ struct job {
 	unsigned char id[16];
 	int64_t seq, due;
 };
+
+static char payload[201]; /* filled by main */
 
 struct connection {
 	sqlite3 *db;
@@ -73,12 +79,16 @@ static void must(sqlite3 *db, int rc)
 static void connection_open(struct connection *c, const char *path, bool create)
 {
 	must(c->db, sqlite3_open(path, &c->db));
-	must(c->db, sqlite3_exec(c->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536", NULL, NULL,
-				 NULL));
+	must(c->db,
+	     sqlite3_exec(
+		     c->db,
+		     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536",
+		     NULL, NULL, NULL));
 	if (create)
 		must(c->db, sqlite3_exec(c->db, tables, NULL, NULL, NULL));
 	for (int i = 0; i < STATEMENTS; i++)
-		must(c->db, sqlite3_prepare_v3(c->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[i], NULL));
+		must(c->db, sqlite3_prepare_v3(c->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+					       &c->statements[i], NULL));
 }
 
 static void run(struct connection *c, int which, const struct job *job)
@@ -91,9 +101,7 @@ static void run(struct connection *c, int which, const struct job *job)
 		if (parameters >= 2)
 			sqlite3_bind_int64(s, 2, job->seq);
 		if (which == ADD_JOB)
-			sqlite3_bind_text(s, 3, "{\"pad\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-						"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-						"xxxxxxxxxxxxxxxxxx\"}", -1, SQLITE_STATIC);
+			sqlite3_bind_text(s, 3, payload, -1, SQLITE_STATIC);
 		if (parameters >= 4)
 			sqlite3_bind_int64(s, 4, job->due);
 	}
@@ -120,7 +128,8 @@ static void leave(struct probe *p, size_t accepted)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static void accept_batch(struct probe *p, struct connection *c, size_t from, size_t count, int64_t due)
+static void accept_batch(struct probe *p, struct connection *c, size_t from, size_t count,
+			 int64_t due)
 {
 	enter(p);
 	run(c, BEGIN, NULL);
@@ -152,7 +161,8 @@ static void *produce(void *arg)
 
 	connection_open(&c, p->path, false);
 	for (size_t done = 0; done < p->jobs; done += step) {
-		int64_t due = p->rate > 0 ? p->began_ns + (int64_t)((double)done / p->rate * 1e9) : clock_mono_ns();
+		int64_t due = p->rate > 0 ? p->began_ns + (int64_t)((double)done / p->rate * 1e9)
+					  : clock_mono_ns();
 
 		sleep_until(due);
 		accept_batch(p, &c, done, p->jobs - done < step ? p->jobs - done : step, due);
@@ -215,11 +225,14 @@ static void consume(struct probe *p)
 
 int main(int argc, char **argv)
 {
-	struct probe p = { .path = argv[1], .lock = PTHREAD_MUTEX_INITIALIZER, .turn = PTHREAD_COND_INITIALIZER };
+	struct probe p = { .path = argv[1],
+			   .lock = PTHREAD_MUTEX_INITIALIZER,
+			   .turn = PTHREAD_COND_INITIALIZER };
 	struct connection c = { 0 };
 	pthread_t producer;
 
 	CHECK(argc == 4);
+	memset(payload, 'x', sizeof(payload) - 1);
 	p.jobs = strtoull(argv[2], NULL, 10);
 	p.rate = atof(argv[3]);
 	p.latency_ms = xcalloc(p.jobs, sizeof(double));
@@ -231,6 +244,7 @@ int main(int argc, char **argv)
 	double seconds = (double)(clock_mono_ns() - p.began_ns) / 1e9;
 
 	printf("{\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", (double)p.jobs / seconds,
-	       probe_quantile(p.latency_ms, p.jobs, 0.5), probe_quantile(p.latency_ms, p.jobs, 0.99));
+	       probe_quantile(p.latency_ms, p.jobs, 0.5),
+	       probe_quantile(p.latency_ms, p.jobs, 0.99));
 	return 0;
 }

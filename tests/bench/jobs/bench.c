@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The handlers that `make bench` drains: as little work as a handler can do, so that what is measured
- * is Windlass. Built and declared by tests/bench/rig.py; the tables are made there too. */
+/* The handlers that `make bench` drains: as little work as a handler can do, so that what is
+ * measured is Windlass. Built and declared by tests/bench/rig.py; the tables are made there too. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

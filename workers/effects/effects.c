@@ -251,10 +251,10 @@ static int run_commit(struct effects *e, size_t room, struct error *err_r)
 	     at = at->next)
 		items[round.count++] = list_entry(at, struct effect, link);
 	rc = commit_round(&e->committer, &round, err_r);
-	if (round.claimed)
-		take_claim(e, &round.claim, room);
 	ring_bells(e, items, round.count);
 	give_decided(e, items, round.count);
+	if (round.claimed) /* after the ends: a job retried at once may be among the claimed */
+		take_claim(e, &round.claim, room);
 	return rc;
 }
 

@@ -131,13 +131,14 @@ static const struct store_ops fake_ops = { .scheme = "fake", .completion_commit 
 
 /* ---- a subscriber that counts */
 
-static struct claim_request request;
+static struct claim_request request = { .max = 100, .queue_count = 1 };
 
 static void count_ride(struct subscriber *subscriber, struct completion_batch *batch, size_t max)
 {
 	(void)subscriber;
 	if (!max)
 		return;
+	uuid_v7(&request.session);
 	uuid_v7(&request.batch);
 	fake.claim_ids[fake.claims++ % 16] = request.batch;
 	batch->claim = &request;

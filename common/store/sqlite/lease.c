@@ -149,10 +149,10 @@ int sqlite_lease_flush(struct sqlite_store *store, struct error *err_r)
 
 /* What a released job needs to wait again. 1; 0: it has ended, or waits already. */
 static int unfinished(struct sqlite_store *store, const struct uuid *id, struct sqlite_waiting *waiting_r, bool *cancel_r,
-		      char **reason_r, struct error *err_r)
+		      struct error *err_r)
 {
 	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT j.queue, j.priority, c.id IS NOT NULL, c.reason FROM windlass_jobs j "
+					 "SELECT j.queue, j.priority, c.id IS NOT NULL FROM windlass_jobs j "
 					 "LEFT JOIN windlass_cancel c ON c.id = j.id WHERE j.id = ?1 "
 					 "AND NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
 					 "AND NOT EXISTS (SELECT 1 FROM windlass_ready WHERE id = ?1)",
@@ -164,7 +164,6 @@ static int unfinished(struct sqlite_store *store, const struct uuid *id, struct 
 	waiting_r->queue = sqlite_column_dup(stmt, 0, store->tx.arena);
 	waiting_r->priority = sqlite3_column_int(stmt, 1);
 	*cancel_r = sqlite3_column_int(stmt, 2);
-	*reason_r = sqlite_column_dup(stmt, 3, store->tx.arena);
 	sqlite_done(stmt);
 	return 1;
 }
@@ -174,8 +173,7 @@ static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, s
 	struct sqlite_waiting waiting = { .attempt = lease->attempts[i] };
 	const struct uuid *id = &lease->ids[i];
 	bool cancel = false;
-	char *reason;
-	int rc = unfinished(store, id, &waiting, &cancel, &reason, err_r);
+	int rc = unfinished(store, id, &waiting, &cancel, err_r);
 
 	if (rc != 1)
 		return rc;
@@ -183,7 +181,7 @@ static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, s
 	if (sqlite_wait(store, id, &waiting, err_r))
 		return -1;
 	++*released_r;
-	return cancel && sqlite_cancel_waiting(store, id, reason, err_r) < 0 ? -1 : 0;
+	return cancel && sqlite_cancel_waiting(store, id, NULL, err_r) < 0 ? -1 : 0;
 }
 
 int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, int64_t *released_r, struct error *err_r)

@@ -66,12 +66,30 @@ int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attemp
 			  "uiiiiUs", id, (int64_t)attempt, (int64_t)outcome, (int64_t)counts, store->tx.now_ms, lease, reason);
 }
 
+/* The reason that was given when it was asked to stop. */
+static int asked_reason(struct sqlite_store *store, const struct uuid *id, char **reason_r, struct error *err_r)
+{
+	sqlite3_stmt *stmt = sqlite_bind(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1 RETURNING reason", "u", id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
+
+	*reason_r = NULL;
+	if (rc != 1)
+		return rc;
+	*reason_r = sqlite_column_dup(stmt, 0, store->tx.arena);
+	sqlite_done(stmt);
+	return 0;
+}
+
 int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason, struct error *err_r)
 {
 	int attempt = 0, rc = sqlite_unwait(store, id, &attempt, err_r);
+	char *asked;
 
 	if (rc != 1)
 		return rc;
+	if (asked_reason(store, id, &asked, err_r))
+		return -1;
+	reason = reason ? reason : asked;
 	if (sqlite_run(store, err_r, "INSERT INTO windlass_done (id, state, attempt, reason, finished) VALUES (?1, ?2, ?3, ?4, ?5)",
 		       "uiisi", id, (int64_t)JOB_CANCELLED, (int64_t)attempt, reason, store->tx.now_ms) ||
 	    sqlite_compensate(store, id, attempt, JOB_CANCELLED, reason, err_r))

@@ -11,8 +11,8 @@
 #define VIEW_COLUMNS                                                                                                          \
 	"SELECT j.id, j.tenant, j.owner, j.queue, j.type, j.priority, j.max_attempts, j.timeout_ms, j.created, j.tags, "      \
 	"j.order_key, j.fair_key, j.unique_key, j.traceparent, d.state, d.attempt, d.result, d.finished, r.attempt, "         \
-	"r.due IS NOT NULL, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, CASE WHEN d.state IS NOT 8 THEN "   \
-	"(SELECT a.reason FROM windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1) END), " \
+	"r.due IS NOT NULL, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM "             \
+	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                           \
 	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "       \
 	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END "
 #define VIEW_JOINS                                                                                           \

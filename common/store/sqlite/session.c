@@ -154,7 +154,7 @@ int sqlite_maintenance_release(struct store *base, int64_t *released_r, struct e
 		    &asked, err_r))
 		goto out;
 	for (size_t i = 0; i < asked.count; i++)
-		if (sqlite_cancel_waiting(store, &asked.ids[i], "cancelled", err_r) < 0)
+		if (sqlite_cancel_waiting(store, &asked.ids[i], NULL, err_r) < 0)
 			goto out;
 	return sqlite_commit(store, err_r);
 out:

@@ -144,7 +144,7 @@ int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attemp
 int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_state *state_r, struct error *err_r) must_check;
 int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attempt, int outcome, bool counts,
 		   const struct uuid *lease, const char *reason, struct error *err_r) must_check;
-/* Ends a waiting job (1), or returns 0 when it does not wait. */
+/* Ends a waiting job (1), or returns 0 when it does not wait. reason NULL: the one given when it was asked to stop. */
 int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason, struct error *err_r) must_check;
 /* Enqueues the on_discard job of one that has just ended, when steps were committed and its type has one. */
 int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt, enum job_state state, const char *reason,

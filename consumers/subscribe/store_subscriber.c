@@ -57,7 +57,7 @@ static struct store_subscriber *of(struct subscriber *subscriber)
 
 static void queues_free(char ***queues, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; *queues && i < count; i++)
 		free((*queues)[i]);
 	free(*queues);
 	*queues = NULL;

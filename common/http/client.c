@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One easy handle a call, so there is never a kept connection over which libcurl could send a POST a second time by itself. */
+/* One easy handle a call, so there is never a kept connection over which libcurl could send a POST
+ * a second time by itself. */
 #include "common/http/client.h"
 
 #include <curl/curl.h>
@@ -57,8 +58,8 @@ static struct curl_slist *headers_of(const struct client_request *request)
 	return headers;
 }
 
-static void set_options(CURL *curl, const struct client_request *request, struct curl_slist *headers, struct intake *intake,
-			char *detail)
+static void set_options(CURL *curl, const struct client_request *request,
+			struct curl_slist *headers, struct intake *intake, char *detail)
 {
 	curl_easy_setopt(curl, CURLOPT_URL, request->url);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -77,7 +78,8 @@ static void set_options(CURL *curl, const struct client_request *request, struct
 		curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, request->key);
 	}
 	if (request->body) {
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_bytes);
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+				 (curl_off_t)request->body_bytes);
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
 	} else if (strcmp(request->method, "POST") == 0) {
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 0L);
@@ -85,7 +87,8 @@ static void set_options(CURL *curl, const struct client_request *request, struct
 	}
 }
 
-int client_call(const struct client_request *request, struct client_answer *answer_r, struct error *err_r)
+int client_call(const struct client_request *request, struct client_answer *answer_r,
+		struct error *err_r)
 {
 	struct intake intake = { .body = &answer_r->body, .bytes_max = request->answer_bytes_max };
 	struct curl_slist *headers = headers_of(request);
@@ -114,10 +117,13 @@ static void add_places(const json_t *problem, struct strbuf *out)
 	const json_t *places = json_object_get(problem, "errors");
 
 	for (size_t i = 0; i < json_array_size(places); i++) {
-		const char *pointer = json_string_value(json_object_get(json_array_get(places, i), "pointer"));
-		const char *detail = json_string_value(json_object_get(json_array_get(places, i), "detail"));
+		const char *pointer =
+			json_string_value(json_object_get(json_array_get(places, i), "pointer"));
+		const char *detail =
+			json_string_value(json_object_get(json_array_get(places, i), "detail"));
 
-		strbuf_printf(out, "%s%s: %s", out->len ? "; " : "", pointer && *pointer ? pointer : "the request",
+		strbuf_printf(out, "%s%s: %s", out->len ? "; " : "",
+			      pointer && *pointer ? pointer : "the request",
 			      detail ? detail : "wrong");
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A plain HTTP client for Windlass's own API: one request, one answer, on libcurl. Not for third parties: that is workers/remote/, with its
- * guards. Follows no redirects and never sends a request twice. */
+/* A plain HTTP client for Windlass's own API: one request, one answer, on libcurl. Not for third
+ * parties: that is workers/remote/, with its guards. Follows no redirects and never sends a request
+ * twice. */
 #ifndef COMMON_HTTP_CLIENT_H
 #define COMMON_HTTP_CLIENT_H
 #include <stddef.h>
@@ -12,10 +13,10 @@
 struct client_request {
 	const char *method;
 	const char *url;
-	const char *key;          /* sent as a bearer token; NULL or "": none */
-	const char *body;         /* JSON, or NULL */
+	const char *key;  /* sent as a bearer token; NULL or "": none */
+	const char *body; /* JSON, or NULL */
 	size_t body_bytes;
-	int64_t timeout_ms;       /* of the whole exchange */
+	int64_t timeout_ms; /* of the whole exchange */
 	size_t answer_bytes_max;
 };
 
@@ -24,10 +25,13 @@ struct client_answer {
 	struct strbuf body; /* to be released by the caller, also after a failure */
 };
 
-/* 0: there is an answer, whatever its status. -1: ERROR_INVALID (URL), ERROR_UNAVAILABLE (not reached: nothing was done), ERROR_UNKNOWN (sent, but no
- * answer came, or not in time), ERROR_FULL (answer too large). Blocks up to timeout_ms. */
-int client_call(const struct client_request *request, struct client_answer *answer_r, struct error *err_r) must_check;
-/* What a problem document (or any other answer) says, in one line for people: "unknown job type \"x\" (/type)". */
+/* 0: there is an answer, whatever its status. -1: ERROR_INVALID (URL), ERROR_UNAVAILABLE (not
+ * reached: nothing was done), ERROR_UNKNOWN (sent, but no answer came, or not in time), ERROR_FULL
+ * (answer too large). Blocks up to timeout_ms. */
+int client_call(const struct client_request *request, struct client_answer *answer_r,
+		struct error *err_r) must_check;
+/* What a problem document (or any other answer) says, in one line for people: "unknown job type
+ * \"x\" (/type)". */
 void client_problem(const struct client_answer *answer, struct strbuf *out);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes problem documents. Called by the server for its own refusals and by the gateway for everything else; never
- * decides what is refused. */
+/* Writes problem documents. Called by the server for its own refusals and by the gateway for
+ * everything else; never decides what is refused. */
 #include "common/http/problem.h"
 
 #include "common/base/check.h"
@@ -82,7 +82,8 @@ void problem_write(const struct problem *problem, struct strbuf *out)
 	strbuf_addstr(out, problem->slug ? "urn:windlass:problem:" : "about:blank");
 	strbuf_addstr(out, problem->slug ? problem->slug : "");
 	strbuf_addch(out, '"');
-	add_member(out, "title", problem->title ? problem->title : problem_status_title(problem->status));
+	add_member(out, "title",
+		   problem->title ? problem->title : problem_status_title(problem->status));
 	add_number(out, "status", problem->status);
 	add_member(out, "detail", problem->detail);
 	add_member(out, "instance", problem->instance);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Problem documents, RFC 9457 (application/problem+json): how every refusal of the HTTP API looks. */
+/* Problem documents, RFC 9457 (application/problem+json): how every refusal of the HTTP API looks.
+ */
 #ifndef COMMON_HTTP_PROBLEM_H
 #define COMMON_HTTP_PROBLEM_H
 #include <stddef.h>
@@ -15,16 +16,18 @@ struct problem_place {
 
 struct problem {
 	int status;
-	const char *slug;     /* "unknown-type"; the type is urn:windlass:problem:<slug>. NULL: about:blank */
+	const char *slug;     /* "unknown-type"; the type is urn:windlass:problem:<slug>. NULL:
+				 about:blank */
 	const char *title;    /* NULL: the status code's own words */
 	const char *detail;   /* or NULL */
 	const char *instance; /* or NULL */
 	const struct problem_place *places; /* `errors` */
 	size_t place_count;
-	int line, column;     /* of malformed JSON; 0: absent */
+	int line, column; /* of malformed JSON; 0: absent */
 };
 
 void problem_write(const struct problem *problem, struct strbuf *out);
-const char *problem_status_title(int status); /* "Not Found"; "Error" for codes that we do not use */
+const char *
+problem_status_title(int status); /* "Not Found"; "Error" for codes that we do not use */
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's life: listening socket, libmicrohttpd's threads, the list of connections, drain and stop. What happens to a
- * request is in server_request.c, what is refused before anybody sees it in server_guard.c. */
+/* The server's life: listening socket, libmicrohttpd's threads, the list of connections, drain and
+ * stop. What happens to a request is in server_request.c, what is refused before anybody sees it in
+ * server_guard.c. */
 #include "common/http/server.h"
 
 #include <errno.h>
@@ -17,10 +18,11 @@
 #include "common/base/log.h"
 #include "common/http/server_impl.h"
 
-/* Per connection: a head of 16 KiB while it is read, and the answer's head. Bodies lie in the request's arena. */
+/* Per connection: a head of 16 KiB while it is read, and the answer's head. Bodies lie in the
+ * request's arena. */
 #define CONNECTION_MEMORY_BYTES (40 * 1024)
-#define ARENA_BLOCK_BYTES (8 * 1024)
-#define SILENCE_SECONDS 65u /* behind the warden, which is stricter */
+#define ARENA_BLOCK_BYTES       (8 * 1024)
+#define SILENCE_SECONDS         65u /* behind the warden, which is stricter */
 
 bool server_split_address(const char *listen_text, char *host_r, size_t host_bytes, int *port_r)
 {
@@ -41,7 +43,8 @@ bool server_split_address(const char *listen_text, char *host_r, size_t host_byt
 		return false;
 	}
 	long port = strtol(colon + 1, &end, 10);
-	if (*end || port < 0 || port > 65535 || bytes >= host_bytes || strspn(colon + 1, "0123456789") == 0)
+	if (*end || port < 0 || port > 65535 || bytes >= host_bytes ||
+	    strspn(colon + 1, "0123456789") == 0)
 		return false;
 	memcpy(host_r, start, bytes);
 	host_r[bytes] = 0;
@@ -59,10 +62,12 @@ bool server_is_loopback(const char *host)
 	if (getaddrinfo(host, NULL, &hints, &found) != 0)
 		return false;
 	if (found->ai_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)found->ai_addr;
+		const struct sockaddr_in *v4 =
+			(const struct sockaddr_in *)(const void *)found->ai_addr;
 		loopback = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
 	} else if (found->ai_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)found->ai_addr;
+		const struct sockaddr_in6 *v6 =
+			(const struct sockaddr_in6 *)(const void *)found->ai_addr;
 		loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 	}
 	freeaddrinfo(found);
@@ -83,7 +88,9 @@ static int bound_port(int fd)
 
 static int open_listener(const char *listen_text, int *fd_r, struct error *err_r)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found = NULL;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+				  .ai_flags = AI_PASSIVE | AI_NUMERICSERV },
+			*found = NULL;
 	char host[256], service[16];
 	int port, on = 1, fd;
 
@@ -98,8 +105,10 @@ static int open_listener(const char *listen_text, int *fd_r, struct error *err_r
 		if (found->ai_family == AF_INET6)
 			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	}
-	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
-		error_set(err_r, ERROR_UNAVAILABLE, "cannot listen on %s: %s", listen_text, strerror(errno));
+	if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
+	    listen(fd, SOMAXCONN) < 0) {
+		error_set(err_r, ERROR_UNAVAILABLE, "cannot listen on %s: %s", listen_text,
+			  strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		freeaddrinfo(found);
@@ -114,7 +123,8 @@ static void open_connection(struct server *server, struct MHD_Connection *mhd, v
 {
 	struct connection *connection = xcalloc(1, sizeof(*connection));
 
-	connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	connection->fd =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	connection->request.server = server;
 	connection->request.arena = arena_new(ARENA_BLOCK_BYTES);
 	connection->request.user = xcalloc(1, server->options.user_bytes);
@@ -141,7 +151,7 @@ static void close_connection(struct server *server, void **context)
 }
 
 static void connection_changed(void *server, struct MHD_Connection *mhd, void **context,
-                               enum MHD_ConnectionNotificationCode what)
+			       enum MHD_ConnectionNotificationCode what)
 {
 	if (what == MHD_CONNECTION_NOTIFY_STARTED)
 		open_connection(server, mhd, context);
@@ -162,17 +172,15 @@ static struct MHD_Daemon *start_daemon(struct server *server)
 	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_TURBO;
 	unsigned pool = server->options.threads > 1 ? (unsigned)server->options.threads : 0;
 
-	return MHD_start_daemon(flags, 0, NULL, NULL, server_access, server,
-	                        MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-	                        MHD_OPTION_THREAD_POOL_SIZE, pool,
-	                        MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->options.connections_max,
-	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-	                        MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_SECONDS,
-	                        MHD_OPTION_STRICT_FOR_CLIENT, 1,
-	                        MHD_OPTION_URI_LOG_CALLBACK, server_target_seen, server,
-	                        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
-	                        MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
-	                        MHD_OPTION_NOTIFY_COMPLETED, server_completed, server, MHD_OPTION_END);
+	return MHD_start_daemon(
+		flags, 0, NULL, NULL, server_access, server, MHD_OPTION_LISTEN_SOCKET,
+		server->listen_fd, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)server->options.connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_SECONDS,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, server_target_seen,
+		server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
+		MHD_OPTION_NOTIFY_COMPLETED, server_completed, server, MHD_OPTION_END);
 }
 
 static void start_warden(struct server *server)
@@ -203,7 +211,8 @@ struct server *server_start(const struct server_options *options, struct error *
 	pthread_mutex_init(&server->lock, NULL);
 	server->daemon = start_daemon(server);
 	if (!server->daemon) {
-		error_set(err_r, ERROR_UNAVAILABLE, "the HTTP server does not start on %s", options->listen);
+		error_set(err_r, ERROR_UNAVAILABLE, "the HTTP server does not start on %s",
+			  options->listen);
 		close(fd);
 		free(server);
 		return NULL;
@@ -231,7 +240,8 @@ void server_drain(struct server *server)
 {
 	if (atomic_exchange(&server->draining, true))
 		return;
-	/* Clients are refused from now on; the number stays ours until no thread can be inside accept() with it. */
+	/* Clients are refused from now on; the number stays ours until no thread can be inside
+	 * accept() with it. */
 	if (MHD_quiesce_daemon(server->daemon) >= 0)
 		shutdown(server->listen_fd, SHUT_RD);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An HTTP/1.1 server: libmicrohttpd behind plain types. A request is a chain of steps that run on the server's threads; a
- * step either answers or parks the request and gives it to another thread, which wakes it for the next step. So the
- * request's memory has one user at a time and nobody on a server thread ever waits.
+/* An HTTP/1.1 server: libmicrohttpd behind plain types. A request is a chain of steps that run on
+ * the server's threads; a step either answers or parks the request and gives it to another thread,
+ * which wakes it for the next step. So the request's memory has one user at a time and nobody on a
+ * server thread ever waits.
  *
- * What reaches a step has passed the guard: one well-formed head of at most 16 KiB and 100 fields, lines ended by CRLF,
- * one Host, one unambiguous body length. Everything else was refused with a problem document or by closing. */
+ * What reaches a step has passed the guard: one well-formed head of at most 16 KiB and 100 fields,
+ * lines ended by CRLF, one Host, one unambiguous body length. Everything else was refused with a
+ * problem document or by closing. */
 #ifndef COMMON_HTTP_SERVER_H
 #define COMMON_HTTP_SERVER_H
 #include <stdbool.h>
@@ -17,11 +19,12 @@
 #include "common/http/problem.h"
 #include "common/http/target.h"
 
-#define SERVER_HEAD_BYTES_MAX (16 * 1024)
+#define SERVER_HEAD_BYTES_MAX   (16 * 1024)
 #define SERVER_TARGET_BYTES_MAX (8 * 1024)
-#define SERVER_HEADERS_MAX 100
-#define SERVER_HEAD_TIMEOUT_MS 10000 /* from the connection's start to its first complete head */
-#define SERVER_BODY_TIMEOUT_MS 30000 /* from head to the body's last byte, and for sending the answer */
+#define SERVER_HEADERS_MAX      100
+#define SERVER_HEAD_TIMEOUT_MS  10000 /* from the connection's start to its first complete head */
+#define SERVER_BODY_TIMEOUT_MS \
+	30000 /* from head to the body's last byte, and for sending the answer */
 #define SERVER_IDLE_TIMEOUT_MS 60000 /* between requests of one connection */
 
 struct server;
@@ -30,59 +33,75 @@ struct request;
 typedef void request_step_fn(struct request *request, void *ctx);
 
 struct server_options {
-	const char *listen;          /* "127.0.0.1:8080", "[::1]:8080"; port 0: any */
-	int threads;                 /* 1..64 */
+	const char *listen; /* "127.0.0.1:8080", "[::1]:8080"; port 0: any */
+	int threads;        /* 1..64 */
 	int connections_max;
-	size_t user_bytes;           /* zeroed memory for the caller in each request, see request_user */
-	request_step_fn *on_head;    /* head is in, the body is not: sets request_body_limit, or answers (a refusal) */
+	size_t user_bytes; /* zeroed memory for the caller in each request, see request_user */
+	request_step_fn *on_head;    /* head is in, the body is not: sets request_body_limit, or
+					answers (a refusal) */
 	request_step_fn *on_request; /* the body is in */
-	request_step_fn *on_end;     /* answered, or the client is gone: release what request_user holds */
-	void *ctx;                   /* for all of them */
+	request_step_fn
+		*on_end; /* answered, or the client is gone: release what request_user holds */
+	void *ctx;       /* for all of them */
 };
 
-/* Binds, listens and starts the threads. NULL: ERROR_INVALID (address), ERROR_UNAVAILABLE (cannot bind). */
+/* Binds, listens and starts the threads. NULL: ERROR_INVALID (address), ERROR_UNAVAILABLE (cannot
+ * bind). */
 struct server *server_start(const struct server_options *options, struct error *err_r);
 int server_port(const struct server *server);
 size_t server_connections(const struct server *server); /* any thread */
-size_t server_pending(const struct server *server);     /* requests between head and end of answer; any thread */
-/* Takes no new connections; each answer from now on closes its connection. Any thread, does not block. */
+size_t server_pending(
+	const struct server *server); /* requests between head and end of answer; any thread */
+/* Takes no new connections; each answer from now on closes its connection. Any thread, does not
+ * block. */
 void server_drain(struct server *server);
 /* Closes everything and ends the threads. Nothing may be parked any more. NULL-safe. */
 void server_stop(struct server **server);
-/* Splits "host:port" or "[v6]:port"; host_r gets no brackets. False when it is neither or the port is no number. */
+/* Splits "host:port" or "[v6]:port"; host_r gets no brackets. False when it is neither or the port
+ * is no number. */
 bool server_split_address(const char *listen, char *host_r, size_t host_bytes, int *port_r);
 /* Is the host of this listen address a loopback address (127.0.0.0/8, ::1, localhost)? */
 bool server_is_loopback(const char *host);
 
 /* ---- in a step: what the client said; strings live as long as the request */
 const char *request_method(const struct request *request);
-bool request_is_head(const struct request *request); /* HEAD: answered like GET, the body is left out on the wire */
+bool request_is_head(const struct request *request); /* HEAD: answered like GET, the body is left
+							out on the wire */
 const struct target *request_target(const struct request *request);
 const char *request_target_raw(const struct request *request);
-const char *request_header(const struct request *request, const char *name); /* first of that name, or NULL */
-const char *request_body(const struct request *request, size_t *bytes_r);    /* NUL-terminated as well */
+const char *request_header(const struct request *request,
+			   const char *name); /* first of that name, or NULL */
+const char *request_body(const struct request *request,
+			 size_t *bytes_r); /* NUL-terminated as well */
 struct arena *request_arena(struct request *request);
 void *request_user(struct request *request);
-int64_t request_started_ns(const struct request *request); /* monotonic, when the head was complete */
-int request_status(const struct request *request);         /* of the answer; for on_end; 0: none was given */
+int64_t
+request_started_ns(const struct request *request); /* monotonic, when the head was complete */
+int request_status(
+	const struct request *request); /* of the answer; for on_end; 0: none was given */
 
 /* ---- in on_head */
 /* Bodies above this are 413 before they are buffered. Default 0. */
 void request_body_limit(struct request *request, size_t bytes);
 
 /* ---- in a step: exactly one of these two ends it (on_head may do neither) */
-/* Answers. Takes the memory of `body`, which is empty afterwards; NULL body: none. content_type must be static. */
-void request_answer(struct request *request, int status, const char *content_type, struct strbuf *body);
-void request_answer_static(struct request *request, int status, const char *content_type, const char *body, size_t bytes);
+/* Answers. Takes the memory of `body`, which is empty afterwards; NULL body: none. content_type
+ * must be static. */
+void request_answer(struct request *request, int status, const char *content_type,
+		    struct strbuf *body);
+void request_answer_static(struct request *request, int status, const char *content_type,
+			   const char *body, size_t bytes);
 /* Adds a header to the coming answer; name static, value is copied and must not hold CR or LF. */
 void request_answer_header(struct request *request, const char *name, const char *value);
 /* Answers with a problem document (instance is filled in from the target when NULL). */
 void request_refuse(struct request *request, const struct problem *problem);
-/* Suspends the request. Call it first, then give the pointer away; the next step runs after request_wake. Not in on_head. */
+/* Suspends the request. Call it first, then give the pointer away; the next step runs after
+ * request_wake. Not in on_head. */
 void request_park(struct request *request, request_step_fn *next);
 
 /* ---- of a parked request, by whoever holds it */
-void request_wake(struct request *request); /* exactly once a park; any thread; the pointer is given up */
+void request_wake(
+	struct request *request); /* exactly once a park; any thread; the pointer is given up */
 bool request_gone(struct request *request); /* the client has closed its side */
 
 #endif

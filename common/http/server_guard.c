@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Refuses heads that two HTTP implementations could read differently (request smuggling), and those over the limits.
- * libmicrohttpd 0.9 takes a bare LF, a bare CR, obs-fold, blanks before the colon, several lengths, and a length beside
- * chunks. It ends each line in place, so the guard can lay a ruler along the read buffer: method, target, version and every
- * field must lie exactly where a canonical head has them. Later releases check lines themselves. */
+/* Refuses heads that two HTTP implementations could read differently (request smuggling), and those
+ * over the limits. libmicrohttpd 0.9 takes a bare LF, a bare CR, obs-fold, blanks before the colon,
+ * several lengths, and a length beside chunks. It ends each line in place, so the guard can lay a
+ * ruler along the read buffer: method, target, version and every field must lie exactly where a
+ * canonical head has them. Later releases check lines themselves. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,8 +16,8 @@ static bool refuse(struct problem *problem_r, int status, const char *detail)
 	return false;
 }
 
-static enum MHD_Result collect_header(void *request_, enum MHD_ValueKind kind, const char *name, size_t name_bytes,
-                                      const char *value, size_t value_bytes)
+static enum MHD_Result collect_header(void *request_, enum MHD_ValueKind kind, const char *name,
+				      size_t name_bytes, const char *value, size_t value_bytes)
 {
 	struct request *request = request_;
 
@@ -24,7 +25,9 @@ static enum MHD_Result collect_header(void *request_, enum MHD_ValueKind kind, c
 	(void)name_bytes;
 	if (request->header_count < SERVER_HEADERS_MAX) {
 		request->headers[request->header_count] =
-			(struct header){ .name = name, .value = value ? value : "", .value_bytes = value ? value_bytes : 0 };
+			(struct header){ .name = name,
+					 .value = value ? value : "",
+					 .value_bytes = value ? value_bytes : 0 };
 	}
 	request->header_count++;
 	return MHD_YES;
@@ -37,7 +40,8 @@ static bool is_token(const char *text)
 
 	for (i = 0; text[i]; i++) {
 		char c = text[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+		bool letter =
+			(c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 		if (!letter && !strchr(marks, c))
 			return false;
 	}
@@ -55,10 +59,12 @@ static bool is_field_text(const char *text)
 
 static size_t head_bytes(struct MHD_Connection *connection)
 {
-	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+		->header_size;
 }
 
-/* The ruler; see the top of the file. Each line's CR and LF have become NULs, as has the colon of a field. */
+/* The ruler; see the top of the file. Each line's CR and LF have become NULs, as has the colon of a
+ * field. */
 static bool lies_straight(const struct request *request)
 {
 	const char *at = request->method + strlen(request->method) + 1;
@@ -92,7 +98,8 @@ static bool check_lines(struct request *request, struct problem *problem_r)
 	if (strcmp(request->version, "HTTP/1.1") != 0 && strcmp(request->version, "HTTP/1.0") != 0)
 		return refuse(problem_r, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
 	for (size_t i = 0; i < request->header_count; i++) {
-		if (!is_token(request->headers[i].name) || !is_field_text(request->headers[i].value))
+		if (!is_token(request->headers[i].name) ||
+		    !is_field_text(request->headers[i].value))
 			return refuse(problem_r, 400, "a header field is malformed");
 	}
 	if (MHD_VERSION < 0x00097701 && !lies_straight(request))
@@ -117,7 +124,8 @@ static bool check_lengths(struct request *request, struct problem *problem_r)
 	if (count(request, "Content-Length") > 1 || count(request, "Transfer-Encoding") > 1)
 		return refuse(problem_r, 400, "the length of the body is given more than once");
 	if (coding && length)
-		return refuse(problem_r, 400, "Content-Length and Transfer-Encoding exclude each other");
+		return refuse(problem_r, 400,
+			      "Content-Length and Transfer-Encoding exclude each other");
 	if (coding && strcmp(request->version, "HTTP/1.0") == 0)
 		return refuse(problem_r, 400, "Transfer-Encoding needs HTTP/1.1");
 	if (coding && strcasecmp(coding, "chunked") != 0)
@@ -143,7 +151,8 @@ bool server_guard(struct request *request, struct problem *problem_r)
 		return refuse(problem_r, 400, "the request line is malformed");
 	if (!check_lines(request, problem_r) || !check_lengths(request, problem_r))
 		return false;
-	if (count(request, "Host") > 1 || (count(request, "Host") == 0 && strcmp(request->version, "HTTP/1.1") == 0))
+	if (count(request, "Host") > 1 ||
+	    (count(request, "Host") == 0 && strcmp(request->version, "HTTP/1.1") == 0))
 		return refuse(problem_r, 400, "exactly one Host is needed");
 	if (target_parse(request->arena, request->target_raw, &request->target, &why) < 0)
 		return refuse(problem_r, 400, why);

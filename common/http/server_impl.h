@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For the files server*.c only: the server's insides, with libmicrohttpd's types. A connection carries one request at a
- * time, so the request lives in its connection and its arena is used again by the next one. */
+/* For the files server*.c only: the server's insides, with libmicrohttpd's types. A connection
+ * carries one request at a time, so the request lives in its connection and its arena is used again
+ * by the next one. */
 #ifndef COMMON_HTTP_SERVER_IMPL_H
 #define COMMON_HTTP_SERVER_IMPL_H
 #include <microhttpd.h>
@@ -10,12 +11,12 @@
 #include "common/base/list.h"
 #include "common/http/server.h"
 
-enum connection_phase { /* what the warden's clock runs for */
-	PHASE_FRESH,  /* connected, no complete head yet */
-	PHASE_IDLE,   /* between requests */
-	PHASE_BODY,   /* from the head to the body's end */
-	PHASE_STEPS,  /* in a step or parked: whoever holds it keeps the time */
-	PHASE_ANSWER, /* being sent */
+enum connection_phase {               /* what the warden's clock runs for */
+			PHASE_FRESH,  /* connected, no complete head yet */
+			PHASE_IDLE,   /* between requests */
+			PHASE_BODY,   /* from the head to the body's end */
+			PHASE_STEPS,  /* in a step or parked: whoever holds it keeps the time */
+			PHASE_ANSWER, /* being sent */
 };
 
 struct answer {
@@ -42,7 +43,7 @@ struct request {
 	struct arena *arena;
 	void *user;
 	/* head */
-	bool open;    /* head was seen, on_end is due */
+	bool open; /* head was seen, on_end is due */
 	bool is_head;
 	const char *method, *version;
 	char *target_raw;         /* copied before libmicrohttpd takes it apart */
@@ -62,9 +63,9 @@ struct request {
 	uint64_t discarded_bytes;
 	/* steps */
 	request_step_fn *next;
-	bool parked;  /* in this step */
-	bool queued;  /* the answer is libmicrohttpd's */
-	bool doomed;  /* the connection ends with this answer */
+	bool parked; /* in this step */
+	bool queued; /* the answer is libmicrohttpd's */
+	bool doomed; /* the connection ends with this answer */
 	struct answer answer;
 };
 
@@ -89,14 +90,17 @@ struct server {
 	bool warden_stops;
 };
 
-/* server_guard.c: collects the head into the request and looks at it. True: fine; false: *problem_r says why not. */
+/* server_guard.c: collects the head into the request and looks at it. True: fine; false: *problem_r
+ * says why not. */
 bool server_guard(struct request *request, struct problem *problem_r);
 
 /* server_request.c: what libmicrohttpd calls. */
 void *server_target_seen(void *server, const char *target, struct MHD_Connection *connection);
-enum MHD_Result server_access(void *server, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *data, size_t *data_bytes, void **request);
-void server_completed(void *server, struct MHD_Connection *connection, void **request, enum MHD_RequestTerminationCode why);
+enum MHD_Result server_access(void *server, struct MHD_Connection *connection, const char *url,
+			      const char *method, const char *version, const char *data,
+			      size_t *data_bytes, void **request);
+void server_completed(void *server, struct MHD_Connection *connection, void **request,
+		      enum MHD_RequestTerminationCode why);
 void server_phase(struct connection *connection, enum connection_phase phase);
 static inline struct connection *server_connection_of(struct request *request)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request's way through the server: what libmicrohttpd calls, and what steps may do. All of it runs on the thread of
- * the request's connection except request_wake and request_gone. Never blocks. */
+/* One request's way through the server: what libmicrohttpd calls, and what steps may do. All of it
+ * runs on the thread of the request's connection except request_wake and request_gone. Never
+ * blocks. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "common/base/clock.h"
 #include "common/http/server_impl.h"
 
-/* So much of an unwanted body is read and thrown away, so that the client sees the refusal instead of a reset. */
+/* So much of an unwanted body is read and thrown away, so that the client sees the refusal instead
+ * of a reset. */
 #define DISCARD_BYTES_MAX (1024 * 1024)
 
 void server_phase(struct connection *connection, enum connection_phase phase)
@@ -21,7 +23,8 @@ void server_phase(struct connection *connection, enum connection_phase phase)
 
 void *server_target_seen(void *server, const char *target, struct MHD_Connection *mhd)
 {
-	struct connection *connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	struct connection *connection =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 	struct request *request = &connection->request;
 	size_t bytes = target ? strlen(target) : 0;
 
@@ -42,9 +45,11 @@ static bool add_headers(struct MHD_Response *response, const struct request *req
 	bool ok = true;
 
 	if (answer->content_type)
-		ok &= MHD_add_response_header(response, "Content-Type", answer->content_type) == MHD_YES;
+		ok &= MHD_add_response_header(response, "Content-Type", answer->content_type) ==
+		      MHD_YES;
 	for (size_t i = 0; i < answer->header_count; i++)
-		ok &= MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value) == MHD_YES;
+		ok &= MHD_add_response_header(response, answer->headers[i].name,
+					      answer->headers[i].value) == MHD_YES;
 	if (request->doomed || atomic_load(&request->server->draining))
 		ok &= MHD_add_response_header(response, "Connection", "close") == MHD_YES;
 	return ok;
@@ -53,7 +58,8 @@ static bool add_headers(struct MHD_Response *response, const struct request *req
 static enum MHD_Result queue_answer(struct request *request)
 {
 	struct answer *answer = &request->answer;
-	enum MHD_ResponseMemoryMode mode = answer->body_static ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE;
+	enum MHD_ResponseMemoryMode mode =
+		answer->body_static ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE;
 	struct MHD_Response *response;
 	enum MHD_Result queued = MHD_NO;
 
@@ -64,13 +70,15 @@ static enum MHD_Result queue_answer(struct request *request)
 	request->queued = true;
 	if (add_headers(response, request)) {
 		server_phase(server_connection_of(request), PHASE_ANSWER);
-		queued = MHD_queue_response(request->connection, (unsigned)answer->status, response);
+		queued =
+			MHD_queue_response(request->connection, (unsigned)answer->status, response);
 	}
 	MHD_destroy_response(response);
 	return queued;
 }
 
-void request_answer(struct request *request, int status, const char *content_type, struct strbuf *body)
+void request_answer(struct request *request, int status, const char *content_type,
+		    struct strbuf *body)
 {
 	struct answer *answer = &request->answer;
 
@@ -83,7 +91,8 @@ void request_answer(struct request *request, int status, const char *content_typ
 	}
 }
 
-void request_answer_static(struct request *request, int status, const char *content_type, const char *body, size_t bytes)
+void request_answer_static(struct request *request, int status, const char *content_type,
+			   const char *body, size_t bytes)
 {
 	struct answer *answer = &request->answer;
 
@@ -92,7 +101,8 @@ void request_answer_static(struct request *request, int status, const char *cont
 	answer->content_type = content_type;
 	answer->body_static = true;
 	answer->bytes = bytes;
-	memcpy(&answer->body, &body, sizeof(body)); /* libmicrohttpd wants it without const, and only reads it */
+	memcpy(&answer->body, &body,
+	       sizeof(body)); /* libmicrohttpd wants it without const, and only reads it */
 }
 
 void request_answer_header(struct request *request, const char *name, const char *value)
@@ -124,8 +134,9 @@ static void refuse_too_large(struct request *request)
 {
 	struct problem problem = { .status = 413, .slug = "body-too-large" };
 
-	problem.detail = arena_printf(request->arena, "the body is larger than the %zu bytes that are taken here",
-	                              request->body_limit);
+	problem.detail = arena_printf(request->arena,
+				      "the body is larger than the %zu bytes that are taken here",
+				      request->body_limit);
 	request_refuse(request, &problem);
 }
 
@@ -133,7 +144,8 @@ static void begin_body(struct request *request)
 {
 	bool body = request->chunked || request->announced_bytes > 0;
 
-	if (!request->answer.status && !request->chunked && request->announced_bytes > request->body_limit)
+	if (!request->answer.status && !request->chunked &&
+	    request->announced_bytes > request->body_limit)
 		refuse_too_large(request);
 	if (!request->answer.status && request->announced_bytes > 0) {
 		request->body_cap = (size_t)request->announced_bytes + 1;
@@ -142,7 +154,8 @@ static void begin_body(struct request *request)
 	server_phase(server_connection_of(request), body ? PHASE_BODY : PHASE_STEPS);
 }
 
-/* True: the refusal goes out at once and the connection ends; else what comes is thrown away first. */
+/* True: the refusal goes out at once and the connection ends; else what comes is thrown away first.
+ */
 static bool answer_at_once(struct request *request)
 {
 	if (!request->answer.status)
@@ -194,13 +207,15 @@ static void grow_body(struct request *request, size_t need)
 	request->body_cap = cap;
 }
 
-/* libmicrohttpd takes an answer before the first byte of a body or after its last. A client that goes on sending gets the
- * refusal written beside it, and the connection ends. */
+/* libmicrohttpd takes an answer before the first byte of a body or after its last. A client that
+ * goes on sending gets the refusal written beside it, and the connection ends. */
 static enum MHD_Result cut_off(struct request *request)
 {
-	static const char text[] = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	static const char text[] =
+		"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-	ssize_t sent = send(server_connection_of(request)->fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent = send(server_connection_of(request)->fd, text, sizeof(text) - 1,
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	(void)sent; /* best effort: it is refused either way */
 	return MHD_NO;
@@ -215,7 +230,8 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 		refuse_too_large(request);
 	if (request->answer.status) {
 		request->discarded_bytes += bytes;
-		return request->discarded_bytes > 2 * DISCARD_BYTES_MAX ? cut_off(request) : MHD_YES;
+		return request->discarded_bytes > 2 * DISCARD_BYTES_MAX ? cut_off(request)
+									: MHD_YES;
 	}
 	grow_body(request, request->body_bytes + bytes);
 	memcpy(request->body + request->body_bytes, data, bytes);
@@ -244,8 +260,9 @@ static enum MHD_Result run_step(struct request *request)
 	return queue_answer(request);
 }
 
-enum MHD_Result server_access(void *server, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *data, size_t *data_bytes, void **request_)
+enum MHD_Result server_access(void *server, struct MHD_Connection *connection, const char *url,
+			      const char *method, const char *version, const char *data,
+			      size_t *data_bytes, void **request_)
 {
 	struct request *request = *request_;
 
@@ -261,7 +278,8 @@ enum MHD_Result server_access(void *server, struct MHD_Connection *connection, c
 	return run_step(request);
 }
 
-void server_completed(void *server_, struct MHD_Connection *mhd, void **request_, enum MHD_RequestTerminationCode why)
+void server_completed(void *server_, struct MHD_Connection *mhd, void **request_,
+		      enum MHD_RequestTerminationCode why)
 {
 	struct server *server = server_;
 	struct request *request = *request_;

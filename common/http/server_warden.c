@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The warden: a thread that cuts off connections which take too long for a head, a body, an answer or nothing at all.
- * libmicrohttpd's own time-out only counts silence, so a client that drips a byte now and then would stay for ever. A
- * parked request is not its business. */
+/* The warden: a thread that cuts off connections which take too long for a head, a body, an answer
+ * or nothing at all. libmicrohttpd's own time-out only counts silence, so a client that drips a
+ * byte now and then would stay for ever. A parked request is not its business. */
 #include <sys/socket.h>
 #include <time.h>
 
@@ -26,15 +26,18 @@ static int64_t limit_ms(enum connection_phase phase)
 	return INT64_MAX;
 }
 
-/* The descriptor stays open while the connection is in the list: libmicrohttpd closes it after taking it out. */
+/* The descriptor stays open while the connection is in the list: libmicrohttpd closes it after
+ * taking it out. */
 static void cut_off_slow(struct server *server)
 {
 	int64_t now_ms = clock_mono_ms();
 
-	for (struct list *at = server->connections.next; at != &server->connections; at = at->next) {
+	for (struct list *at = server->connections.next; at != &server->connections;
+	     at = at->next) {
 		struct connection *connection = list_entry(at, struct connection, link);
 		int phase = atomic_load_explicit(&connection->phase, memory_order_relaxed);
-		int64_t since_ms = atomic_load_explicit(&connection->since_ms, memory_order_relaxed);
+		int64_t since_ms =
+			atomic_load_explicit(&connection->since_ms, memory_order_relaxed);
 		if (now_ms - since_ms > limit_ms((enum connection_phase)phase))
 			shutdown(connection->fd, SHUT_RDWR);
 	}

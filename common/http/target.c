@@ -15,7 +15,8 @@ static int hex_value(char c)
 	return -1;
 }
 
-/* How many bytes the UTF-8 sequence at p has; 0 when it is none (overlong, surrogate, above U+10FFFF, control). */
+/* How many bytes the UTF-8 sequence at p has; 0 when it is none (overlong, surrogate, above
+ * U+10FFFF, control). */
 static size_t utf8_sequence(const unsigned char *p)
 {
 	if (p[0] < 0x80)
@@ -111,7 +112,8 @@ static int add_param(struct target *target, char *pair, const char **why_r)
 		*why_r = "the query has too many parameters";
 		return -1;
 	}
-	target->params[target->param_count++] = (struct target_param){ .name = pair, .value = value };
+	target->params[target->param_count++] =
+		(struct target_param){ .name = pair, .value = value };
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request target in origin form, "/v1/jobs/a%20b?state=x": split first, decoded afterwards, so that an encoded slash never
- * becomes a separator. Strict: what is not a valid encoding of UTF-8 text without controls is refused. */
+/* A request target in origin form, "/v1/jobs/a%20b?state=x": split first, decoded afterwards, so
+ * that an encoded slash never becomes a separator. Strict: what is not a valid encoding of UTF-8
+ * text without controls is refused. */
 #ifndef COMMON_HTTP_TARGET_H
 #define COMMON_HTTP_TARGET_H
 #include <stddef.h>
@@ -9,7 +10,7 @@
 #include "common/base/check.h"
 
 #define TARGET_SEGMENTS_MAX 8
-#define TARGET_PARAMS_MAX 32
+#define TARGET_PARAMS_MAX   32
 
 struct target_param {
 	char *name, *value;
@@ -23,7 +24,8 @@ struct target {
 };
 
 /* 0; -1: malformed, *why_r is a sentence about it. No name may be given twice. */
-int target_parse(struct arena *arena, const char *raw, struct target *target_r, const char **why_r) must_check;
+int target_parse(struct arena *arena, const char *raw, struct target *target_r,
+		 const char **why_r) must_check;
 const char *target_param(const struct target *target, const char *name); /* NULL: absent */
 
 #endif

@@ -13,7 +13,8 @@ struct control {
 	const char *verb;
 };
 
-static void answer_control(struct exchange *exchange, int status, const struct control *control, bool asked)
+static void answer_control(struct exchange *exchange, int status, const struct control *control,
+			   bool asked)
 {
 	struct strbuf json;
 
@@ -38,8 +39,9 @@ static bool control_refused(struct exchange *exchange)
 		return false;
 	if (error->code == ERROR_CONFLICT)
 		exchange_refuse(exchange, 409, "wrong-state",
-		                arena_printf(exchange_arena(exchange), "the job is %s and cannot be %s",
-		                             job_state_name(control->state), control->verb));
+				arena_printf(exchange_arena(exchange),
+					     "the job is %s and cannot be %s",
+					     job_state_name(control->state), control->verb));
 	else
 		exchange_refuse_store(exchange, error);
 	return true;
@@ -51,7 +53,8 @@ static int ask_cancel(struct exchange *exchange, struct store *store, struct err
 {
 	struct control *control = exchange->own;
 
-	return control_cancel(store, caller_view(exchange->caller), &exchange->id, control->reason, &control->state, err_r);
+	return control_cancel(store, caller_view(exchange->caller), &exchange->id, control->reason,
+			      &control->state, err_r);
 }
 
 static void cancel_answered(struct exchange *exchange)
@@ -80,13 +83,15 @@ static bool read_reason(struct exchange *exchange, struct control *control)
 	request_body(exchange->request, &bytes);
 	if (bytes == 0)
 		return true;
-	if (!exchange_parse_body(exchange) || !exchange_check_members(exchange, members, ARRAY_LEN(members)))
+	if (!exchange_parse_body(exchange) ||
+	    !exchange_check_members(exchange, members, ARRAY_LEN(members)))
 		return false;
 	reason = json_object_get(exchange->body, "reason");
 	if (!reason)
 		return true;
 	if (!json_is_string(reason) || json_string_length(reason) > REASON_BYTES_MAX) {
-		exchange_refuse_at(exchange, 422, "invalid", "/reason", "expected a string of at most 500 bytes");
+		exchange_refuse_at(exchange, 422, "invalid", "/reason",
+				   "expected a string of at most 500 bytes");
 		return false;
 	}
 	control->reason = json_string_value(reason);
@@ -99,7 +104,8 @@ void cancel_job(struct exchange *exchange)
 
 	control->verb = "cancelled";
 	exchange->own = control;
-	if (exchange_check_params(exchange, NULL, 0) && exchange_parse_id(exchange) && read_reason(exchange, control))
+	if (exchange_check_params(exchange, NULL, 0) && exchange_parse_id(exchange) &&
+	    read_reason(exchange, control))
 		exchange_ask(exchange, ask_cancel, cancel_answered);
 }
 
@@ -109,7 +115,8 @@ static int ask_retry(struct exchange *exchange, struct store *store, struct erro
 {
 	struct control *control = exchange->own;
 
-	return control_retry(store, caller_view(exchange->caller), &exchange->id, &control->state, err_r);
+	return control_retry(store, caller_view(exchange->caller), &exchange->id, &control->state,
+			     err_r);
 }
 
 static void retry_answered(struct exchange *exchange)
@@ -129,7 +136,8 @@ void retry_job(struct exchange *exchange)
 	exchange->own = control;
 	request_body(exchange->request, &bytes);
 	if (!exchange_check_params(exchange, NULL, 0) || !exchange_parse_id(exchange) ||
-	    (bytes > 0 && (!exchange_parse_body(exchange) || !exchange_check_members(exchange, NULL, 0))))
+	    (bytes > 0 &&
+	     (!exchange_parse_body(exchange) || !exchange_check_members(exchange, NULL, 0))))
 		return;
 	exchange_ask(exchange, ask_retry, retry_answered);
 }

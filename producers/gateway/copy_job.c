@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /v1/jobs/{id}/copy: a new job with the payload and the options of an old one. Members of the body take the place of
- * the old ones. Key and id of the old job are not copied: they would only find it again. */
+/* POST /v1/jobs/{id}/copy: a new job with the payload and the options of an old one. Members of the
+ * body take the place of the old ones. Key and id of the old job are not copied: they would only
+ * find it again. */
 #include <stdio.h>
 #include <string.h>
 
@@ -105,7 +106,8 @@ static void copy_found(struct exchange *exchange)
 		return;
 	}
 	/* The key covers which job is copied as well. */
-	key_text.text = arena_printf(exchange_arena(exchange), "%s\n%.*s", exchange->part, (int)key_text.bytes, key_text.text);
+	key_text.text = arena_printf(exchange_arena(exchange), "%s\n%.*s", exchange->part,
+				     (int)key_text.bytes, key_text.text);
 	key_text.bytes = strlen(key_text.text);
 	enqueue_one(exchange, request, exchange->body, key_text);
 }
@@ -116,8 +118,9 @@ void copy_job(struct exchange *exchange)
 	size_t bytes;
 
 	request_body(exchange->request, &bytes);
-	if (!exchange_check_params(exchange, params, ARRAY_LEN(params)) || !exchange_parse_wait(exchange) ||
-	    !exchange_parse_id(exchange) || (bytes > 0 && !exchange_parse_body(exchange)))
+	if (!exchange_check_params(exchange, params, ARRAY_LEN(params)) ||
+	    !exchange_parse_wait(exchange) || !exchange_parse_id(exchange) ||
+	    (bytes > 0 && !exchange_parse_body(exchange)))
 		return;
 	if (exchange->body && !json_is_object(exchange->body)) {
 		exchange_refuse_at(exchange, 422, "invalid", "", "expected an object");

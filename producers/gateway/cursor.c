@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Version 1 is hex of: 01, the id, the first four bytes of the SHA-256 over the filters. A new form gets a new first byte and this
- * one stays readable for as long as a page may lie open. Pure. */
+/* Version 1 is hex of: 01, the id, the first four bytes of the SHA-256 over the filters. A new form
+ * gets a new first byte and this one stays readable for as long as a page may lie open. Pure. */
 #include "producers/gateway/cursor.h"
 
 #include <string.h>
@@ -8,13 +8,14 @@
 #include "common/base/digest.h"
 #include "common/base/strbuf.h"
 
-#define VERSION 1
-#define MARK_BYTES 4
+#define VERSION      1
+#define MARK_BYTES   4
 #define CURSOR_BYTES (1 + sizeof(struct uuid) + MARK_BYTES)
 
 static void filter_mark(const struct job_filter *filter, uint8_t mark_r[MARK_BYTES])
 {
-	const char *parts[] = { filter->tenant, filter->owner, filter->type, filter->queue, filter->tag };
+	const char *parts[] = { filter->tenant, filter->owner, filter->type, filter->queue,
+				filter->tag };
 	uint8_t digest[SHA256_BYTES];
 	struct strbuf text;
 
@@ -30,7 +31,8 @@ static void filter_mark(const struct job_filter *filter, uint8_t mark_r[MARK_BYT
 	strbuf_release(&text);
 }
 
-void cursor_format(const struct job_filter *filter, const struct uuid *last, char text_r[CURSOR_TEXT])
+void cursor_format(const struct job_filter *filter, const struct uuid *last,
+		   char text_r[CURSOR_TEXT])
 {
 	uint8_t bytes[CURSOR_BYTES] = { VERSION };
 
@@ -44,7 +46,8 @@ bool cursor_parse(const char *text, struct job_filter *filter)
 {
 	uint8_t bytes[CURSOR_BYTES], mark[MARK_BYTES];
 
-	if (strlen(text) != CURSOR_TEXT - 1 || !digest_unhex(text, CURSOR_TEXT - 1, bytes) || bytes[0] != VERSION)
+	if (strlen(text) != CURSOR_TEXT - 1 || !digest_unhex(text, CURSOR_TEXT - 1, bytes) ||
+	    bytes[0] != VERSION)
 		return false;
 	filter_mark(filter, mark);
 	if (memcmp(mark, bytes + 1 + sizeof(filter->before.b), MARK_BYTES) != 0)

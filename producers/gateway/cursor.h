@@ -6,7 +6,8 @@
 
 #define CURSOR_TEXT 43 /* NUL included */
 
-void cursor_format(const struct job_filter *filter, const struct uuid *last, char text_r[CURSOR_TEXT]);
+void cursor_format(const struct job_filter *filter, const struct uuid *last,
+		   char text_r[CURSOR_TEXT]);
 /* Fills filter->before. False: not one of ours, or of other filters. */
 bool cursor_parse(const char *text, struct job_filter *filter);
 

@@ -52,7 +52,8 @@ const char *enqueue_traceparent(const struct exchange *exchange)
 	if (!text || strlen(text) != sizeof(form) - 1)
 		return NULL;
 	for (size_t i = 0; form[i]; i++) {
-		bool fits = form[i] == 'x' ? text[i] && strchr("0123456789abcdef", text[i]) : text[i] == form[i];
+		bool fits = form[i] == 'x' ? text[i] && strchr("0123456789abcdef", text[i])
+					   : text[i] == form[i];
 		if (!fits)
 			return NULL;
 	}
@@ -90,13 +91,15 @@ bool enqueue_take_key(struct exchange *exchange, const char *text, size_t bytes)
 		return true;
 	acceptance->idempotency_key = read_key(exchange, header);
 	if (!acceptance->idempotency_key) {
-		exchange_refuse(exchange, 400, "bad-idempotency-key",
-		                "Idempotency-Key is 1 to 255 printable ASCII characters, in quotes or bare");
+		exchange_refuse(
+			exchange, 400, "bad-idempotency-key",
+			"Idempotency-Key is 1 to 255 printable ASCII characters, in quotes or bare");
 		return false;
 	}
 	/* Names hold no slash, so the parts cannot run into each other. */
-	acceptance->idempotency_scope = arena_printf(exchange_arena(exchange), "%s/%s%s", exchange->caller->tenant,
-	                                             exchange->caller->id, exchange->route->pattern);
+	acceptance->idempotency_scope =
+		arena_printf(exchange_arena(exchange), "%s/%s%s", exchange->caller->tenant,
+			     exchange->caller->id, exchange->route->pattern);
 	digest_sha256(text, bytes, acceptance->fingerprint);
 	return true;
 }
@@ -124,8 +127,9 @@ void enqueue_send(struct exchange *exchange, exchange_step_fn *next)
 
 static void refuse_full(struct exchange *exchange)
 {
-	const char *detail = arena_printf(exchange_arena(exchange), "queue %s has as many waiting jobs as it may",
-	                                  exchange->submission.full_queue);
+	const char *detail = arena_printf(exchange_arena(exchange),
+					  "queue %s has as many waiting jobs as it may",
+					  exchange->submission.full_queue);
 
 	exchange_refuse_busy(exchange, 429, "queue-full", detail, FULL_RETRY_S);
 }
@@ -139,17 +143,19 @@ static bool result_refused(struct exchange *exchange)
 		refuse_full(exchange);
 		return true;
 	case SUBMIT_BUSY:
-		exchange_refuse_busy(exchange, 503, "too-busy", "too many requests wait for the store; nothing was stored", 1);
+		exchange_refuse_busy(exchange, 503, "too-busy",
+				     "too many requests wait for the store; nothing was stored", 1);
 		return true;
 	case SUBMIT_UNAVAILABLE:
-		exchange_refuse_busy(exchange, 503, "store-unavailable", "the store is away; nothing was stored",
-		                     AWAY_RETRY_S);
+		exchange_refuse_busy(exchange, 503, "store-unavailable",
+				     "the store is away; nothing was stored", AWAY_RETRY_S);
 		return true;
 	case SUBMIT_UNKNOWN:
 		break;
 	}
-	exchange_refuse(exchange, 504, "outcome-unknown",
-	                "the store did not confirm: stored or not. Ask again with the same Idempotency-Key or id");
+	exchange_refuse(
+		exchange, 504, "outcome-unknown",
+		"the store did not confirm: stored or not. Ask again with the same Idempotency-Key or id");
 	return true;
 }
 
@@ -168,13 +174,15 @@ bool enqueue_refused(struct exchange *exchange)
 		return false;
 	case ACCEPTANCE_KEY_REUSED:
 		exchange_refuse(exchange, 422, "idempotency-key-reused",
-		                "this Idempotency-Key came with another body before");
+				"this Idempotency-Key came with another body before");
 		return true;
 	case ACCEPTANCE_ID_TAKEN:
-		pointer = acceptance->job_count == 1 ?
-		                  "/id" :
-		                  arena_printf(exchange_arena(exchange), "/%zu/id", acceptance->bad_index);
-		exchange_refuse_at(exchange, 422, "id-taken", pointer, "this id was used for another job");
+		pointer = acceptance->job_count == 1
+				  ? "/id"
+				  : arena_printf(exchange_arena(exchange), "/%zu/id",
+						 acceptance->bad_index);
+		exchange_refuse_at(exchange, 422, "id-taken", pointer,
+				   "this id was used for another job");
 		return true;
 	case ACCEPTANCE_FAILED:
 		break;
@@ -267,7 +275,7 @@ static void accepted_one(struct exchange *exchange)
 		return;
 	}
 	bool own = uuid_equal(&accepted->id, &exchange->job.id) &&
-	           exchange->submission.acceptance.verdict == ACCEPTANCE_ACCEPTED;
+		   exchange->submission.acceptance.verdict == ACCEPTANCE_ACCEPTED;
 	exchange->id = accepted->id;
 	if (exchange->wait_ms == 0) {
 		answer_accepted(exchange, accepted->state);
@@ -281,22 +289,25 @@ static void accepted_one(struct exchange *exchange)
 
 static void refuse_request(struct exchange *exchange, const struct job_request_error *error)
 {
-	exchange_refuse_at(exchange, enqueue_fault_status(error->fault), enqueue_fault_slug(error->fault),
-	                   error->pointer, error->message);
+	exchange_refuse_at(exchange, enqueue_fault_status(error->fault),
+			   enqueue_fault_slug(error->fault), error->pointer, error->message);
 }
 
-void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *root, struct json_slice key_text)
+void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *root,
+		 struct json_slice key_text)
 {
 	struct acceptance *acceptance = &exchange->submission.acceptance;
 	struct job_request_context context = enqueue_context(exchange);
 	struct job_request_error error;
 
-	if (job_request_parse(&context, request, root, exchange_arena(exchange), &exchange->job, &error) < 0) {
+	if (job_request_parse(&context, request, root, exchange_arena(exchange), &exchange->job,
+			      &error) < 0) {
 		refuse_request(exchange, &error);
 		return;
 	}
 	if (!caller_may_enqueue(exchange->caller, exchange->job.type)) {
-		exchange_refuse_at(exchange, 403, "not-in-scope", "/type", "this API key may not enqueue this type");
+		exchange_refuse_at(exchange, 403, "not-in-scope", "/type",
+				   "this API key may not enqueue this type");
 		return;
 	}
 	if (!enqueue_take_key(exchange, key_text.text, key_text.bytes))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the text of a job request to an accepted job: what POST /v1/jobs, the batch and copy have in common. */
+/* From the text of a job request to an accepted job: what POST /v1/jobs, the batch and copy have in
+ * common. */
 #ifndef PRODUCERS_GATEWAY_ENQUEUE_H
 #define PRODUCERS_GATEWAY_ENQUEUE_H
 #include "producers/gateway/exchange.h"
@@ -11,14 +12,17 @@ const char *enqueue_fault_slug(enum job_request_fault fault);
 /* A W3C traceparent header's value, or NULL. */
 const char *enqueue_traceparent(const struct exchange *exchange);
 
-/* Fills in the idempotency part of exchange->submission from the header and this fingerprint text. False: refused. */
+/* Fills in the idempotency part of exchange->submission from the header and this fingerprint text.
+ * False: refused. */
 bool enqueue_take_key(struct exchange *exchange, const char *text, size_t bytes);
-/* Sends exchange->submission, whose jobs are set; then `next`. enqueue_refused tells there whether it was stored. */
+/* Sends exchange->submission, whose jobs are set; then `next`. enqueue_refused tells there whether
+ * it was stored. */
 void enqueue_send(struct exchange *exchange, exchange_step_fn *next);
 bool enqueue_refused(struct exchange *exchange);
 
-/* One job: checks it, stores it, waits for it if exchange->wait_ms says so, and answers. request must stay alive; root is the
- * same parsed. key_text is what an Idempotency-Key is bound to. */
-void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *root, struct json_slice key_text);
+/* One job: checks it, stores it, waits for it if exchange->wait_ms says so, and answers. request
+ * must stay alive; root is the same parsed. key_text is what an Idempotency-Key is bound to. */
+void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *root,
+		 struct json_slice key_text);
 
 #endif

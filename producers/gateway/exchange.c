@@ -23,17 +23,23 @@ void exchange_refuse(struct exchange *exchange, int status, const char *slug, co
 	request_refuse(exchange->request, &problem);
 }
 
-void exchange_refuse_at(struct exchange *exchange, int status, const char *slug, const char *pointer, const char *detail)
+void exchange_refuse_at(struct exchange *exchange, int status, const char *slug,
+			const char *pointer, const char *detail)
 {
 	struct problem_place place = { .pointer = pointer, .detail = detail };
 	struct problem problem = {
-		.status = status, .slug = slug, .detail = detail, .places = &place, .place_count = 1,
+		.status = status,
+		.slug = slug,
+		.detail = detail,
+		.places = &place,
+		.place_count = 1,
 	};
 
 	request_refuse(exchange->request, &problem);
 }
 
-void exchange_refuse_busy(struct exchange *exchange, int status, const char *slug, const char *detail, int retry_after_s)
+void exchange_refuse_busy(struct exchange *exchange, int status, const char *slug,
+			  const char *detail, int retry_after_s)
 {
 	char seconds[16];
 
@@ -47,7 +53,8 @@ static void refuse_not_found(struct exchange *exchange)
 	int64_t horizon_ms = clock_wall_ms() - exchange->gateway->settings->keep_ms;
 
 	if (uuid_version(&exchange->id) == 7 && uuid_time_ms(&exchange->id) < horizon_ms)
-		exchange_refuse(exchange, 410, "past-retention", "a job of that time is no longer kept");
+		exchange_refuse(exchange, 410, "past-retention",
+				"a job of that time is no longer kept");
 	else
 		exchange_refuse(exchange, 404, "unknown-job", "there is no such job");
 }
@@ -65,19 +72,23 @@ void exchange_refuse_store(struct exchange *exchange, const struct error *error)
 		exchange_refuse(exchange, 422, "invalid", error->message);
 		break;
 	case ERROR_UNKNOWN:
-		exchange_refuse(exchange, 504, "outcome-unknown",
-		                "the store did not confirm; it may be done or not: look, or ask again");
+		exchange_refuse(
+			exchange, 504, "outcome-unknown",
+			"the store did not confirm; it may be done or not: look, or ask again");
 		break;
 	case ERROR_UNAVAILABLE:
 	case ERROR_CONTENTION:
 	case ERROR_TIMEOUT:
 	case ERROR_FULL:
-		exchange_refuse_busy(exchange, 503, "store-unavailable", "the store does not take this now", 2);
+		exchange_refuse_busy(exchange, 503, "store-unavailable",
+				     "the store does not take this now", 2);
 		break;
 	default:
 		log_line(LOG_ERROR, "request-failed", LOG_S("route", exchange->route->pattern),
-		         LOG_S("code", error_code_name(error->code)), LOG_S("error", error->message));
-		exchange_refuse(exchange, 500, "internal", "this should not have happened; the log knows more");
+			 LOG_S("code", error_code_name(error->code)),
+			 LOG_S("error", error->message));
+		exchange_refuse(exchange, 500, "internal",
+				"this should not have happened; the log knows more");
 	}
 }
 
@@ -107,8 +118,11 @@ bool exchange_parse_body(struct exchange *exchange)
 	if (exchange->body)
 		return true;
 	struct problem problem = {
-		.status = 400, .slug = "malformed-json", .detail = error.message,
-		.line = error.line, .column = error.column,
+		.status = 400,
+		.slug = "malformed-json",
+		.detail = error.message,
+		.line = error.line,
+		.column = error.column,
 	};
 	request_refuse(exchange->request, &problem);
 	return false;
@@ -129,7 +143,8 @@ bool exchange_parse_wait(struct exchange *exchange)
 
 	if (wait_time_parse(query, prefer, &exchange->wait_ms, &exchange->wait_preferred))
 		return true;
-	exchange_refuse(exchange, 400, "bad-parameter", "wait is a duration of at most 300s, as in wait=30s");
+	exchange_refuse(exchange, 400, "bad-parameter",
+			"wait is a duration of at most 300s, as in wait=30s");
 	return false;
 }
 
@@ -151,7 +166,8 @@ bool exchange_check_params(struct exchange *exchange, const char *const *names, 
 		if (is_one_of(name, names, count))
 			continue;
 		exchange_refuse(exchange, 400, "bad-parameter",
-		                arena_printf(exchange_arena(exchange), "unknown query parameter `%s`", name));
+				arena_printf(exchange_arena(exchange),
+					     "unknown query parameter `%s`", name));
 		return false;
 	}
 	return true;
@@ -168,13 +184,14 @@ bool exchange_check_members(struct exchange *exchange, const char *const *names,
 		exchange_refuse_at(exchange, 422, "invalid", "", "expected an object");
 		return false;
 	}
-	json_object_foreach(exchange->body, name, value) {
+	json_object_foreach(exchange->body, name, value)
+	{
 		if (is_one_of(name, names, count))
 			continue;
 		strbuf_init(&pointer);
 		json_pointer_add(&pointer, name);
 		exchange_refuse_at(exchange, 422, "invalid", pointer.data,
-		                   arena_printf(arena, "unknown member `%s`", name));
+				   arena_printf(arena, "unknown member `%s`", name));
 		strbuf_release(&pointer);
 		return false;
 	}
@@ -214,15 +231,18 @@ static void asked(struct reader_task *task)
 	exchange_wake(task->owner);
 }
 
-static void send_task(struct exchange *exchange, exchange_ask_fn *ask, exchange_step_fn *next, bool storeless)
+static void send_task(struct exchange *exchange, exchange_ask_fn *ask, exchange_step_fn *next,
+		      bool storeless)
 {
 	exchange->ask = ask;
-	exchange->task =
-		(struct reader_task){ .run = run_ask, .done = asked, .storeless = storeless, .owner = exchange };
+	exchange->task = (struct reader_task){
+		.run = run_ask, .done = asked, .storeless = storeless, .owner = exchange
+	};
 	exchange_park(exchange, next);
 	if (readers_send(exchange->gateway->readers, &exchange->task))
 		return;
-	exchange->task.rc = error_set(&exchange->task.error, ERROR_UNAVAILABLE, "too many requests wait for the store");
+	exchange->task.rc = error_set(&exchange->task.error, ERROR_UNAVAILABLE,
+				      "too many requests wait for the store");
 	exchange_wake(exchange);
 }
 
@@ -238,7 +258,8 @@ void exchange_compute(struct exchange *exchange, exchange_ask_fn *compute, excha
 
 static int ask_job(struct exchange *exchange, struct store *store, struct error *err_r)
 {
-	return query_job(store, caller_view(exchange->caller), &exchange->id, exchange_arena(exchange), &exchange->view, err_r);
+	return query_job(store, caller_view(exchange->caller), &exchange->id,
+			 exchange_arena(exchange), &exchange->view, err_r);
 }
 
 void exchange_ask_job(struct exchange *exchange, exchange_step_fn *next)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request and what the gateway knows of it, and what all handlers need: refusing, asking the store, reading the body. A handler
- * is called on a server thread when the body is in; it answers, or parks the request for a reader, the submitter or the
- * waiters and goes on in the next step. */
+/* One request and what the gateway knows of it, and what all handlers need: refusing, asking the
+ * store, reading the body. A handler is called on a server thread when the body is in; it answers,
+ * or parks the request for a reader, the submitter or the waiters and goes on in the next step. */
 #ifndef PRODUCERS_GATEWAY_EXCHANGE_H
 #define PRODUCERS_GATEWAY_EXCHANGE_H
 #include "common/config/job_request.h"
@@ -13,7 +13,7 @@
 #include "producers/gateway/waiters.h"
 #include "producers/submit/submitter.h"
 
-#define JSON_CONTENT_TYPE "application/json"
+#define JSON_CONTENT_TYPE   "application/json"
 #define NDJSON_CONTENT_TYPE "application/x-ndjson"
 
 typedef void exchange_step_fn(struct exchange *exchange);
@@ -43,18 +43,21 @@ struct exchange { /* lies in the request, zeroed for each */
 	struct new_job job;
 	struct accepted_job accepted;
 	exchange_step_fn *after_wait; /* waiting_look's */
-	void *own; /* the handler's, in the request's arena */
+	void *own;                    /* the handler's, in the request's arena */
 };
 
 struct arena *exchange_arena(struct exchange *exchange);
 
-/* Refuses with one sentence; exchange_refuse_at adds a JSON pointer to the wrong part of the body. */
+/* Refuses with one sentence; exchange_refuse_at adds a JSON pointer to the wrong part of the body.
+ */
 void exchange_refuse(struct exchange *exchange, int status, const char *slug, const char *detail);
-void exchange_refuse_at(struct exchange *exchange, int status, const char *slug, const char *pointer, const char *detail);
+void exchange_refuse_at(struct exchange *exchange, int status, const char *slug,
+			const char *pointer, const char *detail);
 /* Refuses with what the store said: 404/410, 409, 503, 504, 500. */
 void exchange_refuse_store(struct exchange *exchange, const struct error *error);
 /* 503 with Retry-After. */
-void exchange_refuse_busy(struct exchange *exchange, int status, const char *slug, const char *detail, int retry_after_s);
+void exchange_refuse_busy(struct exchange *exchange, int status, const char *slug,
+			  const char *detail, int retry_after_s);
 
 /* Answers with JSON; takes the buffer's memory. */
 void exchange_answer(struct exchange *exchange, int status, struct strbuf *json);
@@ -71,7 +74,8 @@ bool exchange_check_params(struct exchange *exchange, const char *const *names, 
 /* Every member of the object in exchange->body must be one of these. False: refused (422). */
 bool exchange_check_members(struct exchange *exchange, const char *const *names, size_t count);
 
-/* Parks the request; a reader runs `ask`; then `next` runs with exchange->task.rc and .error. Ends the step. */
+/* Parks the request; a reader runs `ask`; then `next` runs with exchange->task.rc and .error. Ends
+ * the step. */
 void exchange_ask(struct exchange *exchange, exchange_ask_fn *ask, exchange_step_fn *next);
 /* The same without a store connection, for long computations. */
 void exchange_compute(struct exchange *exchange, exchange_ask_fn *compute, exchange_step_fn *next);

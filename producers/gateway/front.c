@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs each request through the checks and to its handler, and counts it when it ends. Everything here is on server threads
- * and never waits. */
+/* Runs each request through the checks and to its handler, and counts it when it ends. Everything
+ * here is on server threads and never waits. */
 #include "producers/gateway/front.h"
 
 #include <stdio.h>
@@ -15,11 +15,11 @@
 #include "producers/gateway/origin.h"
 #include "producers/gateway/routes.h"
 
-#define CORS_MAX_AGE "600"
+#define CORS_MAX_AGE         "600"
 #define CORS_REQUEST_HEADERS "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent"
-#define CORS_ANSWER_HEADERS "Location, Retry-After, Idempotency-Replayed, Preference-Applied"
-#define STATUS_COUNT 600
-#define OTHER route_count /* row of requests that match no route */
+#define CORS_ANSWER_HEADERS  "Location, Retry-After, Idempotency-Replayed, Preference-Applied"
+#define STATUS_COUNT         600
+#define OTHER                route_count /* row of requests that match no route */
 
 struct route_metrics {
 	struct metric_series *seconds;
@@ -32,7 +32,8 @@ struct front {
 	struct route_metrics *metrics; /* route_count + 1 */
 	int port;
 	bool admin;   /* a separate admin listener on loopback: its admin routes ask for no key */
-	bool guarded; /* somebody may come in without a key: only loopback hosts and known origins */
+	bool guarded; /* somebody may come in without a key: only loopback hosts and known origins
+		       */
 };
 
 /* ---- the checks; each is true, or has answered */
@@ -43,7 +44,8 @@ static bool check_host(struct front *front, struct exchange *exchange)
 
 	if (!front->guarded || (host && origin_host_is_loopback(host, front->port)))
 		return true;
-	exchange_refuse(exchange, 421, "wrong-host", "without API keys only a loopback Host with this port is served");
+	exchange_refuse(exchange, 421, "wrong-host",
+			"without API keys only a loopback Host with this port is served");
 	return false;
 }
 
@@ -57,16 +59,19 @@ static bool check_origin(struct front *front, struct exchange *exchange)
 	request_answer_header(request, "Vary", "Origin");
 	if (allowed) {
 		request_answer_header(request, "Access-Control-Allow-Origin", origin);
-		request_answer_header(request, "Access-Control-Expose-Headers", CORS_ANSWER_HEADERS);
+		request_answer_header(request, "Access-Control-Expose-Headers",
+				      CORS_ANSWER_HEADERS);
 	}
 	if (!origin || allowed || !front->guarded || (host && origin_is_same(origin, host)))
 		return true;
-	exchange_refuse(exchange, 403, "wrong-origin", "this origin is not in WINDLASS_CORS_ORIGINS");
+	exchange_refuse(exchange, 403, "wrong-origin",
+			"this origin is not in WINDLASS_CORS_ORIGINS");
 	return false;
 }
 
 /* OPTIONS never reaches a handler. */
-static void answer_options(struct front *front, struct exchange *exchange, const struct route_match *match)
+static void answer_options(struct front *front, struct exchange *exchange,
+			   const struct route_match *match)
 {
 	struct request *request = exchange->request;
 	const char *origin = request_header(request, "Origin");
@@ -77,11 +82,13 @@ static void answer_options(struct front *front, struct exchange *exchange, const
 	}
 	if (origin && request_header(request, "Access-Control-Request-Method")) {
 		if (!origin_list_has(front->gateway->origins, origin)) {
-			exchange_refuse(exchange, 403, "wrong-origin", "this origin is not in WINDLASS_CORS_ORIGINS");
+			exchange_refuse(exchange, 403, "wrong-origin",
+					"this origin is not in WINDLASS_CORS_ORIGINS");
 			return;
 		}
 		request_answer_header(request, "Access-Control-Allow-Methods", match->allow);
-		request_answer_header(request, "Access-Control-Allow-Headers", CORS_REQUEST_HEADERS);
+		request_answer_header(request, "Access-Control-Allow-Headers",
+				      CORS_REQUEST_HEADERS);
 		request_answer_header(request, "Access-Control-Max-Age", CORS_MAX_AGE);
 	}
 	request_answer_header(request, "Allow", match->allow);
@@ -104,7 +111,8 @@ static bool find_route(struct front *front, struct exchange *exchange)
 		return true;
 	if (match.allow[0]) {
 		request_answer_header(request, "Allow", match.allow);
-		exchange_refuse(exchange, 405, "wrong-method", "this path does not have that method");
+		exchange_refuse(exchange, 405, "wrong-method",
+				"this path does not have that method");
 	} else {
 		exchange_refuse(exchange, 404, "unknown-path", "there is nothing at this path");
 	}
@@ -120,7 +128,8 @@ static const struct caller *find_caller(struct front *front, struct exchange *ex
 		return keyring_anybody();
 	if (front->admin && access != ACCESS_KEY)
 		return keyring_anybody();
-	return keyring_find(keys, request_header(exchange->request, "Authorization"), clock_wall_ms());
+	return keyring_find(keys, request_header(exchange->request, "Authorization"),
+			    clock_wall_ms());
 }
 
 static bool check_caller(struct front *front, struct exchange *exchange)
@@ -129,16 +138,19 @@ static bool check_caller(struct front *front, struct exchange *exchange)
 
 	if (!caller) {
 		request_answer_header(exchange->request, "WWW-Authenticate", "Bearer");
-		exchange_refuse(exchange, 401, "no-key", "an API key is needed: Authorization: Bearer wl_<id>_<secret>");
+		exchange_refuse(exchange, 401, "no-key",
+				"an API key is needed: Authorization: Bearer wl_<id>_<secret>");
 		return false;
 	}
 	exchange->caller = caller;
 	if (!caller_may(caller, exchange->route->scope)) {
-		exchange_refuse(exchange, 403, "not-in-scope", "this API key does not have the scope for that");
+		exchange_refuse(exchange, 403, "not-in-scope",
+				"this API key does not have the scope for that");
 		return false;
 	}
 	if (exchange->route->access == ACCESS_OPERATOR && !caller->everywhere) {
-		exchange_refuse(exchange, 403, "not-in-scope", "this concerns all tenants and the API key is bound to one");
+		exchange_refuse(exchange, 403, "not-in-scope",
+				"this concerns all tenants and the API key is bound to one");
 		return false;
 	}
 	return true;
@@ -148,7 +160,8 @@ static bool media_type_is(const char *header, const char *type)
 {
 	size_t bytes = strlen(type);
 
-	return strncasecmp(header, type, bytes) == 0 && (header[bytes] == 0 || strchr("; \t", header[bytes]));
+	return strncasecmp(header, type, bytes) == 0 &&
+	       (header[bytes] == 0 || strchr("; \t", header[bytes]));
 }
 
 static bool check_media_type(struct exchange *exchange)
@@ -167,8 +180,9 @@ static bool check_media_type(struct exchange *exchange)
 	if (fits)
 		return true;
 	exchange_refuse(exchange, 415, "wrong-content-type",
-	                body == BODY_BATCH ? "expected application/json or application/x-ndjson, not encoded" :
-	                                     "expected application/json, not encoded");
+			body == BODY_BATCH
+				? "expected application/json or application/x-ndjson, not encoded"
+				: "expected application/json, not encoded");
 	return false;
 }
 
@@ -197,7 +211,12 @@ static void head_came(struct request *request, void *front_)
 
 	exchange->gateway = front->gateway;
 	exchange->request = request;
-	if (!check_host(front, exchange) || !check_origin(front, exchange) || !find_route(front, exchange))
+	if (atomic_load(&front->gateway->closed)) {
+		exchange_refuse_busy(exchange, 503, "stopping", "this gateway is being stopped", 1);
+		return;
+	}
+	if (!check_host(front, exchange) || !check_origin(front, exchange) ||
+	    !find_route(front, exchange))
 		return;
 	if (!check_caller(front, exchange) || !check_media_type(exchange))
 		return;
@@ -213,7 +232,8 @@ static void request_came(struct request *request, void *front)
 	exchange->route->handler(exchange);
 }
 
-static void count_request(struct front *front, const struct exchange *exchange, int status, double seconds)
+static void count_request(struct front *front, const struct exchange *exchange, int status,
+			  double seconds)
 {
 	size_t row = exchange->route ? (size_t)(exchange->route - routes) : OTHER;
 	struct route_metrics *metrics = &front->metrics[row];
@@ -221,10 +241,11 @@ static void count_request(struct front *front, const struct exchange *exchange, 
 
 	if (status <= 0 || status >= STATUS_COUNT)
 		return;
-	struct metric_series *series = atomic_load_explicit(&metrics->by_status[status], memory_order_relaxed);
+	struct metric_series *series =
+		atomic_load_explicit(&metrics->by_status[status], memory_order_relaxed);
 	if (!series) {
 		snprintf(label, sizeof(label), "%s %s", row == OTHER ? "-" : routes[row].method,
-		         row == OTHER ? "-" : routes[row].pattern);
+			 row == OTHER ? "-" : routes[row].pattern);
 		snprintf(code, sizeof(code), "%d", status);
 		series = metrics_series(front->gateway->metrics, METRIC_HTTP_REQUESTS, label, code);
 		atomic_store_explicit(&metrics->by_status[status], series, memory_order_relaxed);
@@ -241,8 +262,9 @@ static void request_ended(struct request *request, void *front_)
 	double seconds = (double)(clock_mono_ns() - request_started_ns(request)) / 1e9;
 
 	count_request(front, exchange, status, seconds);
-	log_line(LOG_DEBUG, "request", LOG_S("route", exchange->route ? exchange->route->pattern : "-"),
-	         LOG_I("status", status), LOG_D("seconds", seconds));
+	log_line(LOG_DEBUG, "request",
+		 LOG_S("route", exchange->route ? exchange->route->pattern : "-"),
+		 LOG_I("status", status), LOG_D("seconds", seconds));
 	CHECK(!exchange->holding);
 	if (exchange->body)
 		json_decref(exchange->body);
@@ -259,8 +281,9 @@ static void make_metrics(struct front *front)
 	front->metrics = xcalloc(route_count + 1, sizeof(*front->metrics));
 	for (size_t i = 0; i <= route_count; i++) {
 		snprintf(label, sizeof(label), "%s %s", i == OTHER ? "-" : routes[i].method,
-		         i == OTHER ? "-" : routes[i].pattern);
-		front->metrics[i].seconds = metrics_series(front->gateway->metrics, METRIC_HTTP_SECONDS, label, NULL);
+			 i == OTHER ? "-" : routes[i].pattern);
+		front->metrics[i].seconds =
+			metrics_series(front->gateway->metrics, METRIC_HTTP_SECONDS, label, NULL);
 	}
 }
 
@@ -269,10 +292,12 @@ static bool listens_on_loopback(const char *listen_text)
 	char host[256];
 	int port;
 
-	return server_split_address(listen_text, host, sizeof(host), &port) && server_is_loopback(host);
+	return server_split_address(listen_text, host, sizeof(host), &port) &&
+	       server_is_loopback(host);
 }
 
-struct front *front_start(struct gateway *gateway, const struct front_options *options, struct error *err_r)
+struct front *front_start(struct gateway *gateway, const struct front_options *options,
+			  struct error *err_r)
 {
 	struct front *front = xcalloc(1, sizeof(*front));
 	char host[256];
@@ -291,7 +316,8 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 	front->admin = options->admin && listens_on_loopback(options->listen);
 	front->guarded = keyring_empty(gateway->keys) || front->admin;
 	make_metrics(front);
-	/* A request may come before server_start returns; the port matters to it only when it is given. */
+	/* A request may come before server_start returns; the port matters to it only when it is
+	 * given. */
 	if (server_split_address(options->listen, host, sizeof(host), &front->port))
 		front->server = server_start(&server, err_r);
 	else

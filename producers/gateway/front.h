@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The front door: what every request passes before its handler, in this order: Host and Origin, route and method, key and scope, content
- * type, size. One front for each listener. */
+/* The front door: what every request passes before its handler, in this order: Host and Origin,
+ * route and method, key and scope, content type, size. One front for each listener. */
 #ifndef PRODUCERS_GATEWAY_FRONT_H
 #define PRODUCERS_GATEWAY_FRONT_H
 #include "common/http/server.h"
@@ -16,7 +16,8 @@ struct front_options {
 struct front;
 
 /* NULL: *err_r as in server_start. */
-struct front *front_start(struct gateway *gateway, const struct front_options *options, struct error *err_r);
+struct front *front_start(struct gateway *gateway, const struct front_options *options,
+			  struct error *err_r);
 int front_port(const struct front *front);
 size_t front_pending(const struct front *front);
 size_t front_connections(const struct front *front);

@@ -32,7 +32,8 @@ struct gateway {
 	struct readers *readers;
 	struct waiters *waiters;
 	struct monitor *monitor;
-	_Atomic bool draining;
+	_Atomic bool draining; /* /readyz is red */
+	_Atomic bool closed; /* requests are refused at the head: the parts below are going away */
 };
 
 /* A reference to the current definitions; any thread. */

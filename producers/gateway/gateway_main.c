@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The role `gateway`: builds its parts, listens, drains. On SIGTERM /readyz turns red, nobody new is let in, waiters get
- * their 202, what is in hand is answered, exit 0. On SIGHUP the job definitions are read again. */
+/* The role `gateway`: builds its parts, listens, drains. On SIGTERM /readyz turns red, nobody new
+ * is let in, waiters get their 202, what is in hand is answered, exit 0. On SIGHUP the job
+ * definitions are read again. */
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +23,13 @@
 #include "producers/gateway/waiters.h"
 #include "producers/submit/submitter.h"
 
-#define READER_THREADS 3
-#define CONNECTIONS_MAX 20000
-#define SPARE_FDS 200            /* of the limit, for everything that is no client */
+#define READER_THREADS        3
+#define CONNECTIONS_MAX       20000
+#define SPARE_FDS             200 /* of the limit, for everything that is no client */
 #define ADMIN_CONNECTIONS_MAX 200
-#define STORE_RETRY_MS 500
-#define TICK_MS 1000
-#define LINGER_MS 100            /* quiet time after the last answer of a drain */
+#define STORE_RETRY_MS        500
+#define TICK_MS               1000
+#define LINGER_MS             100 /* quiet time after the last answer of a drain */
 
 struct role {
 	struct service *service;
@@ -43,6 +44,33 @@ struct definitions *gateway_definitions(struct gateway *gateway)
 	struct definitions *defs = definitions_ref(gateway->defs);
 	pthread_mutex_unlock(&gateway->defs_lock);
 	return defs;
+}
+
+static enum service_signal wait_signal(struct role *role, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = role->service->signal_fd, .events = POLLIN };
+
+	if (poll(&poll_fd, 1, timeout_ms) <= 0)
+		return SERVICE_NONE;
+	return service_signal(role->service);
+}
+
+static size_t pending(const struct role *role)
+{
+	return (role->front ? front_pending(role->front) : 0) +
+	       (role->admin ? front_pending(role->admin) : 0);
+}
+
+/* A request is counted before it looks at `closed`, so after this nobody uses the parts any more.
+ */
+static bool close_doors(struct role *role, int64_t until_ms)
+{
+	atomic_store(&role->gateway.closed, true);
+	while (pending(role) > 0) {
+		if (wait_signal(role, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
+			return false;
+	}
+	return true;
 }
 
 /* ---- start */
@@ -70,8 +98,9 @@ static int read_access(struct role *role)
 	if (!server_split_address(listen_text, host, sizeof(host), &port))
 		return config_error("WINDLASS_HTTP_LISTEN is not host:port");
 	if (keyring_empty(gateway->keys) && !server_is_loopback(host))
-		return config_error("WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
-		                    "everybody could do everything");
+		return config_error(
+			"WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
+			"everybody could do everything");
 	return 0;
 }
 
@@ -83,7 +112,10 @@ static int sync_types(struct store *store, const struct definitions *defs, struc
 	for (size_t i = 0; i < count; i++) {
 		const struct job_type *type = definitions_type_at(defs, i);
 		types[i] = (struct store_type){
-			.name = type->name, .queue = type->queue, .priority = type->priority, .on_discard = type->on_discard,
+			.name = type->name,
+			.queue = type->queue,
+			.priority = type->priority,
+			.on_discard = type->on_discard,
 		};
 	}
 	int rc = store_sync_types(store, types, count, err_r);
@@ -96,40 +128,35 @@ static int prepare_once(struct role *role, struct error *err_r)
 	struct store *store = NULL;
 	int applied, rc;
 
-	if (store_open(role->gateway.settings->database_url, STORE_WRITE, "windlass-prepare", &store, err_r) < 0)
+	if (store_open(role->gateway.settings->database_url, STORE_WRITE, "windlass-prepare",
+		       &store, err_r) < 0)
 		return -1;
 	rc = store_migrate(store, &applied, err_r);
 	if (rc == 0)
 		rc = sync_types(store, role->gateway.defs, err_r);
 	if (rc == 0)
-		log_line(LOG_INFO, "store-prepared", LOG_S("store", store_label(store)), LOG_I("migrations", applied));
+		log_line(LOG_INFO, "store-prepared", LOG_S("store", store_label(store)),
+			 LOG_I("migrations", applied));
 	store_close(&store);
 	return rc;
 }
 
-static enum service_signal wait_signal(struct role *role, int timeout_ms)
-{
-	struct pollfd poll_fd = { .fd = role->service->signal_fd, .events = POLLIN };
-
-	if (poll(&poll_fd, 1, timeout_ms) <= 0)
-		return SERVICE_NONE;
-	return service_signal(role->service);
-}
-
-/* Waits for a store that is not up yet; a wrong one ends the role. *stopped_r: told to stop meanwhile. */
+/* Waits for a store that is not up yet; a wrong one ends the role. *stopped_r: told to stop
+ * meanwhile. */
 static int prepare_store(struct role *role, bool *stopped_r)
 {
 	bool told = false;
 	struct error err;
 
 	while (prepare_once(role, &err) < 0) {
-		if (err.code == ERROR_INVALID || err.code == ERROR_SQL || err.code == ERROR_CONFLICT) {
+		if (err.code == ERROR_INVALID || err.code == ERROR_SQL ||
+		    err.code == ERROR_CONFLICT) {
 			log_line(LOG_FATAL, "store-unusable", LOG_S("error", err.message));
 			return EX_CONFIG;
 		}
 		if (!told)
 			log_line(LOG_WARN, "store-away", LOG_S("code", error_code_name(err.code)),
-			         LOG_S("error", err.message));
+				 LOG_S("error", err.message));
 		told = true;
 		enum service_signal signal = wait_signal(role, STORE_RETRY_MS);
 		*stopped_r = signal == SERVICE_DRAIN || signal == SERVICE_NOW;
@@ -145,9 +172,11 @@ static int connections_max(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 512;
-	limit.rlim_cur = limit.rlim_max < CONNECTIONS_MAX + SPARE_FDS ? limit.rlim_max : CONNECTIONS_MAX + SPARE_FDS;
+	limit.rlim_cur = limit.rlim_max < CONNECTIONS_MAX + SPARE_FDS ? limit.rlim_max
+								      : CONNECTIONS_MAX + SPARE_FDS;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	return limit.rlim_cur > 2 * SPARE_FDS ? (int)limit.rlim_cur - SPARE_FDS : (int)limit.rlim_cur / 2;
+	return limit.rlim_cur > 2 * SPARE_FDS ? (int)limit.rlim_cur - SPARE_FDS
+					      : (int)limit.rlim_cur / 2;
 }
 
 static int server_threads(void)
@@ -162,7 +191,9 @@ static int start_parts(struct role *role, struct error *err_r)
 	struct gateway *gateway = &role->gateway;
 	const char *url = gateway->settings->database_url;
 	struct submitter_options submitter = {
-		.database_url = url, .queue_max = gateway->settings->queue_max, .metrics = gateway->metrics,
+		.database_url = url,
+		.queue_max = gateway->settings->queue_max,
+		.metrics = gateway->metrics,
 	};
 
 	gateway->bell = bell_open(url, BELL_ENDED, err_r);
@@ -181,10 +212,15 @@ static int start_fronts(struct role *role, struct error *err_r)
 	const struct settings *settings = role->gateway.settings;
 	const char *admin_listen = settings_admin_listen(settings);
 	struct front_options front = {
-		.listen = settings->http_listen, .threads = server_threads(), .connections_max = connections_max(),
+		.listen = settings->http_listen,
+		.threads = server_threads(),
+		.connections_max = connections_max(),
 	};
 	struct front_options admin = {
-		.listen = admin_listen, .threads = 1, .connections_max = ADMIN_CONNECTIONS_MAX, .admin = true,
+		.listen = admin_listen,
+		.threads = 1,
+		.connections_max = ADMIN_CONNECTIONS_MAX,
+		.admin = true,
 	};
 
 	role->front = front_start(&role->gateway, &front, err_r);
@@ -195,9 +231,12 @@ static int start_fronts(struct role *role, struct error *err_r)
 		if (!role->admin)
 			return -1;
 	}
-	role->connections = metrics_series(role->gateway.metrics, METRIC_HTTP_CONNECTIONS, NULL, NULL);
-	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen), LOG_I("port", front_port(role->front)),
-	         LOG_S("admin", role->admin ? admin_listen : NULL), LOG_S("keys", keyring_empty(role->gateway.keys) ? "no" : "yes"));
+	role->connections =
+		metrics_series(role->gateway.metrics, METRIC_HTTP_CONNECTIONS, NULL, NULL);
+	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen),
+		 LOG_I("port", front_port(role->front)),
+		 LOG_S("admin", role->admin ? admin_listen : NULL),
+		 LOG_S("keys", keyring_empty(role->gateway.keys) ? "no" : "yes"));
 	return 0;
 }
 
@@ -207,19 +246,15 @@ static int start_role(struct role *role)
 
 	if (start_parts(role, &err) == 0 && start_fronts(role, &err) == 0)
 		return 0;
+	close_doors(role, INT64_MAX);
 	log_line(LOG_FATAL, "gateway-not-started", LOG_S("error", err.message));
 	return err.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE;
 }
 
 /* ---- stop */
 
-static size_t pending(const struct role *role)
-{
-	return front_pending(role->front) + (role->admin ? front_pending(role->admin) : 0);
-}
-
-/* Until everything in hand is answered and no connection has asked again for a moment. False: the time is over, or a second
- * signal came. */
+/* Until everything in hand is answered and no connection has asked again for a moment. False: the
+ * time is over, or a second signal came. */
 static bool drain(struct role *role)
 {
 	int64_t until_ms = clock_mono_ms() + role->gateway.settings->grace_ms;
@@ -237,7 +272,7 @@ static bool drain(struct role *role)
 		if (pending(role) > 0)
 			quiet_since_ms = clock_mono_ms();
 	}
-	return true;
+	return close_doors(role, until_ms);
 }
 
 static void stop_role(struct role *role)
@@ -275,11 +310,13 @@ static void reload(struct role *role)
 	gateway->defs = definitions_ref(role->service->defs);
 	pthread_mutex_unlock(&gateway->defs_lock);
 	definitions_unref(&old);
-	if (store_open(gateway->settings->database_url, STORE_WRITE, "windlass-prepare", &store, &err) < 0 ||
+	if (store_open(gateway->settings->database_url, STORE_WRITE, "windlass-prepare", &store,
+		       &err) < 0 ||
 	    sync_types(store, gateway->defs, &err) < 0)
 		log_line(LOG_WARN, "types-not-registered", LOG_S("error", err.message));
 	store_close(&store);
-	log_line(LOG_INFO, "definitions-reloaded", LOG_I("types", definitions_type_count(gateway->defs)));
+	log_line(LOG_INFO, "definitions-reloaded",
+		 LOG_I("types", definitions_type_count(gateway->defs)));
 }
 
 /* False: leave at once. */
@@ -318,7 +355,8 @@ int gateway_main(struct service *service)
 	if (code == 0 && !stopped)
 		code = start_role(&role);
 	if (code == 0 && !stopped && !serve(&role)) {
-		/* Nothing that was answered is lost: it is in the store. What was not answered, the client asks again. */
+		/* Nothing that was answered is lost: it is in the store. What was not answered, the
+		 * client asks again. */
 		log_line(LOG_WARN, "gateway-left-early", LOG_I("pending", pending(&role)));
 		log_flush();
 		_exit(0);

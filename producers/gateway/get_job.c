@@ -28,7 +28,7 @@ void get_job(struct exchange *exchange)
 {
 	static const char *const params[] = { "wait" };
 
-	if (exchange_check_params(exchange, params, ARRAY_LEN(params)) && exchange_parse_wait(exchange) &&
-	    exchange_parse_id(exchange))
+	if (exchange_check_params(exchange, params, ARRAY_LEN(params)) &&
+	    exchange_parse_wait(exchange) && exchange_parse_id(exchange))
 		waiting_look(exchange, answer_job);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes jobs as JSON into one buffer. Texts that the store gives us as JSON were validated when they came in. Pure. */
+/* Writes jobs as JSON into one buffer. Texts that the store gives us as JSON were validated when
+ * they came in. Pure. */
 #include "producers/gateway/job_json.h"
 
 #include <string.h>
@@ -58,7 +59,7 @@ void job_json_id(struct strbuf *out, const struct uuid *id)
 
 static void add_attempts(struct strbuf *out, const struct job_view *view)
 {
-	if (!view->attempts)
+	if (!view->attempts && !view->payload) /* a list */
 		return;
 	add_name(out, "attempts");
 	strbuf_addch(out, '[');
@@ -84,10 +85,14 @@ static void add_progress(struct strbuf *out, const struct job_view *view)
 	strbuf_addch(out, '}');
 }
 
-static void add_limits(struct strbuf *out, const struct job_view *view, const struct definitions *defs)
+static void add_limits(struct strbuf *out, const struct job_view *view,
+		       const struct definitions *defs)
 {
-	const struct job_type *type = view->type && defs ? definitions_type(defs, view->type) : NULL;
-	int max_attempts = view->max_attempts ? view->max_attempts : type ? type->retry.max_attempts : 0;
+	const struct job_type *type =
+		view->type && defs ? definitions_type(defs, view->type) : NULL;
+	int max_attempts = view->max_attempts ? view->max_attempts
+			   : type             ? type->retry.max_attempts
+					      : 0;
 	int64_t timeout_ms = view->timeout_ms ? view->timeout_ms : type ? type->timeout_ms : 0;
 	char text[24];
 
@@ -136,7 +141,8 @@ void job_json_write(struct strbuf *out, const struct job_view *view, const struc
 	strbuf_addch(out, '}');
 }
 
-void job_json_accepted(struct strbuf *out, const struct new_job *job, const struct accepted_job *accepted)
+void job_json_accepted(struct strbuf *out, const struct new_job *job,
+		       const struct accepted_job *accepted)
 {
 	strbuf_addstr(out, "{\"id\":");
 	job_json_id(out, &accepted->id);

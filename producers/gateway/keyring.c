@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the key list and finds callers. Called by gateway_main once and by the front for each request. Never keeps or logs
- * a secret. */
+/* Reads the key list and finds callers. Called by gateway_main once and by the front for each
+ * request. Never keeps or logs a secret. */
 #include "producers/gateway/keyring.h"
 
 #include <fnmatch.h>
@@ -40,12 +40,15 @@ static int parse_scope(struct key *key, const char *scope, struct error *err_r)
 		caller->scopes |= SCOPE_CANCEL;
 	else if (strcmp(scope, "admin") == 0)
 		caller->scopes |= SCOPE_ADMIN;
-	else if (strncmp(scope, "enqueue:", 8) == 0 && scope[8] && caller->glob_count < CALLER_GLOBS_MAX) {
+	else if (strncmp(scope, "enqueue:", 8) == 0 && scope[8] &&
+		 caller->glob_count < CALLER_GLOBS_MAX) {
 		caller->scopes |= SCOPE_ENQUEUE;
 		caller->globs[caller->glob_count++] = scope + 8;
 	} else {
-		return error_set(err_r, ERROR_INVALID,
-		                 "unknown scope `%s`; expected enqueue:<type pattern>, read, cancel or admin", scope);
+		return error_set(
+			err_r, ERROR_INVALID,
+			"unknown scope `%s`; expected enqueue:<type pattern>, read, cancel or admin",
+			scope);
 	}
 	return 0;
 }
@@ -65,22 +68,30 @@ static int parse_field(struct key *key, char *name, char *value, struct error *e
 {
 	if (strcmp(name, "id") == 0) {
 		if (!job_name_valid(value) || strchr(value, '_'))
-			return error_set(err_r, ERROR_INVALID, "id `%s` is not a name of letters, digits and . : -", value);
+			return error_set(err_r, ERROR_INVALID,
+					 "id `%s` is not a name of letters, digits and . : -",
+					 value);
 		key->caller.id = value;
 	} else if (strcmp(name, "tenant") == 0) {
 		if (!job_name_valid(value))
 			return error_set(err_r, ERROR_INVALID, "tenant `%s` is not a name", value);
 		key->caller.tenant = value;
 	} else if (strcmp(name, "hash") == 0) {
-		if (strlen(value) != 2 * SHA256_BYTES || !digest_unhex(value, 2 * SHA256_BYTES, key->hash))
-			return error_set(err_r, ERROR_INVALID, "hash is not 64 hex digits (the SHA-256 of the whole key)");
+		if (strlen(value) != 2 * SHA256_BYTES ||
+		    !digest_unhex(value, 2 * SHA256_BYTES, key->hash))
+			return error_set(
+				err_r, ERROR_INVALID,
+				"hash is not 64 hex digits (the SHA-256 of the whole key)");
 	} else if (strcmp(name, "expires") == 0) {
 		if (clock_parse(value, &key->expires_ms) < 0)
-			return error_set(err_r, ERROR_INVALID, "expires=%s is not an RFC 3339 time", value);
+			return error_set(err_r, ERROR_INVALID, "expires=%s is not an RFC 3339 time",
+					 value);
 	} else if (strcmp(name, "scopes") == 0) {
 		return parse_scopes(key, value, err_r);
 	} else {
-		return error_set(err_r, ERROR_INVALID, "unknown field `%s`; expected id, hash, tenant, scopes, expires", name);
+		return error_set(err_r, ERROR_INVALID,
+				 "unknown field `%s`; expected id, hash, tenant, scopes, expires",
+				 name);
 	}
 	return 0;
 }
@@ -133,8 +144,9 @@ static int parse_lines(struct keyring *ring, char *text, struct error *err_r)
 		if (parse_key(key, line, err_r) < 0)
 			return error_wrap(err_r, "WINDLASS_API_KEYS: key %d", number);
 		if (same_id(ring, key->caller.id) >= KEYS_PER_ID_MAX)
-			return error_set(err_r, ERROR_INVALID, "WINDLASS_API_KEYS: key %d: id `%s` has more than %d keys",
-			                 number, key->caller.id, KEYS_PER_ID_MAX);
+			return error_set(err_r, ERROR_INVALID,
+					 "WINDLASS_API_KEYS: key %d: id `%s` has more than %d keys",
+					 number, key->caller.id, KEYS_PER_ID_MAX);
 		ring->count++;
 	}
 	return 0;
@@ -186,7 +198,8 @@ static const char *token_of(const char *authorization, size_t *id_bytes_r)
 	return token;
 }
 
-const struct caller *keyring_find(const struct keyring *ring, const char *authorization, int64_t now_ms)
+const struct caller *keyring_find(const struct keyring *ring, const char *authorization,
+				  int64_t now_ms)
 {
 	static const uint8_t nobody[SHA256_BYTES];
 	const struct caller *found = NULL;
@@ -199,7 +212,8 @@ const struct caller *keyring_find(const struct keyring *ring, const char *author
 	digest_sha256(token, strlen(token), hash);
 	for (size_t i = 0; i < ring->count; i++) {
 		const struct key *key = &ring->keys[i];
-		if (strlen(key->caller.id) != id_bytes || memcmp(key->caller.id, token + 3, id_bytes) != 0)
+		if (strlen(key->caller.id) != id_bytes ||
+		    memcmp(key->caller.id, token + 3, id_bytes) != 0)
 			continue;
 		bool live = key->expires_ms == 0 || now_ms < key->expires_ms;
 		compared++;
@@ -216,7 +230,10 @@ const struct caller *keyring_find(const struct keyring *ring, const char *author
 const struct caller *keyring_anybody(void)
 {
 	static const struct caller anybody = {
-		.id = "local", .tenant = "", .scopes = SCOPE_ADMIN, .everywhere = true,
+		.id = "local",
+		.tenant = "",
+		.scopes = SCOPE_ADMIN,
+		.everywhere = true,
 	};
 	return &anybody;
 }

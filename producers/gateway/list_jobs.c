@@ -9,7 +9,7 @@
 #include "producers/gateway/routes.h"
 
 #define LIMIT_DEFAULT 50
-#define LIMIT_MAX 1000
+#define LIMIT_MAX     1000
 
 struct page {
 	struct job_filter filter;
@@ -46,12 +46,14 @@ static bool parse_filter(struct exchange *exchange, struct job_filter *filter)
 	filter->tag = target_param(target, "tag");
 	if (state && !job_state_parse(state, &filter->state))
 		return bad(exchange, "unknown state");
-	if ((filter->type && !job_name_valid(filter->type)) || (filter->queue && !job_name_valid(filter->queue)))
+	if ((filter->type && !job_name_valid(filter->type)) ||
+	    (filter->queue && !job_name_valid(filter->queue)))
 		return bad(exchange, "type and queue are names");
 	if (!parse_limit(target_param(target, "limit"), &filter->limit))
 		return bad(exchange, "limit is a number from 1 to 1000");
 	if (cursor && !cursor_parse(cursor, filter))
-		return bad(exchange, "this cursor is not one of ours, or was made for other filters");
+		return bad(exchange,
+			   "this cursor is not one of ours, or was made for other filters");
 	return true;
 }
 
@@ -59,7 +61,8 @@ static int ask_page(struct exchange *exchange, struct store *store, struct error
 {
 	struct page *page = exchange->own;
 
-	return query_jobs(store, &page->filter, exchange_arena(exchange), &page->views, &page->count, err_r);
+	return query_jobs(store, &page->filter, exchange_arena(exchange), &page->views,
+			  &page->count, err_r);
 }
 
 static void answer_page(struct exchange *exchange)
@@ -96,6 +99,7 @@ void list_jobs(struct exchange *exchange)
 	struct page *page = ARENA_NEW(exchange_arena(exchange), struct page);
 
 	exchange->own = page;
-	if (exchange_check_params(exchange, params, ARRAY_LEN(params)) && parse_filter(exchange, &page->filter))
+	if (exchange_check_params(exchange, params, ARRAY_LEN(params)) &&
+	    parse_filter(exchange, &page->filter))
 		exchange_ask(exchange, ask_page, answer_page);
 }

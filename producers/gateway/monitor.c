@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The monitor's thread: one look a second at queues and worker sessions; sets the gauges of the queues. `lock` guards the last
- * look; it is not held while the store is asked. */
+/* The monitor's thread: one look a second at queues and worker sessions; sets the gauges of the
+ * queues. `lock` guards the last look; it is not held while the store is asked. */
 #include "producers/gateway/monitor.h"
 
 #include <pthread.h>
@@ -17,9 +17,9 @@
 struct look {
 	int64_t at_ms; /* monotonic, of the last one that succeeded; 0: none yet */
 	int64_t sessions;
-	bool served;   /* no work, or somebody is there for it */
+	bool served;                     /* no work, or somebody is there for it */
 	char unserved[JOB_TYPE_MAX + 1]; /* a queue that waits */
-	char error[160]; /* why the last one failed; "" when it did not */
+	char error[160];                 /* why the last one failed; "" when it did not */
 };
 
 struct monitor {
@@ -42,14 +42,17 @@ static void set_gauges(struct monitor *monitor, const struct queue_view *queues,
 			const char *state;
 			int64_t depth;
 		} depths[] = {
-			{ "available", queue->available }, { "scheduled", queue->scheduled }, { "running", queue->running },
+			{ "available", queue->available },
+			{ "scheduled", queue->scheduled },
+			{ "running", queue->running },
 		};
 		for (size_t j = 0; j < ARRAY_LEN(depths); j++) {
-			metric_set(metrics_series(metrics, METRIC_QUEUE_DEPTH, queue->name, depths[j].state),
-			           (double)depths[j].depth);
+			metric_set(metrics_series(metrics, METRIC_QUEUE_DEPTH, queue->name,
+						  depths[j].state),
+				   (double)depths[j].depth);
 		}
 		metric_set(metrics_series(metrics, METRIC_QUEUE_OLDEST_SECONDS, queue->name, NULL),
-		           queue->oldest_ms > 0 ? (double)queue->oldest_ms / 1000 : 0);
+			   queue->oldest_ms > 0 ? (double)queue->oldest_ms / 1000 : 0);
 	}
 }
 
@@ -57,7 +60,8 @@ static void judge(struct look *look, const struct queue_view *queues, size_t cou
 {
 	look->served = true;
 	for (size_t i = 0; i < count && look->sessions == 0; i++) {
-		if (queues[i].paused || queues[i].available <= 0 || queues[i].oldest_ms < MONITOR_UNSERVED_MS)
+		if (queues[i].paused || queues[i].available <= 0 ||
+		    queues[i].oldest_ms < MONITOR_UNSERVED_MS)
 			continue;
 		look->served = false;
 		snprintf(look->unserved, sizeof(look->unserved), "%s", queues[i].name);
@@ -65,13 +69,15 @@ static void judge(struct look *look, const struct queue_view *queues, size_t cou
 	}
 }
 
-static int look_once(struct monitor *monitor, struct store **store, struct look *look, struct error *err_r)
+static int look_once(struct monitor *monitor, struct store **store, struct look *look,
+		     struct error *err_r)
 {
 	struct queue_view *queues;
 	size_t count;
 	int rc = -1;
 
-	if (!*store && store_open(monitor->database_url, STORE_WRITE, "windlass-monitor", store, err_r) < 0)
+	if (!*store &&
+	    store_open(monitor->database_url, STORE_WRITE, "windlass-monitor", store, err_r) < 0)
 		return -1;
 	struct arena *arena = arena_new(0);
 	if (query_queues(*store, arena, &queues, &count, err_r) == 0 &&
@@ -107,7 +113,8 @@ static void *monitor_run(void *monitor_)
 		pthread_mutex_unlock(&monitor->lock);
 		look.error[0] = 0;
 		if (look_once(monitor, &store, &look, &err) < 0)
-			snprintf(look.error, sizeof(look.error), "%.150s", error_code_name(err.code));
+			snprintf(look.error, sizeof(look.error), "%.150s",
+				 error_code_name(err.code));
 		pthread_mutex_lock(&monitor->lock);
 		monitor->look = look;
 		pause_round(monitor);
@@ -151,11 +158,13 @@ bool monitor_ready(struct monitor *monitor, struct strbuf *reasons)
 	pthread_mutex_unlock(&monitor->lock);
 	bool stale = clock_mono_ms() - look.at_ms > MONITOR_STALE_MS;
 	if (look.error[0] || stale) {
-		snprintf(text, sizeof(text), "the store does not answer: %s", look.error[0] ? look.error : "no answer yet");
+		snprintf(text, sizeof(text), "the store does not answer: %s",
+			 look.error[0] ? look.error : "no answer yet");
 		add_reason(reasons, text);
 	}
 	if (!look.served) {
-		snprintf(text, sizeof(text), "work waits in queue %s and no worker is alive", look.unserved);
+		snprintf(text, sizeof(text), "work waits in queue %s and no worker is alive",
+			 look.unserved);
 		add_reason(reasons, text);
 	}
 	return !look.error[0] && !stale && look.served;

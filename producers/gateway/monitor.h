@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks at the store once a second, so that /readyz and /metrics answer at once even while the store hangs. */
+/* Looks at the store once a second, so that /readyz and /metrics answer at once even while the
+ * store hangs. */
 #ifndef PRODUCERS_GATEWAY_MONITOR_H
 #define PRODUCERS_GATEWAY_MONITOR_H
 #include <stdbool.h>
@@ -7,13 +8,14 @@
 #include "common/base/strbuf.h"
 #include "common/service/metrics.h"
 
-#define MONITOR_STALE_MS 5000      /* an older look counts as an unreachable store */
-#define MONITOR_UNSERVED_MS 10000  /* available work may wait so long while no worker is alive */
+#define MONITOR_STALE_MS    5000  /* an older look counts as an unreachable store */
+#define MONITOR_UNSERVED_MS 10000 /* available work may wait so long while no worker is alive */
 
 struct monitor;
 
 struct monitor *monitor_start(const char *database_url, struct metrics *metrics);
-/* Ready? Appends the reasons against it as elements of a JSON array to reasons. Any thread, never blocks for long. */
+/* Ready? Appends the reasons against it as elements of a JSON array to reasons. Any thread, never
+ * blocks for long. */
 bool monitor_ready(struct monitor *monitor, struct strbuf *reasons);
 void monitor_stop(struct monitor **monitor); /* NULL-safe */
 

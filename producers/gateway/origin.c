@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Comparisons of Host and Origin. Nothing is ever reflected without being compared byte by byte first. */
+/* Comparisons of Host and Origin. Nothing is ever reflected without being compared byte by byte
+ * first. */
 #include "producers/gateway/origin.h"
 
 #include <stdlib.h>
@@ -41,8 +42,10 @@ struct origin_list *origin_list_parse(const char *text, struct error *err_r)
 		if (*origin == 0)
 			continue;
 		if (!is_origin(origin)) {
-			error_set(err_r, ERROR_INVALID,
-			          "WINDLASS_CORS_ORIGINS: `%s` is not an origin; expected https://host[:port]", origin);
+			error_set(
+				err_r, ERROR_INVALID,
+				"WINDLASS_CORS_ORIGINS: `%s` is not an origin; expected https://host[:port]",
+				origin);
 			origin_list_free(&list);
 			return NULL;
 		}
@@ -77,7 +80,8 @@ bool origin_host_is_loopback(const char *host, int port)
 	size_t bytes = strlen(host);
 
 	/* Nearly every request; the rest of this function knows all spellings. */
-	if (strncmp(host, "127.0.0.1:", 10) == 0 && host[10] != '+' && strtol(host + 10, &end, 10) == port && *end == 0)
+	if (strncmp(host, "127.0.0.1:", 10) == 0 && host[10] != '+' &&
+	    strtol(host + 10, &end, 10) == port && *end == 0)
 		return true;
 	if (bytes == 0 || bytes > 260)
 		return false;

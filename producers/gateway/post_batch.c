@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /v1/jobs/batch: up to 10,000 jobs, all or none. A JSON array, or one job a line. Parsed on a reader thread: 16 MiB would
- * hold up a server thread's other clients. */
+/* POST /v1/jobs/batch: up to 10,000 jobs, all or none. A JSON array, or one job a line. Parsed on a
+ * reader thread: 16 MiB would hold up a server thread's other clients. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -26,14 +26,16 @@ static void refuse_batch(struct batch *batch, int status, const char *slug, cons
 	batch->problem = (struct problem){ .status = status, .slug = slug, .detail = detail };
 }
 
-static void add_bad(struct exchange *exchange, struct batch *batch, const char *pointer, const char *detail)
+static void add_bad(struct exchange *exchange, struct batch *batch, const char *pointer,
+		    const char *detail)
 {
 	struct arena *arena = exchange_arena(exchange);
 
 	if (batch->bad_count == BAD_MAX)
 		return;
 	batch->bad[batch->bad_count++] = (struct problem_place){
-		.pointer = arena_printf(arena, "/%zu%s", batch->count, pointer), .detail = arena_strdup(arena, detail),
+		.pointer = arena_printf(arena, "/%zu%s", batch->count, pointer),
+		.detail = arena_strdup(arena, detail),
 	};
 }
 
@@ -58,7 +60,8 @@ static bool is_twin(struct batch *batch, const struct new_job *job)
 }
 
 /* True: go on with the next one. */
-static bool add_job(struct exchange *exchange, struct batch *batch, struct json_slice text, json_t *root)
+static bool add_job(struct exchange *exchange, struct batch *batch, struct json_slice text,
+		    json_t *root)
 {
 	struct job_request_context context = enqueue_context(exchange);
 	struct job_request_error error;
@@ -78,14 +81,16 @@ static bool add_job(struct exchange *exchange, struct batch *batch, struct json_
 	else if (!caller_may_enqueue(exchange->caller, job->type))
 		add_bad(exchange, batch, "/type", "this API key may not enqueue this type");
 	else if (is_twin(batch, job))
-		add_bad(exchange, batch, "", "another job of this batch has the same id or unique key");
+		add_bad(exchange, batch, "",
+			"another job of this batch has the same id or unique key");
 	else
 		job->traceparent = enqueue_traceparent(exchange);
 	batch->count++;
 	return true;
 }
 
-static void refuse_json(struct exchange *exchange, struct batch *batch, const struct json_error *error, int line)
+static void refuse_json(struct exchange *exchange, struct batch *batch,
+			const struct json_error *error, int line)
 {
 	const char *detail = arena_strdup(exchange_arena(exchange), error->message);
 
@@ -126,7 +131,8 @@ static bool is_blank(struct json_slice line)
 }
 
 /* The parsed lines stay until the jobs are stored. */
-static bool parse_line(struct exchange *exchange, struct batch *batch, struct json_slice line, int number)
+static bool parse_line(struct exchange *exchange, struct batch *batch, struct json_slice line,
+		       int number)
 {
 	struct json_error error;
 	json_t *root;
@@ -163,7 +169,8 @@ static void judge(struct batch *batch)
 	if (batch->problem.status)
 		return;
 	if (batch->bad_count) {
-		refuse_batch(batch, 422, "invalid", "some jobs of the batch are refused, so none was stored");
+		refuse_batch(batch, 422, "invalid",
+			     "some jobs of the batch are refused, so none was stored");
 		batch->problem.places = batch->bad;
 		batch->problem.place_count = batch->bad_count;
 	} else if (batch->count == 0) {
@@ -189,7 +196,8 @@ static int parse_batch(struct exchange *exchange, struct store *store, struct er
 	idmap_free(&batch->seen);
 	if (batch->jobs) {
 		struct new_job *malloced = batch->jobs;
-		batch->jobs = arena_dup(exchange_arena(exchange), malloced, batch->count * sizeof(*malloced));
+		batch->jobs = arena_dup(exchange_arena(exchange), malloced,
+					batch->count * sizeof(*malloced));
 		free(malloced);
 	}
 	return 0;
@@ -245,7 +253,8 @@ static void batch_parsed(struct exchange *exchange)
 		return;
 	acceptance->jobs = batch->jobs;
 	acceptance->job_count = batch->count;
-	acceptance->accepted = ARENA_ARRAY(exchange_arena(exchange), struct accepted_job, batch->count);
+	acceptance->accepted =
+		ARENA_ARRAY(exchange_arena(exchange), struct accepted_job, batch->count);
 	enqueue_send(exchange, batch_accepted);
 }
 

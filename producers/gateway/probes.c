@@ -8,13 +8,13 @@
 
 /* The file beside this one, as it is. */
 __asm__(".pushsection .rodata\n"
-        ".global openapi_json\n"
-        "openapi_json:\n"
-        ".incbin \"producers/gateway/openapi.json\"\n"
-        ".global openapi_json_end\n"
-        "openapi_json_end:\n"
-        ".byte 0\n"
-        ".popsection\n");
+	".global openapi_json\n"
+	"openapi_json:\n"
+	".incbin \"producers/gateway/openapi.json\"\n"
+	".global openapi_json_end\n"
+	"openapi_json_end:\n"
+	".byte 0\n"
+	".popsection\n");
 extern const char openapi_json[], openapi_json_end[];
 
 void get_openapi(struct exchange *exchange)
@@ -53,7 +53,8 @@ void get_ready(struct exchange *exchange)
 		strbuf_json(&reasons, "this gateway is being stopped");
 	ready = monitor_ready(gateway->monitor, &reasons) && !atomic_load(&gateway->draining);
 	strbuf_init(&json);
-	strbuf_addstr(&json, ready ? "{\"ready\":true,\"reasons\":[" : "{\"ready\":false,\"reasons\":[");
+	strbuf_addstr(&json,
+		      ready ? "{\"ready\":true,\"reasons\":[" : "{\"ready\":false,\"reasons\":[");
 	strbuf_add(&json, reasons.data, reasons.len);
 	strbuf_addstr(&json, "]}");
 	strbuf_release(&reasons);

@@ -63,7 +63,8 @@ static void answer_queues(struct exchange *exchange)
 		add_queue(&json, &queues->views[i], first);
 	/* Queues that never had a job. */
 	for (size_t i = 0; i < definitions_queue_count(defs); i++) {
-		struct queue_view empty = { .name = definitions_queue_at(defs, i)->name, .oldest_ms = -1 };
+		struct queue_view empty = { .name = definitions_queue_at(defs, i)->name,
+					    .oldest_ms = -1 };
 		if (is_listed(queues, empty.name))
 			continue;
 		add_queue(&json, &empty, first);
@@ -109,7 +110,8 @@ static void set_paused(struct exchange *exchange, bool paused)
 	exchange->own = arena_dup(exchange_arena(exchange), &paused, sizeof(paused));
 	request_body(exchange->request, &bytes);
 	if (!exchange_check_params(exchange, NULL, 0) ||
-	    (bytes > 0 && (!exchange_parse_body(exchange) || !exchange_check_members(exchange, NULL, 0))))
+	    (bytes > 0 &&
+	     (!exchange_parse_body(exchange) || !exchange_check_members(exchange, NULL, 0))))
 		return;
 	if (job_name_valid(exchange->part))
 		exchange_ask(exchange, ask_pause, pause_answered);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool behind readers.h. A thread takes one task at a time; the box is the only thing they share. */
+/* The pool behind readers.h. A thread takes one task at a time; the box is the only thing they
+ * share. */
 #include "producers/gateway/readers.h"
 
 #include <pthread.h>
@@ -22,7 +23,8 @@ struct readers {
 static int run_task(const struct readers *readers, struct store **store, struct reader_task *task)
 {
 	if (!task->storeless && !*store &&
-	    store_open(readers->database_url, STORE_WRITE, "windlass-gateway", store, &task->error) < 0)
+	    store_open(readers->database_url, STORE_WRITE, "windlass-gateway", store,
+		       &task->error) < 0)
 		return -1;
 	return task->run(task->storeless ? NULL : *store, task);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A few threads with a store connection each, for everything that has to ask the store (or takes long) while a request is
- * parked. A full box is refused at once: nobody queues for longer than the store needs. */
+/* A few threads with a store connection each, for everything that has to ask the store (or takes
+ * long) while a request is parked. A full box is refused at once: nobody queues for longer than the
+ * store needs. */
 #ifndef PRODUCERS_GATEWAY_READERS_H
 #define PRODUCERS_GATEWAY_READERS_H
 #include "common/store/store.h"
@@ -23,7 +24,8 @@ struct reader_task {
 };
 
 struct readers *readers_start(const char *database_url, int threads);
-bool must_check readers_send(struct readers *readers, struct reader_task *task); /* any thread, never blocks */
+bool must_check readers_send(struct readers *readers,
+			     struct reader_task *task); /* any thread, never blocks */
 void readers_stop(struct readers **readers); /* does what was sent, then ends; NULL-safe */
 
 #endif

@@ -7,7 +7,7 @@
 #include "producers/gateway/routes.h"
 
 #define LIMIT_MAX 100000
-#define RATE_MAX 1e6
+#define RATE_MAX  1e6
 
 struct redrive {
 	struct job_filter filter;
@@ -29,7 +29,8 @@ static bool read_name(struct exchange *exchange, const char *member, const char 
 	*name_r = value ? json_string_value(value) : NULL;
 	if (!value || (*name_r && job_name_valid(*name_r)))
 		return true;
-	return bad(exchange, arena_printf(exchange_arena(exchange), "/%s", member), "expected a name");
+	return bad(exchange, arena_printf(exchange_arena(exchange), "/%s", member),
+		   "expected a name");
 }
 
 static bool read_state(struct exchange *exchange, struct redrive *redrive)
@@ -61,7 +62,8 @@ static bool read_numbers(struct exchange *exchange, struct redrive *redrive)
 	if (rate) {
 		redrive->rate_per_s = json_number_value(rate);
 		if (!(redrive->rate_per_s > 0) || redrive->rate_per_s > RATE_MAX)
-			return bad(exchange, "/rate", "expected jobs a second, more than 0 and at most 1000000");
+			return bad(exchange, "/rate",
+				   "expected jobs a second, more than 0 and at most 1000000");
 	}
 	if (dry_run && !json_is_boolean(dry_run))
 		return bad(exchange, "/dry_run", "expected true or false");
@@ -73,7 +75,8 @@ static int ask_redrive(struct exchange *exchange, struct store *store, struct er
 {
 	struct redrive *redrive = exchange->own;
 
-	return control_redrive(store, &redrive->filter, redrive->rate_per_s, redrive->dry_run, &redrive->count, err_r);
+	return control_redrive(store, &redrive->filter, redrive->rate_per_s, redrive->dry_run,
+			       &redrive->count, err_r);
 }
 
 static void redrive_answered(struct exchange *exchange)
@@ -96,7 +99,8 @@ static void redrive_answered(struct exchange *exchange)
 
 void redrive_jobs(struct exchange *exchange)
 {
-	static const char *const members[] = { "state", "type", "queue", "tag", "limit", "rate", "dry_run" };
+	static const char *const members[] = { "state", "type", "queue",  "tag",
+					       "limit", "rate", "dry_run" };
 	struct redrive *redrive = ARENA_NEW(exchange_arena(exchange), struct redrive);
 	struct job_filter *filter = &redrive->filter;
 	size_t bytes;
@@ -106,11 +110,11 @@ void redrive_jobs(struct exchange *exchange)
 	request_body(exchange->request, &bytes);
 	if (!exchange_check_params(exchange, NULL, 0))
 		return;
-	if (bytes > 0 &&
-	    (!exchange_parse_body(exchange) || !exchange_check_members(exchange, members, ARRAY_LEN(members))))
+	if (bytes > 0 && (!exchange_parse_body(exchange) ||
+			  !exchange_check_members(exchange, members, ARRAY_LEN(members))))
 		return;
 	if (read_state(exchange, redrive) && read_name(exchange, "type", &filter->type) &&
-	    read_name(exchange, "queue", &filter->queue) && read_name(exchange, "tag", &filter->tag) &&
-	    read_numbers(exchange, redrive))
+	    read_name(exchange, "queue", &filter->queue) &&
+	    read_name(exchange, "tag", &filter->tag) && read_numbers(exchange, redrive))
 		exchange_ask(exchange, ask_redrive, redrive_answered);
 }

@@ -38,8 +38,8 @@ static void add_method(char *allow, const char *method)
 		memcpy(allow + bytes, method, strlen(method) + 1);
 }
 
-void route_find(const struct route *routes, size_t count, const char *method, const struct target *target,
-                struct route_match *match_r)
+void route_find(const struct route *routes, size_t count, const char *method,
+		const struct target *target, struct route_match *match_r)
 {
 	const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
 

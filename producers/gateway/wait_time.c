@@ -16,7 +16,8 @@ static int64_t preferred_seconds(const char *prefer)
 		if (strncasecmp(p, "wait=", 5) == 0) {
 			size_t digits = strspn(p + 5, "0123456789");
 			int64_t seconds = 0;
-			if (digits == 0 || digits > 9 || (p[5 + digits] && !strchr(" \t,;", p[5 + digits])))
+			if (digits == 0 || digits > 9 ||
+			    (p[5 + digits] && !strchr(" \t,;", p[5 + digits])))
 				return -1;
 			for (size_t i = 0; i < digits; i++)
 				seconds = seconds * 10 + (p[5 + i] - '0');

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table behind waiters.h and its thread. `lock` guards the table and every waiter's state; it is not held while the store
- * is asked or somebody is told. */
+/* The table behind waiters.h and its thread. `lock` guards the table and every waiter's state; it
+ * is not held while the store is asked or somebody is told. */
 #include "producers/gateway/waiters.h"
 
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #include "common/base/idmap.h"
 #include "common/base/log.h"
 
-#define CHUNK 1000 /* ids a look-up */
+#define CHUNK     1000 /* ids a look-up */
 #define REPAIR_MS 1000
 
 enum waiter_state {
@@ -27,9 +27,9 @@ struct waiters {
 	struct bell *bell;
 	struct metric_series *gauge;
 	pthread_mutex_t lock;
-	struct idmap *by_id;   /* first waiter of each id */
-	struct list all;       /* HELD, HELD_ENDED and ARMED ones */
-	struct list suspects;  /* SUSPECT ones; still in by_id */
+	struct idmap *by_id;  /* first waiter of each id */
+	struct list all;      /* HELD, HELD_ENDED and ARMED ones */
+	struct list suspects; /* SUSPECT ones; still in by_id */
 	size_t count;
 	int64_t next_until_ms; /* the earliest of all */
 	bool draining;
@@ -182,7 +182,8 @@ static void rearm(struct waiters *waiters, struct waiter *waiter)
 	pthread_mutex_unlock(&waiters->lock);
 }
 
-static void tell(struct waiters *waiters, struct waiter *waiter, enum waiter_why why, const struct job_view *view)
+static void tell(struct waiters *waiters, struct waiter *waiter, enum waiter_why why,
+		 const struct job_view *view)
 {
 	pthread_mutex_lock(&waiters->lock);
 	table_take(waiters, waiter);
@@ -190,13 +191,13 @@ static void tell(struct waiters *waiters, struct waiter *waiter, enum waiter_why
 	waiter->told(waiter, why, view);
 }
 
-static int look_up(struct waiters *waiters, const struct uuid *ids, size_t count, struct arena *arena, bool *found,
-                   struct job_view *views)
+static int look_up(struct waiters *waiters, const struct uuid *ids, size_t count,
+		   struct arena *arena, bool *found, struct job_view *views)
 {
 	struct error err;
 
-	if ((!waiters->store &&
-	     store_open(waiters->database_url, STORE_WRITE, "windlass-wait", &waiters->store, &err) < 0) ||
+	if ((!waiters->store && store_open(waiters->database_url, STORE_WRITE, "windlass-wait",
+					   &waiters->store, &err) < 0) ||
 	    query_finished(waiters->store, ids, count, arena, found, views, &err) < 0) {
 		if (!waiters->store_was_away)
 			log_line(LOG_WARN, "wait-store-away", LOG_S("error", err.message));
@@ -227,7 +228,8 @@ static void serve_chunk(struct waiters *waiters, struct waiter **taken, size_t c
 	arena_free(&arena);
 }
 
-/* One round over those that were suspect when it began; what the store could not answer is suspect again next second. */
+/* One round over those that were suspect when it began; what the store could not answer is suspect
+ * again next second. */
 static void serve_suspects(struct waiters *waiters)
 {
 	struct waiter *taken[CHUNK];
@@ -240,19 +242,23 @@ static void serve_suspects(struct waiters *waiters)
 	} while (count == CHUNK);
 }
 
-/* Takes armed waiters whose time is over or (sweep) whose client is gone; after a walk over all, next_until_ms is right again. */
-static size_t take_late(struct waiters *waiters, int64_t now_ms, bool sweep, struct waiter **taken_r)
+/* Takes armed waiters whose time is over or (sweep) whose client is gone; after a walk over all,
+ * next_until_ms is right again. */
+static size_t take_late(struct waiters *waiters, int64_t now_ms, bool sweep,
+			struct waiter **taken_r)
 {
 	int64_t next_ms = INT64_MAX;
 	size_t count = 0;
 
 	pthread_mutex_lock(&waiters->lock);
-	for (struct list *at = waiters->all.next, *next; at != &waiters->all && count < CHUNK; at = next) {
+	for (struct list *at = waiters->all.next, *next; at != &waiters->all && count < CHUNK;
+	     at = next) {
 		next = at->next;
 		struct waiter *waiter = list_entry(at, struct waiter, link);
 		if (waiter->state != ARMED)
 			continue;
-		if (waiters->draining || waiter->until_ms <= now_ms || (sweep && waiter->gone(waiter))) {
+		if (waiters->draining || waiter->until_ms <= now_ms ||
+		    (sweep && waiter->gone(waiter))) {
 			waiter->state = SUSPECT;
 			list_remove(&waiter->link);
 			taken_r[count++] = waiter;
@@ -286,7 +292,8 @@ static int time_to_wait_ms(struct waiters *waiters, int64_t next_repair_ms)
 	int64_t now_ms = clock_mono_ms();
 
 	pthread_mutex_lock(&waiters->lock);
-	int64_t until_ms = waiters->next_until_ms < next_repair_ms ? waiters->next_until_ms : next_repair_ms;
+	int64_t until_ms =
+		waiters->next_until_ms < next_repair_ms ? waiters->next_until_ms : next_repair_ms;
 	if (!list_empty(&waiters->suspects))
 		until_ms = now_ms;
 	pthread_mutex_unlock(&waiters->lock);
@@ -300,7 +307,8 @@ static void *waiters_run(void *waiters_)
 	struct bell_event event;
 
 	while (!atomic_load(&waiters->stopping) || waiters_count(waiters)) {
-		bool rang = bell_wait(waiters->bell, time_to_wait_ms(waiters, next_repair_ms), &event) == 1;
+		bool rang = bell_wait(waiters->bell, time_to_wait_ms(waiters, next_repair_ms),
+				      &event) == 1;
 		bool repair = clock_mono_ms() >= next_repair_ms;
 		if (rang)
 			note_ended(waiters, &event);

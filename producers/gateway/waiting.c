@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See waiting.h. told() runs on the waiters' thread while the request is parked, so the exchange is its own to write. */
+/* See waiting.h. told() runs on the waiters' thread while the request is parked, so the exchange is
+ * its own to write. */
 #include "producers/gateway/waiting.h"
 
 static bool client_gone(struct waiter *waiter)
@@ -15,8 +16,12 @@ static void copy_view(struct exchange *exchange, const struct job_view *view)
 	struct job_view *mine = &exchange->view;
 
 	*mine = (struct job_view){
-		.id = view->id, .state = view->state, .attempt = view->attempt,
-		.created_ms = view->created_ms, .finished_ms = view->finished_ms, .progress = -1,
+		.id = view->id,
+		.state = view->state,
+		.attempt = view->attempt,
+		.created_ms = view->created_ms,
+		.finished_ms = view->finished_ms,
+		.progress = -1,
 	};
 	mine->tenant = arena_strdup(arena, view->tenant);
 	mine->owner = arena_strdup(arena, view->owner);

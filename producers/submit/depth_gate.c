@@ -8,9 +8,9 @@
 #include "common/base/clock.h"
 #include "common/store/query.h"
 
-#define BUCKETS 64
+#define BUCKETS    64
 #define QUEUES_MAX 4096 /* names remembered; beyond it the table is emptied */
-#define FRESH_MS 1000
+#define FRESH_MS   1000
 
 struct queue_depth {
 	struct queue_depth *next;
@@ -88,7 +88,8 @@ static void refresh(struct queue_depth *queue, struct store *store)
 	queue->asked_ms = now_ms;
 }
 
-static int64_t limit_of(const struct depth_gate *gate, const struct definitions *defs, const char *name)
+static int64_t limit_of(const struct depth_gate *gate, const struct definitions *defs,
+			const char *name)
 {
 	const struct queue_definition *queue = definitions_queue(defs, name);
 
@@ -96,7 +97,7 @@ static int64_t limit_of(const struct depth_gate *gate, const struct definitions 
 }
 
 bool depth_gate_admit(struct depth_gate *gate, struct store *store, const struct definitions *defs,
-                      const struct acceptance *request, const char **queue_r)
+		      const struct acceptance *request, const char **queue_r)
 {
 	bool room = true;
 	size_t seen = 0;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The submitter's thread: gather, commit, tell. A request that may not share a commit with one that is in it (see twins.h)
- * or does not fit any more leads the next one. 202 may only be said after this file said SUBMIT_DONE. */
+/* The submitter's thread: gather, commit, tell. A request that may not share a commit with one that
+ * is in it (see twins.h) or does not fit any more leads the next one. 202 may only be said after
+ * this file said SUBMIT_DONE. */
 #include "producers/submit/submitter.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
@@ -16,7 +18,13 @@
 #include "producers/submit/twins.h"
 
 #define PROBE_PAUSE_MS 100
-#define GATHER_MAX (2 * SUBMIT_REQUESTS_MAX)
+#define GATHER_MAX     (2 * SUBMIT_REQUESTS_MAX)
+#define TYPES_MAX      512 /* places in the table of types; a type beyond it is counted without one */
+
+struct type_count { /* the accepted jobs of one type */
+	char *name; /* NULL: free */
+	struct metric_series *series;
+};
 
 struct submitter {
 	struct submitter_options options;
@@ -33,9 +41,11 @@ struct submitter {
 	size_t batch_count, batch_jobs;
 	bool store_was_away;
 	struct metric_series *batch_sizes, *accept_seconds;
+	struct type_count types[TYPES_MAX]; /* open addressing by name */
 };
 
-static void finish(struct submission *submission, enum submit_result result, const struct error *error)
+static void finish(struct submission *submission, enum submit_result result,
+		   const struct error *error)
 {
 	submission->result = result;
 	if (error)
@@ -43,7 +53,8 @@ static void finish(struct submission *submission, enum submit_result result, con
 	submission->done(submission);
 }
 
-static void finish_batch(struct submitter *submitter, enum submit_result result, const struct error *error)
+static void finish_batch(struct submitter *submitter, enum submit_result result,
+			 const struct error *error)
 {
 	for (size_t i = 0; i < submitter->batch_count; i++)
 		finish(submitter->batch[i], result, error);
@@ -55,7 +66,8 @@ static void count_error(struct submitter *submitter, const struct error *error)
 
 	metric_add(metrics_series(submitter->options.metrics, METRIC_STORE_ERRORS, code, NULL), 1);
 	if (!submitter->store_was_away)
-		log_line(LOG_WARN, "accept-store-away", LOG_S("code", code), LOG_S("error", error->message));
+		log_line(LOG_WARN, "accept-store-away", LOG_S("code", code),
+			 LOG_S("error", error->message));
 	submitter->store_was_away = true;
 }
 
@@ -63,7 +75,8 @@ static int open_store(struct submitter *submitter, struct error *err_r)
 {
 	if (submitter->store)
 		return 0;
-	return store_open(submitter->options.database_url, STORE_WRITE, "windlass-accept", &submitter->store, err_r);
+	return store_open(submitter->options.database_url, STORE_WRITE, "windlass-accept",
+			  &submitter->store, err_r);
 }
 
 /* ---- gather */
@@ -72,7 +85,8 @@ static bool fits(const struct submitter *submitter, const struct submission *sub
 {
 	if (submitter->batch_count == SUBMIT_REQUESTS_MAX)
 		return false;
-	return submitter->batch_count == 0 || submitter->batch_jobs + submission->acceptance.job_count <= SUBMIT_JOBS_MAX;
+	return submitter->batch_count == 0 ||
+	       submitter->batch_jobs + submission->acceptance.job_count <= SUBMIT_JOBS_MAX;
 }
 
 static void add_to_batch(struct submitter *submitter, struct submission *submission)
@@ -90,12 +104,13 @@ static void choose_batch(struct submitter *submitter)
 	twins_clear(submitter->twins);
 	for (size_t i = 0; i < submitter->waiting_count; i++) {
 		struct submission *submission = submitter->waiting[i];
-		if (!fits(submitter, submission) || !twins_add(submitter->twins, &submission->acceptance)) {
+		if (!fits(submitter, submission) ||
+		    !twins_add(submitter->twins, &submission->acceptance)) {
 			submitter->waiting[kept++] = submission;
 			continue;
 		}
-		if (depth_gate_admit(submitter->gate, submitter->store, submission->defs, &submission->acceptance,
-		                     &submission->full_queue))
+		if (depth_gate_admit(submitter->gate, submitter->store, submission->defs,
+				     &submission->acceptance, &submission->full_queue))
 			add_to_batch(submitter, submission);
 		else
 			finish(submission, SUBMIT_QUEUE_FULL, NULL);
@@ -118,7 +133,8 @@ static void gather(struct submitter *submitter)
 
 /* ---- commit */
 
-static int commit(struct submitter *submitter, struct acceptance *const *requests, size_t count, struct error *err_r)
+static int commit(struct submitter *submitter, struct acceptance *const *requests, size_t count,
+		  struct error *err_r)
 {
 	if (FAILPOINT("accept_before_enqueue"))
 		return error_set(err_r, ERROR_UNAVAILABLE, "failpoint accept_before_enqueue");
@@ -129,7 +145,8 @@ static int commit(struct submitter *submitter, struct acceptance *const *request
 	return 0;
 }
 
-static int probe(struct submitter *submitter, struct acceptance *const *requests, size_t count, bool *stored_r)
+static int probe(struct submitter *submitter, struct acceptance *const *requests, size_t count,
+		 bool *stored_r)
 {
 	int64_t until_ms = clock_mono_ms() + SUBMIT_PROBE_MS;
 	struct timespec pause = { .tv_nsec = PROBE_PAUSE_MS * 1000000L };
@@ -162,13 +179,15 @@ static void answer_plain(struct acceptance *request)
 		const struct new_job *job = &request->jobs[i];
 		bool later = job->delay_ms > 0 || job->due_ms > now_ms;
 		request->accepted[i] =
-			(struct accepted_job){ .id = job->id, .state = later ? JOB_SCHEDULED : JOB_AVAILABLE };
+			(struct accepted_job){ .id = job->id,
+					       .state = later ? JOB_SCHEDULED : JOB_AVAILABLE };
 	}
 }
 
-/* Requests with keys are committed once more: they are idempotent, and only the store knows whether the lost commit stored
- * them or found them stored. */
-static int recommit(struct submitter *submitter, struct acceptance **requests, size_t count, struct error *err_r)
+/* Requests with keys are committed once more: they are idempotent, and only the store knows whether
+ * the lost commit stored them or found them stored. */
+static int recommit(struct submitter *submitter, struct acceptance **requests, size_t count,
+		    struct error *err_r)
 {
 	size_t keyed = 0;
 
@@ -185,21 +204,55 @@ static int recommit(struct submitter *submitter, struct acceptance **requests, s
 	for (size_t i = 0; i < keyed; i++) {
 		for (size_t j = 0; j < requests[i]->job_count; j++) {
 			struct accepted_job *accepted = &requests[i]->accepted[j];
-			if (accepted->unique_conflict && uuid_equal(&accepted->id, &requests[i]->jobs[j].id))
+			if (accepted->unique_conflict &&
+			    uuid_equal(&accepted->id, &requests[i]->jobs[j].id))
 				accepted->unique_conflict = false;
 		}
 	}
 	return 0;
 }
 
+static struct metric_series *type_series(struct submitter *submitter, const char *type)
+{
+	unsigned hash = 5381;
+
+	for (const char *p = type; *p; p++)
+		hash = hash * 33 + (unsigned char)*p;
+	for (unsigned i = 0; i < 8; i++) {
+		struct type_count *place = &submitter->types[(hash + i) % TYPES_MAX];
+		if (place->name && strcmp(place->name, type) == 0)
+			return place->series;
+		if (place->name)
+			continue;
+		place->name = xstrdup(type);
+		place->series = metrics_series(submitter->options.metrics, METRIC_JOBS_ACCEPTED,
+					       type, NULL);
+		return place->series;
+	}
+	return metrics_series(submitter->options.metrics, METRIC_JOBS_ACCEPTED, type, NULL);
+}
+
+static void count_request(struct submitter *submitter, const struct acceptance *request)
+{
+	if (request->verdict != ACCEPTANCE_ACCEPTED)
+		return;
+	for (size_t i = 0; i < request->job_count; i++) {
+		if (!request->accepted[i].unique_conflict)
+			metric_add(type_series(submitter, request->jobs[i].type), 1);
+	}
+}
+
 /* Only those that got no answer yet are told that it is not known. */
-static void settle_unknown(struct submitter *submitter, struct acceptance **requests, const struct error *error)
+static void settle_unknown(struct submitter *submitter, struct acceptance **requests,
+			   const struct error *error)
 {
 	struct error err = *error;
 	size_t count = submitter->batch_count;
 	bool stored;
 
-	metric_add(metrics_series(submitter->options.metrics, METRIC_COMMIT_RETRIES, "unknown", NULL), 1);
+	metric_add(
+		metrics_series(submitter->options.metrics, METRIC_COMMIT_RETRIES, "unknown", NULL),
+		1);
 	if (probe(submitter, requests, count, &stored) < 0) {
 		count_error(submitter, &err);
 		finish_batch(submitter, SUBMIT_UNKNOWN, &err);
@@ -211,7 +264,9 @@ static void settle_unknown(struct submitter *submitter, struct acceptance **requ
 	}
 	bool told = recommit(submitter, requests, count, &err) == 0;
 	bell_ring(submitter->options.bell, BELL_READY);
+	submitter->store_was_away = false;
 	for (size_t i = 0; i < count; i++) {
+		count_request(submitter, &submitter->batch[i]->acceptance);
 		bool known = told || is_plain(&submitter->batch[i]->acceptance);
 		finish(submitter->batch[i], known ? SUBMIT_DONE : SUBMIT_UNKNOWN, &err);
 	}
@@ -219,6 +274,8 @@ static void settle_unknown(struct submitter *submitter, struct acceptance **requ
 
 static void count_accepted(struct submitter *submitter, int64_t started_ns)
 {
+	for (size_t i = 0; i < submitter->batch_count; i++)
+		count_request(submitter, &submitter->batch[i]->acceptance);
 	metric_observe(submitter->batch_sizes, (double)submitter->batch_jobs);
 	metric_observe(submitter->accept_seconds, (double)(clock_mono_ns() - started_ns) / 1e9);
 	submitter->store_was_away = false;
@@ -282,8 +339,10 @@ struct submitter *submitter_start(const struct submitter_options *options)
 	submitter->box = mailbox_new(SUBMIT_WAITING_MAX);
 	submitter->twins = twins_new();
 	submitter->gate = depth_gate_new(options->queue_max);
-	submitter->batch_sizes = metrics_series(options->metrics, METRIC_COMMIT_BATCH, "accept", NULL);
-	submitter->accept_seconds = metrics_series(options->metrics, METRIC_STAGE_SECONDS, "accept", NULL);
+	submitter->batch_sizes =
+		metrics_series(options->metrics, METRIC_COMMIT_BATCH, "accept", NULL);
+	submitter->accept_seconds =
+		metrics_series(options->metrics, METRIC_STAGE_SECONDS, "accept", NULL);
 	CHECK(pthread_create(&submitter->thread, NULL, submitter_run, submitter) == 0);
 	return submitter;
 }
@@ -310,5 +369,7 @@ void submitter_stop(struct submitter **submitter_)
 	store_close(&submitter->store);
 	twins_free(&submitter->twins);
 	depth_gate_free(&submitter->gate);
+	for (size_t i = 0; i < TYPES_MAX; i++)
+		free(submitter->types[i].name);
 	free(submitter);
 }

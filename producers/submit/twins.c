@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A set of 64-bit hashes with generations, so that clearing costs nothing. Used by the submitter's thread only. */
+/* A set of 64-bit hashes with generations, so that clearing costs nothing. Used by the submitter's
+ * thread only. */
 #include "producers/submit/twins.h"
 
 #include <stdlib.h>
@@ -105,17 +106,20 @@ static void put(struct twins *twins, uint64_t hash)
 	twins->used++;
 }
 
-/* The i-th thing of a request that must be alone in a commit; 0 hash: nothing. 0: its key; then two for each job. */
+/* The i-th thing of a request that must be alone in a commit; 0 hash: nothing. 0: its key; then two
+ * for each job. */
 static uint64_t identity(const struct acceptance *request, size_t i)
 {
 	const struct new_job *job = i ? &request->jobs[(i - 1) / 2] : NULL;
 
 	if (!job)
-		return request->idempotency_key ?
-		               hash_texts('k', request->idempotency_scope, request->idempotency_key, "") :
-		               0;
+		return request->idempotency_key ? hash_texts('k', request->idempotency_scope,
+							     request->idempotency_key, "")
+						: 0;
 	if (i % 2)
-		return job->client_id ? hash_bytes(hash_texts('i', "", "", ""), job->id.b, sizeof(job->id.b)) : 0;
+		return job->client_id ? hash_bytes(hash_texts('i', "", "", ""), job->id.b,
+						   sizeof(job->id.b))
+				      : 0;
 	return job->unique_key ? hash_texts('u', job->tenant, job->type, job->unique_key) : 0;
 }
 

@@ -10,12 +10,13 @@
 /* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found in its old version and is
  * not deleted; whatever is not deleted is not taken. */
 static const char take[] =
-	"WITH lane AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int2[], $3::int8[]) AS l(queue, priority, after)"
+	"WITH lane AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int2[], $3::int8[], $7::int4[], $8::int4[])"
+	"   AS l(queue, priority, after, skip, share)"
 	"  WHERE NOT EXISTS (SELECT FROM windlass.queue q WHERE q.name = l.queue AND q.paused)),"
 	" picked AS MATERIALIZED (SELECT r.place FROM lane"
 	"  CROSS JOIN LATERAL (SELECT r.ctid AS place FROM windlass.ready r"
 	"   WHERE r.queue = lane.queue AND r.priority = lane.priority AND r.seq > lane.after AND r.due IS NULL"
-	"   ORDER BY r.seq LIMIT $4::int4 FOR UPDATE SKIP LOCKED) r LIMIT $4),"
+	"   ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED) r LIMIT $4::int4),"
 	" taken AS (DELETE FROM windlass.ready WHERE ctid = ANY (ARRAY(SELECT place FROM picked))"
 	"  RETURNING id, seq, queue, priority, attempt + 1 AS attempt, since),"
 	" held AS (INSERT INTO windlass.lease (batch, owner, taken, ids, attempts)"
@@ -39,25 +40,45 @@ static const char past_of[] =
 
 /* ---- sending */
 
+struct lanes {
+	struct array *queues, *priorities, *after, *skips, *shares;
+};
+
+static void add_lanes(struct lanes *lanes, const struct claim_request *request, size_t turn, int priority, size_t skip, size_t share)
+{
+	for (size_t i = 0; i < request->queue_count; i++) {
+		const char *queue = request->queues[(i + turn) % request->queue_count];
+
+		array_text(lanes->queues, queue);
+		array_i64(lanes->priorities, priority);
+		array_i64(lanes->after, claim_cursor_after(request->cursor, queue, (enum job_priority)priority));
+		array_i64(lanes->skips, (int64_t)skip);
+		array_i64(lanes->shares, (int64_t)share);
+	}
+}
+
+/* Of each priority every queue first gets an equal share; then whoever has more gets what is left (its first rows are passed over
+ * again: they are locked, not yet deleted). */
 size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request)
 {
 	size_t turn = claim_cursor_turn(request->cursor);
+	size_t share = (request->max + request->queue_count - 1) / request->queue_count;
+	struct lanes lanes;
 
 	postgres_say(pg, take);
-	struct array *queues = postgres_arg_array(pg, TYPE_TEXT), *priorities = postgres_arg_array(pg, TYPE_INT2);
-	struct array *after = postgres_arg_array(pg, TYPE_INT8);
-
-	for (int priority = 0; priority < PRIORITY_COUNT; priority++)
-		for (size_t i = 0; i < request->queue_count; i++) {
-			const char *queue = request->queues[(i + turn) % request->queue_count];
-
-			array_text(queues, queue);
-			array_i64(priorities, priority);
-			array_i64(after, claim_cursor_after(request->cursor, queue, (enum job_priority)priority));
-		}
+	lanes.queues = postgres_arg_array(pg, TYPE_TEXT);
+	lanes.priorities = postgres_arg_array(pg, TYPE_INT2);
+	lanes.after = postgres_arg_array(pg, TYPE_INT8);
 	postgres_arg_i32(pg, (int32_t)request->max);
 	postgres_arg_uuid(pg, &request->batch);
 	postgres_arg_uuid(pg, &request->session);
+	lanes.skips = postgres_arg_array(pg, TYPE_INT4);
+	lanes.shares = postgres_arg_array(pg, TYPE_INT4);
+	for (int priority = 0; priority < PRIORITY_COUNT; priority++) {
+		add_lanes(&lanes, request, turn, priority, 0, share);
+		if (share < request->max)
+			add_lanes(&lanes, request, turn, priority, share, request->max - share);
+	}
 	return postgres_send(pg);
 }
 

@@ -223,14 +223,15 @@ static int run_item(struct commit *c, struct completion *item, struct error *err
 		return -1;
 	if (verdict == SET_OUTRUN)
 		return fence_recognise(c->pg, &item, 1, err_r);
-	if (item->fate == COMPLETION_UNMET)
-		return 0;
-	if (err.code != ERROR_SQL) {
+	if (item->fate != COMPLETION_UNMET && err.code != ERROR_SQL) {
 		*err_r = err;
 		return -1;
 	}
-	item->fate = COMPLETION_FAILED;
-	item->error = err;
+	if (item->fate != COMPLETION_UNMET) {
+		item->fate = COMPLETION_FAILED;
+		item->error = err;
+	}
+	fence_send_receipts(c->pg, &item, 1); /* go with the next flight */
 	return 0;
 }
 

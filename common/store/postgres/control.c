@@ -101,7 +101,8 @@ static const char run_now[] =
 	"  WHERE id = $1::uuid AND due IS NOT NULL RETURNING queue),"
 	" counted AS (INSERT INTO windlass.tally SELECT queue, 1, -1 FROM up) SELECT FROM up";
 
-/* The completion row goes, and with it the fence: the job may end once more. Attempts go on counting, failures start anew behind the mark. */
+/* The completion row goes, and with it the fence: the job may end once more. Attempts go on counting, failures start anew behind the mark.
+ * The lease that the job ended in may still name it: it must not give the job back a second time when its session ends. */
 static const char back_to_waiting[] =
 	"WITH gone AS (DELETE FROM windlass.done d USING unnest($1::uuid[]) AS i(id) WHERE d.id = i.id AND d.state IN (9, 10)"
 	"  RETURNING d.id, d.attempt),"
@@ -112,6 +113,11 @@ static const char back_to_waiting[] =
 	" noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome, counts, reason)"
 	"  SELECT id, now(), attempt, 0, false, 'redriven' FROM gone),"
 	" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id FROM gone)),"
+	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts FROM (SELECT h.batch,"
+	"   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM gone)), '{}') AS ids,"
+	"   coalesce(array_agg(u.attempt ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM gone)), '{}') AS attempts"
+	"   FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH ORDINALITY AS u(id, attempt, n)"
+	"   WHERE h.ids && ARRAY(SELECT id FROM gone) GROUP BY h.batch) x WHERE l.batch = x.batch),"
 	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS NULL),"
 	"  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue)"
 	" SELECT id FROM gone";

@@ -165,7 +165,7 @@ static size_t send_steps(struct postgres *pg, struct completion *const *items, s
 	return place;
 }
 
-static void send_receipts(struct postgres *pg, struct completion *const *items, size_t count)
+void fence_send_receipts(struct postgres *pg, struct completion *const *items, size_t count)
 {
 	postgres_say(pg, add_receipts);
 	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *statuses = postgres_arg_array(pg, TYPE_INT4);
@@ -217,7 +217,7 @@ void fence_send(struct postgres *pg, struct completion *const *items, size_t cou
 		fence_r->later = send_later(pg, items, count);
 	if (step)
 		fence_r->step = send_steps(pg, items, count);
-	send_receipts(pg, items, count);
+	fence_send_receipts(pg, items, count);
 	send_notes(pg, items, count);
 }
 

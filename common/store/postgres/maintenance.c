@@ -47,8 +47,7 @@ int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64
 static const char fold_tally[] =
 	"WITH gone AS (DELETE FROM windlass.tally WHERE ctid = ANY (ARRAY(SELECT ctid FROM windlass.tally LIMIT 20000))"
 	"  RETURNING queue, available, scheduled)"
-	" INSERT INTO windlass.tally SELECT queue, sum(available), sum(scheduled) FROM gone GROUP BY queue"
-	" HAVING sum(available) <> 0 OR sum(scheduled) <> 0";
+	" INSERT INTO windlass.tally SELECT queue, sum(available), sum(scheduled) FROM gone GROUP BY queue"; /* zeros too: a queue's name stays known */
 static const char expire_idempotency[] =
 	"DELETE FROM windlass.idempotency WHERE ctid = ANY (ARRAY(SELECT ctid FROM windlass.idempotency"
 	" WHERE created < now() - interval '24 hours' ORDER BY created LIMIT 5000))";

@@ -237,6 +237,8 @@ struct fence {
 };
 /* Queues the rows that fence the items and everything of them but their write sets and follow-ups. */
 void fence_send(struct postgres *pg, struct completion *const *items, size_t count, struct fence *fence_r);
+/* Queues the items' receipts alone, if there are any: they are true whatever became of the write sets. */
+void fence_send_receipts(struct postgres *pg, struct completion *const *items, size_t count);
 /* Reads the answers that came before the flight failed, if it did: sets the fate of items that are out of the race (LOST, or a STEP that is
  * there already). Returns how many. */
 size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items, size_t count, struct arena *arena);

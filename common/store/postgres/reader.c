@@ -95,8 +95,7 @@ static void send_read(struct postgres *pg, const struct sql_statement *statement
 	postgres_begin(pg);
 	postgres_plain(pg, "SET TRANSACTION READ ONLY");
 	postgres_send_foreign(pg, statement->sql, (int)n, values, lengths, formats, NULL);
-	postgres_plain(pg, "ROLLBACK");
-	pg->in_transaction = false;
+	postgres_plain(pg, "ROLLBACK"); /* skipped when the statement fails: then it is said again */
 }
 
 struct reading {
@@ -138,6 +137,8 @@ int postgres_reader_query(struct store *store, const struct sql_statement *state
 	int rc = postgres_fly(pg, err_r);
 
 	pg->row = NULL;
+	pg->in_transaction = pg->in_transaction && rc < 0;
+	postgres_rollback(pg);
 	if (rc == 0 && !reading.any)
 		strbuf_addstr(out_r, "{\"columns\":[],\"rows\":[");
 	if (rc == 0)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
@@ -133,9 +134,14 @@ static void examine_access(struct doctor *doctor)
 
 static void examine_store(struct doctor *doctor)
 {
+	const char *url = doctor->settings.database_url;
 	struct error error;
 	int have, want;
 
+	if (strncmp(url, "sqlite:", 7) == 0 && access(url + 7, F_OK) != 0) {
+		say(doctor, FINE, "%s is not there yet; the first start makes it", url + 7);
+		return;
+	}
 	if (store_open(doctor->settings.database_url, STORE_READ, "doctor", &doctor->store, &error) != 0 ||
 	    store_ping(doctor->store, &error) != 0) {
 		doctor->store_away = true;
@@ -182,14 +188,14 @@ static void examine_clock(struct doctor *doctor)
 	strbuf_release(&answer);
 }
 
-static void examine_file(struct doctor *doctor, const char *path, const char *what)
+static void examine_file(struct doctor *doctor, const char *path, const char *what, enum finding open)
 {
 	struct stat about;
 
 	if (stat(path, &about) != 0)
 		return;
 	if (about.st_mode & (S_IROTH | S_IWOTH))
-		say(doctor, WRONG, "%s (%s) is open to every user: chmod o-rwx %s", path, what, path);
+		say(doctor, open, "%s (%s) is open to every user: chmod o-rwx %s", path, what, path);
 	else
 		say(doctor, FINE, "%s (%s) is closed to other users", path, what);
 }
@@ -201,10 +207,10 @@ static void examine_files(struct doctor *doctor)
 
 	for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
 		if (getenv(variables[i]))
-			examine_file(doctor, getenv(variables[i]), variables[i]);
+			examine_file(doctor, getenv(variables[i]), variables[i], WRONG);
 	}
 	if (strncmp(url, "sqlite:", 7) == 0)
-		examine_file(doctor, url + 7, "the store");
+		examine_file(doctor, url + 7, "the store", DOUBTFUL);
 }
 
 static void examine_disk(struct doctor *doctor)

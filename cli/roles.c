@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands that stay: run, gateway, work, host. Each builds what a role needs in order (settings, definitions, signals, metrics,
- * schema), hands over, and takes it down in reverse. */
-#include <poll.h>
+/* The subcommands that stay: run, gateway, work, host. Each builds what a role needs in order (settings, definitions, signals, metrics), hands
+ * over, and takes it down in reverse. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 
 #include "common/base/log.h"
 #include "common/service/service.h"
-#include "common/store/store.h"
 #include "workers/handlers/host_main.h"
 #include "workers/supervisor/process.h"
 #include "workers/supervisor/supervisor.h"
 
 #include "cli/command.h"
-
-#define STORE_WAIT_FIRST_MS 250
-#define STORE_WAIT_MAX_MS 5000
 
 struct role { /* a service and what it points at */
 	struct service service;
@@ -44,64 +39,6 @@ static int role_open(struct role *role, const char *name)
 
 		role_close(role);
 		return code;
-	}
-	return EX_OK;
-}
-
-/* ---- the schema: every role brings it up to date; whoever comes first does the work, under the store's lock */
-
-static bool is_passing(enum error_code code)
-{
-	return code == ERROR_UNAVAILABLE || code == ERROR_UNKNOWN || code == ERROR_CONTENTION || code == ERROR_TIMEOUT;
-}
-
-static int migrate(struct store *store, struct error *err_r)
-{
-	int have, want, applied;
-
-	if (store_schema(store, &have, &want, err_r) != 0)
-		return -1;
-	if (have > want)
-		return error_set(err_r, ERROR_INVALID, "%s has schema %d, made by a newer Windlass; this one knows %d",
-				 store_label(store), have, want);
-	if (store_migrate(store, &applied, err_r) != 0)
-		return -1;
-	if (applied)
-		log_line(LOG_INFO, "schema-migrated", LOG_S("store", store_label(store)), LOG_I("applied", applied));
-	return 0;
-}
-
-static int prepare_once(const struct service *service, struct error *err_r)
-{
-	struct store *store = NULL;
-	int rc = store_open(service->settings->database_url, STORE_WRITE, service->role, &store, err_r);
-
-	if (rc == 0)
-		rc = migrate(store, err_r);
-	store_close(&store);
-	return rc;
-}
-
-/* Waits as long as the store is away. 0 ready; else the exit code, with *stop_r when a signal ended the wait. */
-static int prepare_store(struct service *service, bool *stop_r)
-{
-	struct pollfd signals = { .fd = service->signal_fd, .events = POLLIN };
-	int wait_ms = STORE_WAIT_FIRST_MS;
-	struct error error;
-
-	*stop_r = false;
-	while (prepare_once(service, &error) != 0) {
-		if (!is_passing(error.code)) {
-			log_line(LOG_FATAL, "store-refused", LOG_S("error", error.message));
-			return EX_CONFIG;
-		}
-		log_line(LOG_WARN, "store-unavailable", LOG_S("error", error.message), LOG_I("retry_ms", wait_ms));
-		(void)poll(&signals, 1, wait_ms);
-		for (enum service_signal signal; (signal = service_signal(service)) != SERVICE_NONE;)
-			*stop_r = *stop_r || signal == SERVICE_DRAIN || signal == SERVICE_NOW;
-		if (*stop_r)
-			return EX_OK;
-		wait_ms = wait_ms * 2 > STORE_WAIT_MAX_MS ? STORE_WAIT_MAX_MS : wait_ms * 2;
 	}
 	return EX_OK;
 }
@@ -144,7 +81,6 @@ static int run_role(const struct command *command, int argc, char **argv)
 {
 	struct role_options options;
 	struct role role;
-	bool stop;
 	int code = read_options(command, argc, argv, &options);
 
 	if (code != EX_OK)
@@ -155,10 +91,10 @@ static int run_role(const struct command *command, int argc, char **argv)
 	if (code != EX_OK)
 		return code;
 	role.service.metrics = metrics_open(command->name);
-	code = prepare_store(&role.service, &stop);
-	if (code == EX_OK && !stop)
-		code = command->run == command_gateway ? gateway_main(&role.service) :
-							  work_main(&role.service, options.session, options.predecessor);
+	if (command->run == command_gateway)
+		code = gateway_main(&role.service);
+	else
+		code = work_main(&role.service, options.session, options.predecessor);
 	role_close(&role);
 	return code;
 }

@@ -24,11 +24,8 @@ static int migrate(const struct command *command, struct store *store)
 
 	if (store_schema(store, &have, &want, &error) != 0)
 		return command_failed(command, EX_UNAVAILABLE, "%s", error.message);
-	if (have > want)
-		return command_failed(command, EX_CONFIG, "%s has schema %d, made by a newer Windlass; this one knows %d",
-				      store_label(store), have, want);
 	if (store_migrate(store, &applied, &error) != 0)
-		return command_failed(command, EX_UNAVAILABLE, "%s", error.message);
+		return command_failed(command, error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE, "%s", error.message);
 	printf("%s: schema %d, %d applied\n", store_label(store), want, applied);
 	return EX_OK;
 }

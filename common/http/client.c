@@ -134,9 +134,9 @@ void client_problem(const struct client_answer *answer, struct strbuf *out)
 	const char *title = json_string_value(json_object_get(problem, "title"));
 	const char *detail = json_string_value(json_object_get(problem, "detail"));
 
-	if (detail)
-		strbuf_addstr(out, detail);
 	add_places(problem, out);
+	if (!out->len && detail)
+		strbuf_addstr(out, detail);
 	if (!out->len && title)
 		strbuf_addstr(out, title);
 	if (!out->len)

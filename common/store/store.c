@@ -67,8 +67,16 @@ const char *store_label(const struct store *store)
 
 int store_migrate(struct store *store, int *applied_r, struct error *err_r)
 {
+	int have, want;
+
 	CHECK(store->use == STORE_WRITE);
 	*applied_r = 0;
+	if (store->ops->schema(store, &have, &want, err_r) < 0)
+		return -1;
+	if (have > want)
+		return error_set(err_r, ERROR_INVALID,
+				 "%s has schema %d, made by a newer Windlass; this one knows %d",
+				 store->label, have, want);
 	return store->ops->migrate(store, applied_r, err_r);
 }
 

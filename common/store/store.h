@@ -38,10 +38,9 @@ const char *store_label(const struct store *store);
 
 /* Applies the numbered migrations that are missing, each in a transaction, all under a lock
  * (advisory lock; SQLite: the shared mutex), so any number of processes may call it at once.
- * *applied_r: how many. */
+ * *applied_r: how many. ERROR_INVALID: a newer Windlass has been at it, nothing is touched. */
 int store_migrate(struct store *store, int *applied_r, struct error *err_r) must_check;
-/* *have_r and *want_r: schema number found (0: none) and needed. Newer than wanted is an error for
- * the caller to report. */
+/* *have_r and *want_r: schema number found (0: none) and needed. */
 int store_schema(struct store *store, int *have_r, int *want_r, struct error *err_r) must_check;
 
 /* The registry of job types, for windlass.enqueue() in SQL and for on_discard inside the store's

@@ -268,6 +268,17 @@ static void page(struct engine *engine)
 	look_at_phase(engine);
 }
 
+bool engine_ready(struct engine *engine, struct strbuf *why_r)
+{
+	bool draining = engine->phase != ENGINE_RUNNING, away = keeper_away(engine->keeper);
+
+	if (draining)
+		strbuf_addstr(why_r, "draining");
+	else if (away)
+		strbuf_addstr(why_r, "the store cannot be reached");
+	return !draining && !away;
+}
+
 void engine_run(struct engine *engine)
 {
 	while (!engine->done)

@@ -4,6 +4,7 @@
  * which also joins it to the consumers' side. */
 #ifndef WORKERS_ENGINE_ENGINE_H
 #define WORKERS_ENGINE_ENGINE_H
+#include "common/base/strbuf.h"
 #include "common/broker/subscriber.h"
 #include "common/service/service.h"
 #include "common/store/bell.h"
@@ -28,6 +29,8 @@ struct engine_options { /* borrowed, and the engine's alone until engine_free */
 };
 
 struct engine *engine_new(const struct engine_options *options); /* starts its threads */
+/* Takes jobs and reaches its store? Else the reason is appended. Any thread, does not block. */
+bool engine_ready(struct engine *engine, struct strbuf *why_r);
 /* Runs until it has been drained: SIGTERM ends it when all jobs in hand have ended, or the grace
  * time is over. */
 void engine_run(struct engine *engine);

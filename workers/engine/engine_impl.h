@@ -69,15 +69,15 @@ struct engine {
 	struct listener *listener;
 	struct outcome_log *log;
 	struct inflight *inflight;
-	struct mailbox *answers; /* struct answer, from any thread */
-	struct mailbox *cancels; /* struct cancel_found, from the keeper */
-	int cancel_fd;           /* eventfd: the bell said that a cancel was asked */
-	struct list submits;     /* effects for the end of this page */
-	struct list endings;     /* tasks whose attempts ended in this page */
-	uint64_t received;       /* jobs claimed so far */
-	double sql_share;        /* of the jobs that come in: those that need no host */
-	enum engine_phase phase;
-	int64_t deadline_ns; /* of the phase */
+	struct mailbox *answers;         /* struct answer, from any thread */
+	struct mailbox *cancels;         /* struct cancel_found, from the keeper */
+	int cancel_fd;                   /* eventfd: the bell said that a cancel was asked */
+	struct list submits;             /* effects for the end of this page */
+	struct list endings;             /* tasks whose attempts ended in this page */
+	uint64_t received;               /* jobs claimed so far */
+	double sql_share;                /* of the jobs that come in: those that need no host */
+	_Atomic enum engine_phase phase; /* read by the admin listener too */
+	int64_t deadline_ns;             /* of the phase */
 	struct loop_watch *watches[5];
 	struct loop_timer *tick;
 	struct metric_series *in_flight;

@@ -47,7 +47,7 @@ struct keeper {
 	pthread_t thread;
 	int64_t due_ms[CHORE_COUNT]; /* the thread's own; monotonic, 0: only when asked for */
 	int64_t promoted_ms;         /* the last look */
-	bool away;
+	_Atomic bool away; /* the last chore could not reach the store; read by any thread */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;
@@ -453,6 +453,11 @@ void keeper_sync_types(struct keeper *keeper, struct definitions *defs)
 	keeper->types = definitions_ref(defs);
 	pthread_cond_signal(&keeper->wake);
 	pthread_mutex_unlock(&keeper->lock);
+}
+
+bool keeper_away(const struct keeper *keeper)
+{
+	return keeper->away;
 }
 
 void keeper_stop(struct keeper *keeper)

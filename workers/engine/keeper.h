@@ -5,6 +5,7 @@
  * thread. */
 #ifndef WORKERS_ENGINE_KEEPER_H
 #define WORKERS_ENGINE_KEEPER_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/uuid.h"
@@ -40,6 +41,8 @@ void keeper_progress(struct keeper *keeper, const struct uuid *id, int attempt, 
 		     const char *note);
 /* Registers the types of new definitions. */
 void keeper_sync_types(struct keeper *keeper, struct definitions *defs);
+/* Could the last chore not reach the store? Any thread. */
+bool keeper_away(const struct keeper *keeper);
 void keeper_stop(struct keeper *keeper);  /* saves progress, waits for the thread */
 void keeper_free(struct keeper **keeper); /* stopped */
 

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/service/admin.h"
 #include "common/service/service.h"
 #include "common/store/session.h"
 #include "consumers/receive/receive.h"
@@ -17,7 +18,8 @@
 #include "workers/engine/engine.h"
 #include "workers/engine/keeper.h"
 
-#define AWAY_POLL_MS 500
+#define AWAY_POLL_MS   500
+#define DEFAULT_LISTEN "127.0.0.1:8081"
 
 static const struct consumer_ops consumers = {
 	.arrive = receive_arrive,
@@ -29,6 +31,7 @@ static const struct consumer_ops consumers = {
 struct worker {
 	struct service *service;
 	struct uuid session, predecessor; /* predecessor nil: none */
+	bool supervised;                  /* started by `windlass run` */
 	struct store *effects_store, *keeper_store, *reader_stores[ENGINE_READERS];
 	struct bell *bell;
 	struct subscriber *subscriber;
@@ -156,6 +159,31 @@ static int prepare(struct worker *worker, struct error *err_r)
 	return 0;
 }
 
+static bool ready(void *ctx, struct strbuf *why_r)
+{
+	return engine_ready(ctx, why_r);
+}
+
+/* A worker under `run` has no listener: the gateway shows its figures. The default address may be
+ * taken by a gateway on the same machine; one that was asked for may not. */
+static int listen_alone(struct worker *worker, struct engine *engine, struct admin **admin_r,
+			struct error *err_r)
+{
+	const struct settings *settings = worker->service->settings;
+	const char *listen = *settings->admin_listen ? settings->admin_listen : DEFAULT_LISTEN;
+
+	if (worker->supervised)
+		return 0;
+	*admin_r = admin_start(listen, worker->service->metrics, ready, engine, err_r);
+	if (*admin_r)
+		log_line(LOG_INFO, "worker-listening", LOG_S("listen", listen));
+	else if (*settings->admin_listen)
+		return -1;
+	else
+		log_line(LOG_INFO, "worker-not-listening", LOG_S("why", err_r->message));
+	return 0;
+}
+
 static int run(struct worker *worker, struct error *err_r)
 {
 	const char *ca_file = worker->service->settings->remote_ca_file;
@@ -172,7 +200,9 @@ static int run(struct worker *worker, struct error *err_r)
 		.program = program,
 	};
 	struct engine *engine;
+	struct admin *admin = NULL;
 	char session[UUID_TEXT];
+	int result;
 
 	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
 		return error_set(err_r, ERROR_INTERNAL, "cannot find this program's own path");
@@ -186,9 +216,12 @@ static int run(struct worker *worker, struct error *err_r)
 		 LOG_S("session", uuid_format(&worker->session, session)),
 		 LOG_S("store", store_label(worker->effects_store)),
 		 LOG_I("hosts", worker->service->settings->concurrency));
-	engine_run(engine);
+	result = listen_alone(worker, engine, &admin, err_r);
+	if (result == 0)
+		engine_run(engine);
+	admin_stop(&admin);
 	engine_free(&engine);
-	return 0;
+	return result;
 }
 
 /* Gives back at once what is left; when the store is away the lease's end does it. */
@@ -220,7 +253,7 @@ static void release(struct worker *worker)
 
 int work_main(struct service *service, const char *session_text, const char *predecessor_text)
 {
-	struct worker worker = { .service = service };
+	struct worker worker = { .service = service, .supervised = session_text != NULL };
 	struct error error = { 0 };
 
 	uuid_v7(&worker.session);

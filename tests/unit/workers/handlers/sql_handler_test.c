@@ -12,8 +12,9 @@
 #include "common/base/arena.h"
 #include "workers/handlers/sql_handler.h"
 
-static const char payload[] = "{\"who\":\"it's me\",\"n\":-7,\"f\":1.5,\"yes\":true,\"no\":false,\"nil\":null,\"list\":[1,{\"k\":\"v\"}],"
-			      "\"a/b\":{\"~c\":\"deep\"}}";
+static const char payload[] =
+	"{\"who\":\"it's me\",\"n\":-7,\"f\":1.5,\"yes\":true,\"no\":false,\"nil\":null,\"list\":[1,{\"k\":\"v\"}],"
+	"\"a/b\":{\"~c\":\"deep\"}}";
 
 static const struct {
 	const char *source;
@@ -40,9 +41,16 @@ static void binds(void **state)
 {
 	const char *sources[ARRAY_LEN(cases)];
 	struct claimed_job job = {
-		.arena = arena_new(0), .type = "audit", .attempt = 3, .payload = payload, .payload_bytes = strlen(payload),
+		.arena = arena_new(0),
+		.type = "audit",
+		.attempt = 3,
+		.payload = payload,
+		.payload_bytes = strlen(payload),
 	};
-	struct job_type type = { .sql = { .sql = "INSERT …", .sources = sources, .source_count = ARRAY_LEN(cases), .rows = 1 } };
+	struct job_type type = { .sql = { .sql = "INSERT …",
+					  .sources = sources,
+					  .source_count = ARRAY_LEN(cases),
+					  .rows = 1 } };
 	struct write_set writes;
 	struct error error;
 
@@ -57,12 +65,15 @@ static void binds(void **state)
 	assert_int_equal(writes.statements[0].arg_count, ARRAY_LEN(cases));
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		const struct sql_value *got = &writes.statements[0].args[i], *want = &cases[i].want;
-		bool same = got->kind == want->kind && got->i == want->i && got->d <= want->d && got->d >= want->d;
+		bool same = got->kind == want->kind && got->i == want->i && got->d <= want->d &&
+			    got->d >= want->d;
 
 		if (want->data)
-			same = same && got->bytes == strlen(want->data) && !memcmp(got->data, want->data, got->bytes);
+			same = same && got->bytes == strlen(want->data) &&
+			       !memcmp(got->data, want->data, got->bytes);
 		if (!same)
-			fail_msg("%s: kind %d, %s", cases[i].source, got->kind, got->data ? got->data : "-");
+			fail_msg("%s: kind %d, %s", cases[i].source, got->kind,
+				 got->data ? got->data : "-");
 	}
 	arena_free(&job.arena);
 }
@@ -71,7 +82,9 @@ static void refuses_what_is_not_json(void **state)
 {
 	const char *sources[] = { "payload.a" };
 	struct claimed_job job = { .arena = arena_new(0), .payload = "{", .payload_bytes = 1 };
-	struct job_type type = { .sql = { .sql = "x", .sources = sources, .source_count = 1, .rows = -1 } };
+	struct job_type type = {
+		.sql = { .sql = "x", .sources = sources, .source_count = 1, .rows = -1 }
+	};
 	struct write_set writes;
 	struct error error;
 
@@ -83,7 +96,8 @@ static void refuses_what_is_not_json(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(binds), cmocka_unit_test(refuses_what_is_not_json) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(binds),
+					    cmocka_unit_test(refuses_what_is_not_json) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ${env.NAME} in URLs and headers: only what is allowed, never silently, and no secret in a message. */
+/* ${env.NAME} in URLs and headers: only what is allowed, never silently, and no secret in a
+ * message. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +47,8 @@ static void expands(void **state)
 		struct error error = { 0 };
 		const char *got = call_template_expand(arena, cases[i].text, allowed, &error);
 
-		if ((got == NULL) != (cases[i].want == NULL) || (got && strcmp(got, cases[i].want) != 0))
+		if ((got == NULL) != (cases[i].want == NULL) ||
+		    (got && strcmp(got, cases[i].want) != 0))
 			fail_msg("%s: got %s", cases[i].text, got ? got : error.message);
 		if (!got) {
 			assert_int_equal(error.code, ERROR_INVALID);
@@ -60,7 +62,8 @@ static void headers(void **state)
 {
 	struct arena *arena = arena_new(0);
 	struct error error = { 0 };
-	const char *const good[] = { "Authorization: Bearer ${env.TOKEN}", "${env.TOKEN}: x", "Empty:", NULL };
+	const char *const good[] = { "Authorization: Bearer ${env.TOKEN}", "${env.TOKEN}: x",
+				     "Empty:", NULL };
 	const char *const bad[] = { "no colon", NULL };
 	const char *const refused[] = { "A: ${env.HOME}", NULL };
 	const char *const *got = call_template_headers(arena, good, allowed, &error);

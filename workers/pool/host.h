@@ -61,7 +61,7 @@ struct host {
 	bool refused;             /* it said that it cannot work; fault is the reason */
 	bool ready;               /* it said so, or has answered something */
 	int concurrency;          /* as declared; 1 until then */
-	int64_t idle_since_ns;
+	int64_t started_ns, idle_since_ns;
 	int64_t kill_ns;          /* SIGKILL follows then; 0: no */
 	char fault[200];
 };

@@ -237,7 +237,7 @@ struct host *host_group_spawn(struct host_group *group, struct loop *loop, size_
 	host = host_new(group->pool, group, loop, &launch, err_r);
 	strbuf_release(&hello);
 	if (host) {
-		host->idle_since_ns = group->spawned_ns;
+		host->started_ns = host->idle_since_ns = group->spawned_ns;
 		list_append(&group->hosts, &host->link);
 	}
 	return host;

@@ -35,6 +35,7 @@ struct host_group {
 	struct list waiting;   /* tasks, first come first */
 	size_t waiting_count;
 	int64_t waiting_since_ns; /* since when not empty */
+	int64_t served_ns;     /* when a host was last given something */
 	int64_t spawned_ns;    /* the last one */
 	int64_t retry_ns;      /* no start before this */
 	int failures;          /* hosts in a row that ended before they had said anything */

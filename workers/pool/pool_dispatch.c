@@ -10,6 +10,7 @@
 #define GROW_NS (2 * INT64_C(1000000))         /* tasks wait that long, and hosts are started that far apart */
 #define SHORT_NS (1 * INT64_C(1000000))        /* jobs shorter than this keep a processor busy: more hosts would not help */
 #define STARVING_NS (50 * INT64_C(1000000))    /* then a group takes a host from another */
+#define TENURE_NS (200 * INT64_C(1000000))     /* that has been at work for so long: starting costs tens of milliseconds */
 #define WARM_NS (60 * INT64_C(1000000000))     /* idle hosts are kept that long; one of each group for ever */
 #define BATCH_BYTES (1024 * 1024)              /* payloads of one batch line */
 #define UNREADY_MAX 2                          /* module hosts being started at a time */
@@ -64,6 +65,7 @@ static void hand_over(struct pool *pool, struct host *host, struct run *run)
 
 	list_remove(&run->task->link);
 	group->waiting_count--;
+	group->served_ns = pool->now_ns;
 	pool->waiting--;
 	list_append(&host->in_hand, &run->task->link);
 	host->in_hand_count++;
@@ -153,9 +155,11 @@ static void flush_all(struct host_group *group)
 }
 
 /* ---- how many hosts */
-static size_t count_all(const struct pool *pool)
+static size_t count_all(const struct pool *pool, size_t *processes_r)
 {
 	size_t count = 0;
+
+	*processes_r = 0;
 
 	for (const struct list *g = pool->groups.next; g != &pool->groups; g = g->next) {
 		const struct host_group *group = list_entry(g, struct host_group, link);
@@ -164,6 +168,7 @@ static size_t count_all(const struct pool *pool)
 			const struct host *host = list_entry(at, struct host, link);
 
 			count += host->state == HOST_UP || host->in_hand_count > 0;
+			++*processes_r;
 		}
 	}
 	return count;
@@ -235,8 +240,9 @@ static void take_from_largest(struct pool *pool, struct host_group *group, size_
 	for (struct list *at = largest->hosts.next; at != &largest->hosts; at = at->next) {
 		struct host *host = list_entry(at, struct host, link);
 
-		if (host->state != HOST_UP)
+		if (host->state != HOST_UP || pool->now_ns - host->started_ns < TENURE_NS)
 			continue;
+		pool->claimant = group;
 		host_retire(host);
 		if (host->cell)
 			pull_back(host);
@@ -244,19 +250,34 @@ static void take_from_largest(struct pool *pool, struct host_group *group, size_
 	}
 }
 
+static bool starves(const struct pool *pool, const struct host_group *group)
+{
+	int64_t since_ns = group->served_ns > group->waiting_since_ns ? group->served_ns : group->waiting_since_ns;
+
+	return pool->now_ns - since_ns >= STARVING_NS;
+}
+
+/* A host of this group may be started now: there is a place, or an idle one of another group leaves. */
 static bool make_room(struct pool *pool, struct host_group *group, size_t count)
 {
+	size_t limit = (size_t)pool->options.hosts_max, processes, all = count_all(pool, &processes);
 	struct host *idle;
 
-	if (count_all(pool) < (size_t)pool->options.hosts_max)
-		return true;
-	idle = idle_elsewhere(pool, group);
-	if (idle) {
-		host_retire(idle);
-		return true;
+	if (pool->claimant && pool->claimant->waiting_count == 0)
+		pool->claimant = NULL;
+	if (processes < 2 * limit + 4) { /* those that leave are still there for a moment */
+		if (all + (pool->claimant && pool->claimant != group) < limit) {
+			pool->claimant = pool->claimant == group ? NULL : pool->claimant;
+			return true;
+		}
+		idle = idle_elsewhere(pool, group);
+		if (idle) {
+			host_retire(idle);
+			return true;
+		}
+		if (!pool->claimant && starves(pool, group))
+			take_from_largest(pool, group, count);
 	}
-	if (pool->now_ns - group->waiting_since_ns >= STARVING_NS)
-		take_from_largest(pool, group, count);
 	pool_kick_at(pool, pool->now_ns + STARVING_NS);
 	return false;
 }

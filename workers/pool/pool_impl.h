@@ -32,6 +32,7 @@ struct pool {
 	size_t in_hand, waiting;
 	int processors;
 	bool draining;
+	struct host_group *claimant; /* a place is being made for it; others do not take it. NULL: nobody */
 	struct metric_series *busy, *idle;
 };
 

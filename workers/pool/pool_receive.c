@@ -241,7 +241,7 @@ void pool_host_deaf(struct host *host)
 
 	for (; at != &host->in_hand && !host->cell; at = previous) {
 		previous = at->prev;
-		if (host_input_read(host) <= run_of(at)->input_start)
+		if (!run_of(at)->timed_out && host_input_read(host) <= run_of(at)->input_start)
 			run_requeue(run_of(at));
 	}
 	if (host->state == HOST_UP)

@@ -33,8 +33,10 @@ static void build(const char *name)
 	const char *compiler = getenv("CC") ? getenv("CC") : "cc";
 	char command[512];
 
-	snprintf(command, sizeof(command), "%s -O1 -g -I. -D_GNU_SOURCE -shared -fPIC -o %s/%s.so tests/unit/workers/pool/modules/%s.c",
-		 compiler, fixture_directory(), name, name);
+	snprintf(
+		command, sizeof(command),
+		"%s -O1 -g -I. -D_GNU_SOURCE -shared -fPIC -o %s/%s.so tests/unit/workers/pool/modules/%s.c",
+		compiler, fixture_directory(), name, name);
 	CHECK(system(command) == 0);
 }
 
@@ -42,6 +44,7 @@ void fixture_build(void)
 {
 	build("plain");
 	build("poison");
+	build("stranger");
 }
 
 void fixture_remove(void)
@@ -117,7 +120,9 @@ static const struct pool_ops ops = { .ended = on_ended, .ask = on_ask, .progress
 void fixture_open(struct fixture *fixture, const char *yaml, int hosts_max)
 {
 	char program[256] = { 0 }, path[160];
-	struct pool_options options = { .hosts_max = hosts_max, .payload_bytes_max = 256 * 1024, .result_bytes_max = 256 * 1024 };
+	struct pool_options options = { .hosts_max = hosts_max,
+					.payload_bytes_max = 256 * 1024,
+					.result_bytes_max = 256 * 1024 };
 
 	CHECK(readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
 	memset(fixture, 0, sizeof(*fixture));
@@ -155,7 +160,9 @@ struct task *fixture_run(struct fixture *fixture, const char *type, const char *
 	struct task *task = ARENA_NEW(arena, struct task);
 
 	CHECK(fixture->task_count < FIXTURE_TASKS_MAX);
-	*job = (struct claimed_job){ .arena = arena, .tenant = "", .owner = "test", .queue = "default", .attempt = 1 };
+	*job = (struct claimed_job){
+		.arena = arena, .tenant = "", .owner = "test", .queue = "default", .attempt = 1
+	};
 	uuid_v7(&job->id);
 	job->type = arena_strdup(arena, type);
 	job->payload = arena_strdup(arena, payload);

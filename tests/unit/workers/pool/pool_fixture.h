@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pool with an engine of paper: tasks made from type and payload, outcomes noted, questions answered from a script. */
+/* A pool with an engine of paper: tasks made from type and payload, outcomes noted, questions
+ * answered from a script. */
 #ifndef TESTS_UNIT_WORKERS_POOL_POOL_FIXTURE_H
 #define TESTS_UNIT_WORKERS_POOL_POOL_FIXTURE_H
 #include "workers/pool/pool.h"
@@ -7,9 +8,9 @@
 #define FIXTURE_TASKS_MAX 4096
 
 struct fixture_task {
-	struct task *task;   /* NULL: free */
+	struct task *task; /* NULL: free */
 	bool ended;
-	int ends;            /* must be 1 */
+	int ends; /* must be 1 */
 };
 
 struct fixture {
@@ -26,13 +27,16 @@ struct fixture {
 	struct task_ask *open_ask;
 };
 
-/* yaml: a definitions file in which @ stands for the directory that holds plain.so, poison.so and what fixture_file wrote. */
+/* yaml: a definitions file in which @ stands for the directory that holds plain.so, poison.so and
+ * what fixture_file wrote. */
 void fixture_open(struct fixture *fixture, const char *yaml, int hosts_max);
 void fixture_close(struct fixture *fixture);
-void fixture_file(const char *name, const char *text, int mode); /* into the directory of this process */
+void fixture_file(const char *name, const char *text,
+		  int mode); /* into the directory of this process */
 const char *fixture_directory(void);
 struct task *fixture_run(struct fixture *fixture, const char *type, const char *payload);
-struct task *fixture_again(struct fixture *fixture, struct task *task); /* the same job, its next attempt */
+struct task *fixture_again(struct fixture *fixture,
+			   struct task *task); /* the same job, its next attempt */
 /* Runs the loop until so many tasks have ended, at most timeout_ms; returns whether they have. */
 bool fixture_wait(struct fixture *fixture, size_t ended, int timeout_ms);
 void fixture_spin(struct fixture *fixture, int ms);

@@ -18,7 +18,7 @@ static enum wl_outcome fine(struct wl_job *job)
 
 static enum wl_outcome null(struct wl_job *job)
 {
-	int *volatile nowhere = NULL;
+	volatile int *volatile nowhere = NULL;
 
 	*nowhere = wl_attempt(job);
 	return wl_done(job, NULL);

@@ -143,7 +143,7 @@ int postgres_reader_query(struct store *store, const struct sql_statement *state
 		strbuf_addstr(out_r, "{\"columns\":[],\"rows\":[");
 	if (rc == 0)
 		strbuf_addstr(out_r, "]}");
-	else
+	else if (out_r->len > reading.start)
 		out_r->data[out_r->len = reading.start] = '\0';
 	if (rc < 0 && err_r->code == ERROR_TIMEOUT)
 		err_r->code = ERROR_SQL;

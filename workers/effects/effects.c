@@ -19,6 +19,7 @@
 #define REPAIR_POLL_MS 1000 /* look for work without having been told */
 #define CLAIM_SMALL \
 	256 /* a claim of fewer than it could take, and than this, has emptied the queues */
+#define BACKLOG_MAX   (2 * COMMIT_ITEMS_MAX)
 #define AWAY_FIRST_MS 50 /* wait after the first failure, doubled up to the next */
 #define AWAY_MAX_MS   1000
 
@@ -37,6 +38,7 @@ struct effects {
 
 	pthread_mutex_t lock; /* guards from here to `wake` */
 	struct list inbox;
+	size_t inbox_count;
 	struct list outbox;
 	struct claimed_job **claimed;
 	size_t claimed_count, claimed_room;
@@ -46,6 +48,7 @@ struct effects {
 
 	/* the thread's own */
 	struct list pending; /* to be committed, oldest first */
+	size_t pending_count;
 	enum hunger hunger;
 	uint64_t claimed_total;
 	int64_t poll_ms, tend_ms; /* when due, monotonic; tend 0: not */
@@ -84,12 +87,13 @@ static void list_move(struct list *from, struct list *to)
 	list_init(from);
 }
 
-void effects_submit(struct effects *effects, struct list *items, uint64_t claim_limit)
+void effects_submit(struct effects *effects, struct list *items, size_t count, uint64_t claim_limit)
 {
 	bool news;
 
 	pthread_mutex_lock(&effects->lock);
-	news = !list_empty(items) || claim_limit > effects->claim_limit;
+	news = count > 0 || claim_limit > effects->claim_limit;
+	effects->inbox_count += count;
 	list_move(items, &effects->inbox);
 	effects->claim_limit = claim_limit;
 	if (news)
@@ -204,6 +208,7 @@ static void give_decided(struct effects *e, struct effect **items, size_t count)
 			items[i]->step_value = xstrdup(value);
 		list_remove(&items[i]->link);
 		list_append(&decided, &items[i]->link);
+		e->pending_count--;
 	}
 	if (list_empty(&decided))
 		return;
@@ -240,13 +245,22 @@ static bool is_away(const struct error *error)
 	       error->code == ERROR_FULL;
 }
 
+/* While more is waiting here than the next transactions take, more jobs would only wait as well:
+ * hosts are fast, the store is not. */
+static bool wants_claim(const struct effects *e)
+{
+	if (e->pending_count > BACKLOG_MAX)
+		return false;
+	return e->hunger != HUNGER_NONE || clock_mono_ms() >= e->poll_ms;
+}
+
 static int run_commit(struct effects *e, size_t room, struct error *err_r)
 {
 	struct effect *items[COMMIT_ITEMS_MAX];
 	struct commit_round round = { .items = items, .arena = e->arena };
 	int rc;
 
-	round.claim_max = e->hunger == HUNGER_NONE && clock_mono_ms() < e->poll_ms ? 0 : room;
+	round.claim_max = wants_claim(e) ? room : 0;
 	for (struct list *at = e->pending.next; at != &e->pending && round.count < COMMIT_ITEMS_MAX;
 	     at = at->next)
 		items[round.count++] = list_entry(at, struct effect, link);
@@ -349,6 +363,8 @@ static bool next_round(struct effects *e, size_t *room_r)
 		wait_until(e, now_ms < resume_ms ? resume_ms : now_ms + idle_ms(e, now_ms));
 		now_ms = clock_mono_ms();
 	}
+	e->pending_count += e->inbox_count;
+	e->inbox_count = 0;
 	list_move(&e->inbox, &e->pending);
 	if (e->rung)
 		e->hunger = HUNGER_NOW;

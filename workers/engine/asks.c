@@ -97,6 +97,7 @@ static void start_step(struct engine *engine, struct open_ask *open)
 	};
 	open->effect.completion = &open->completion;
 	list_append(&engine->submits, &open->effect.link);
+	engine->submit_count++;
 }
 
 /* One step of a job is under way at a time: two of them must not be in one transaction. */

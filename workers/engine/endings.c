@@ -80,6 +80,7 @@ static void settle(struct engine *engine, struct hand *hand, const struct attemp
 	}
 	hand->end.contentions = 0;
 	list_append(&engine->submits, &hand->end.link);
+	engine->submit_count++;
 }
 
 void endings_page(struct engine *engine)

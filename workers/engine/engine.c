@@ -264,7 +264,9 @@ static void page(struct engine *engine)
 {
 	loop_once(engine->loop, wait_ms(engine));
 	endings_page(engine);
-	effects_submit(engine->effects, &engine->submits, engine->received + arrivals_room(engine));
+	effects_submit(engine->effects, &engine->submits, engine->submit_count,
+		       engine->received + arrivals_room(engine));
+	engine->submit_count = 0;
 	look_at_phase(engine);
 }
 

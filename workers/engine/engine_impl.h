@@ -69,10 +69,11 @@ struct engine {
 	struct listener *listener;
 	struct outcome_log *log;
 	struct inflight *inflight;
-	struct mailbox *answers;         /* struct answer, from any thread */
-	struct mailbox *cancels;         /* struct cancel_found, from the keeper */
-	int cancel_fd;                   /* eventfd: the bell said that a cancel was asked */
-	struct list submits;             /* effects for the end of this page */
+	struct mailbox *answers; /* struct answer, from any thread */
+	struct mailbox *cancels; /* struct cancel_found, from the keeper */
+	int cancel_fd;           /* eventfd: the bell said that a cancel was asked */
+	struct list submits;     /* effects for the end of this page */
+	size_t submit_count;
 	struct list endings;             /* tasks whose attempts ended in this page */
 	uint64_t received;               /* jobs claimed so far */
 	double sql_share;                /* of the jobs that come in: those that need no host */

@@ -12,7 +12,7 @@ from harness.gateway import start, uuid7
 
 
 @pytest.fixture
-def gateway(windlass, store_url):
+def gateway(store_url, windlass): # torn down in reverse: the gateway before its database
     return start(windlass, store_url)
 
 

@@ -94,7 +94,7 @@ static bool is_known(const char *name)
 
 static bool check_name(const char *name, FILE *errors)
 {
-	struct suggest suggest = { .word = name };
+	struct suggest suggest = { 0 };
 
 	if (is_listed(name, later_names, ARRAY_LEN(later_names))) {
 		fprintf(errors, "%s: not available in this version\n", name);
@@ -102,11 +102,14 @@ static bool check_name(const char *name, FILE *errors)
 	}
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || is_known(name))
 		return true;
-	for (size_t i = 0; i < setting_row_count; i++)
-		suggest_offer(&suggest, setting_rows[i].name);
+	suggest.word = name + strlen(PREFIX); /* what all begin with says nothing */
+	for (size_t i = 0; i < setting_row_count; i++) {
+		if (strncmp(setting_rows[i].name, PREFIX, strlen(PREFIX)) == 0)
+			suggest_offer(&suggest, setting_rows[i].name + strlen(PREFIX));
+	}
 	fprintf(errors, "%s: unknown setting; ", name);
 	if (suggest.best)
-		fprintf(errors, "did you mean %s? ", suggest.best);
+		fprintf(errors, "did you mean " PREFIX "%s? ", suggest.best);
 	fprintf(errors, "`windlass settings` lists them\n");
 	return false;
 }

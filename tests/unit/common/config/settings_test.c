@@ -117,6 +117,7 @@ static void refuses(void **state)
 		{ "DATABASE_URL", "mysql://u:geheim@h", "DATABASE_URL: not a database URL; expected sqlite:PATH" },
 		{ "DATABASE_URL", "sqlite:", "DATABASE_URL: not a database URL" },
 		{ "WINDLASS_WORKER", "2", "WINDLASS_WORKER: unknown setting; did you mean WINDLASS_WORKERS?" },
+		{ "WINDLASS_FOO", "2", "WINDLASS_FOO: unknown setting; `windlass settings` lists them\n" },
 		{ "WINDLASS_XYZZY", "2", "WINDLASS_XYZZY: unknown setting; `windlass settings` lists them\n" },
 		{ "WINDLASS_GRACE_FILE", "x", "WINDLASS_GRACE_FILE: unknown setting" },
 		{ "BROKER_URL", "kafka://x", "BROKER_URL: not available in this version\n" },

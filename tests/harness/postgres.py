@@ -58,6 +58,8 @@ class Postgres:
 def new_database(admin_url, name):
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
+        # The superuser is called windlass, and so is the schema: "$user" would put the tests' own tables into it.
+        connection.execute(f'ALTER DATABASE "{name}" SET search_path = public')
     return admin_url.rsplit("/", 1)[0] + "/" + name
 
 

@@ -158,7 +158,7 @@ def round_trip_limit(rig, size):
 def memory(rig, size):
     """What the engine and its hosts hold when idle, and how the engine grows while that many jobs go through."""
     with rig.database() as url, rig.windlass(url) as system:
-        gateway, worker = system.machine.gateway(), system.machine.work()
+        gateway, worker = system.machine.gateway(), system.machine.work(wait=False)
         system.fill(gateway, "bench.noop", 8, batch=1)
         system.wait_done(8)
         time.sleep(1)

@@ -107,8 +107,8 @@ static void set_limits(const struct host_options *options)
 {
 	limit(RLIMIT_CORE, 0, 0);
 	limit(RLIMIT_NOFILE, NOFILE_SOFT, NOFILE_HARD);
-	/* A sanitizer's shadow counts as data; the programs we become have none. */
-	if (options->memory_bytes > 0 && (options->exec || !SHADOW_MEMORY))
+	/* A sanitizer's shadow counts as data. */
+	if (options->memory_bytes > 0 && !SHADOW_MEMORY)
 		limit(RLIMIT_DATA, (rlim_t)options->memory_bytes, (rlim_t)options->memory_bytes);
 }
 

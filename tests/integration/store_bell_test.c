@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract of the bell: what is rung in one process is heard in another, soon, and what cannot be heard is told as missed. Every
- * case runs on every store. */
+/* The contract of the bell: what is rung in one process is heard in another, soon, and what cannot
+ * be heard is told as missed. Every case runs on every store. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -115,7 +115,8 @@ static void wake_ends_the_wait(struct fixture *fx)
 	bell_close(&bell);
 }
 
-/* More ended jobs than can be remembered: either every id comes, or "missed" says that some did not. */
+/* More ended jobs than can be remembered: either every id comes, or "missed" says that some did
+ * not. */
 static void overrun_is_told(struct fixture *fx)
 {
 	enum { COUNT = 9000 };

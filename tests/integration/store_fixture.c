@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See store_fixture.h. Everything goes through the store's own headers, so that both stores are asked the same questions; tables of
- * the tests are made by a job's write set, as a user's would be changed. */
+/* See store_fixture.h. Everything goes through the store's own headers, so that both stores are
+ * asked the same questions; tables of the tests are made by a job's write set, as a user's would be
+ * changed. */
 #include "tests/integration/store_fixture.h"
 
 #include <ftw.h>
@@ -36,10 +37,11 @@ static void fresh_postgres(struct fixture *fx)
 {
 	char command[1024];
 
-	snprintf(command, sizeof(command),
-		 "PGOPTIONS='-c client_min_messages=warning' psql -qX -v ON_ERROR_STOP=1 '%s' "
-		 "-c 'DROP SCHEMA IF EXISTS windlass CASCADE' -c 'DROP TABLE IF EXISTS effects, parents, children' >/dev/null",
-		 fx->url);
+	snprintf(
+		command, sizeof(command),
+		"PGOPTIONS='-c client_min_messages=warning' psql -qX -v ON_ERROR_STOP=1 '%s' "
+		"-c 'DROP SCHEMA IF EXISTS windlass CASCADE' -c 'DROP TABLE IF EXISTS effects, parents, children' >/dev/null",
+		fx->url);
 	assert_int_equal(system(command), 0);
 }
 
@@ -60,7 +62,8 @@ static void make_effects(struct fixture *fx)
 
 	accept_job(fx, a_job("setup"));
 	item = a_finish(claim_one(fx), JOB_COMPLETED);
-	with_write(fx, &item, SQL_ROWS_ANY, "CREATE TABLE effects (job TEXT, what TEXT)", NULL, NULL);
+	with_write(fx, &item, SQL_ROWS_ANY, "CREATE TABLE effects (job TEXT, what TEXT)", NULL,
+		   NULL);
 	assert_int_equal(commit_one(fx, &item), COMPLETION_COMMITTED);
 }
 
@@ -131,11 +134,10 @@ static void run_bound(void **state)
 	fx->run(fx);
 }
 
-int store_cases_run(const char *suite, const struct store_case *cases, size_t count)
+static int run_all(const char *suite, const struct store_case *cases, size_t count,
+		   char *const *urls, size_t url_count)
 {
-	char *urls[2] = { xstrdup("sqlite"), getenv("WINDLASS_TEST_PG_URL") };
-	const char *names[2] = { "sqlite", "postgresql" };
-	size_t url_count = urls[1] && urls[1][0] ? 2 : 1;
+	static const char *const names[] = { "sqlite", "postgresql" };
 	struct CMUnitTest *tests = xcalloc(count * url_count, sizeof(*tests));
 	struct bound_case *bound = xcalloc(count * url_count, sizeof(*bound));
 	struct arena *arena = arena_new(0);
@@ -144,7 +146,8 @@ int store_cases_run(const char *suite, const struct store_case *cases, size_t co
 	for (size_t i = 0; i < count * url_count; i++) {
 		bound[i] = (struct bound_case){ &cases[i % count], urls[i / count] };
 		tests[i] = (struct CMUnitTest){
-			.name = arena_printf(arena, "%s.%s", cases[i % count].name, names[i / count]),
+			.name = arena_printf(arena, "%s.%s", cases[i % count].name,
+					     names[i / count]),
 			.test_func = run_bound,
 			.setup_func = set_up_bound,
 			.teardown_func = tear_down,
@@ -155,8 +158,23 @@ int store_cases_run(const char *suite, const struct store_case *cases, size_t co
 	arena_free(&arena);
 	free(bound);
 	free(tests);
-	free(urls[0]);
 	return failed;
+}
+
+int store_cases_run(const char *suite, const struct store_case *cases, size_t count)
+{
+	char sqlite[] = "sqlite";
+	char *urls[] = { sqlite, getenv("WINDLASS_TEST_PG_URL") };
+
+	return run_all(suite, cases, count, urls, urls[1] && urls[1][0] ? 2 : 1);
+}
+
+int sqlite_cases_run(const char *suite, const struct store_case *cases, size_t count)
+{
+	char sqlite[] = "sqlite";
+	char *urls[] = { sqlite };
+
+	return run_all(suite, cases, count, urls, 1);
 }
 
 /* ---- clients */
@@ -206,15 +224,21 @@ struct accepted_job accept_job(struct fixture *fx, struct new_job job)
 
 void hold(struct fixture *fx, const struct claim *claim)
 {
-	fx->held = xrealloc(fx->held, (fx->held_count + claim->count + 1) * sizeof(struct claimed_job *));
+	fx->held = xrealloc(fx->held,
+			    (fx->held_count + claim->count + 1) * sizeof(struct claimed_job *));
 	for (size_t i = 0; i < claim->count; i++)
 		fx->held[fx->held_count++] = claim->jobs[i];
 }
 
-struct claim claim_as(struct fixture *fx, struct store *store, const struct uuid *session, const char *queue, size_t max)
+struct claim claim_as(struct fixture *fx, struct store *store, const struct uuid *session,
+		      const char *queue, size_t max)
 {
 	struct claim_cursor *cursor = claim_cursor_new();
-	struct claim_request request = { .session = *session, .queues = &queue, .queue_count = 1, .max = max, .cursor = cursor };
+	struct claim_request request = { .session = *session,
+					 .queues = &queue,
+					 .queue_count = 1,
+					 .max = max,
+					 .cursor = cursor };
 	struct claim claim;
 	int rc;
 
@@ -249,7 +273,9 @@ struct claimed_job *claim_this(struct fixture *fx, const struct uuid *id)
 
 void renew(struct fixture *fx, const struct uuid *session, int64_t lease_ms)
 {
-	struct session_info info = { .id = *session, .host = "here", .pid = (int)getpid(), .lease_ms = lease_ms };
+	struct session_info info = {
+		.id = *session, .host = "here", .pid = (int)getpid(), .lease_ms = lease_ms
+	};
 	bool fresh;
 
 	check_store(fx, session_renew(fx->store, &info, &fresh, &fx->error));
@@ -286,10 +312,13 @@ struct completion a_retry(const struct claimed_job *job, int64_t delay_ms)
 
 struct completion a_step(const struct claimed_job *job, const char *step, const char *value)
 {
-	return (struct completion){ .kind = COMPLETION_STEP, .job = job, .step = step, .step_value = value };
+	return (struct completion){
+		.kind = COMPLETION_STEP, .job = job, .step = step, .step_value = value
+	};
 }
 
-void with_write(struct fixture *fx, struct completion *item, int64_t rows, const char *sql, const char *arg1, const char *arg2)
+void with_write(struct fixture *fx, struct completion *item, int64_t rows, const char *sql,
+		const char *arg1, const char *arg2)
 {
 	size_t count = item->writes.statement_count;
 	struct sql_statement *list = ARENA_ARRAY(fx->arena, struct sql_statement, count + 1);
@@ -298,13 +327,17 @@ void with_write(struct fixture *fx, struct completion *item, int64_t rows, const
 	if (count)
 		memcpy(list, item->writes.statements, count * sizeof(*list));
 	if (arg1)
-		args[0] = (struct sql_value){ .kind = SQL_TEXT, .data = arena_strdup(fx->arena, arg1), .bytes = strlen(arg1) };
+		args[0] = (struct sql_value){ .kind = SQL_TEXT,
+					      .data = arena_strdup(fx->arena, arg1),
+					      .bytes = strlen(arg1) };
 	if (arg2)
-		args[1] = (struct sql_value){ .kind = SQL_TEXT, .data = arena_strdup(fx->arena, arg2), .bytes = strlen(arg2) };
+		args[1] = (struct sql_value){ .kind = SQL_TEXT,
+					      .data = arena_strdup(fx->arena, arg2),
+					      .bytes = strlen(arg2) };
 	list[count] = (struct sql_statement){
 		.sql = arena_strdup(fx->arena, sql),
 		.args = args,
-		.arg_count = (size_t)!!arg1 + !!arg2,
+		.arg_count = (size_t) !!arg1 + !!arg2,
 		.rows = rows,
 	};
 	item->writes.statements = list;
@@ -315,10 +348,12 @@ void with_effect(struct fixture *fx, struct completion *item, const char *what)
 {
 	char id[UUID_TEXT];
 
-	with_write(fx, item, 1, "INSERT INTO effects VALUES ($1, $2)", uuid_format(&item->job->id, id), what);
+	with_write(fx, item, 1, "INSERT INTO effects VALUES ($1, $2)",
+		   uuid_format(&item->job->id, id), what);
 }
 
-int commit_items(struct fixture *fx, struct store *store, enum completion_mode mode, struct completion *items, size_t count)
+int commit_items(struct fixture *fx, struct store *store, enum completion_mode mode,
+		 struct completion *items, size_t count)
 {
 	struct completion **list = ARENA_ARRAY(fx->arena, struct completion *, count + 1);
 	struct completion_batch batch = { .items = list, .count = count, .mode = mode };
@@ -394,7 +429,8 @@ int64_t effects(struct fixture *fx, const char *what)
 	const char *sql = "SELECT count(*) FROM effects";
 
 	if (what)
-		sql = arena_printf(fx->arena, "SELECT count(*) FROM effects WHERE what = '%s'", what);
+		sql = arena_printf(fx->arena, "SELECT count(*) FROM effects WHERE what = '%s'",
+				   what);
 	return atoll(read_value(fx, sql));
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Four threads, each a gateway and a worker with a store of its own, accept 5,000 jobs (each offered by two of them), claim, fail some
- * once, commit most twice as if the answer had been lost, and let sessions end in the middle. Every job must have exactly one effect. */
+/* Four threads, each a gateway and a worker with a store of its own, accept 5,000 jobs (each
+ * offered by two of them), claim, fail some once, commit most twice as if the answer had been lost,
+ * and let sessions end in the middle. Every job must have exactly one effect. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ enum { THREADS = 4, JOBS = 5000, BATCH = 50, CLAIM = 64 };
 struct race {
 	struct fixture *fx;
 	struct uuid ids[JOBS];
-	_Atomic int next[2];   /* jobs offered so far, by the first and the second round of offers */
+	_Atomic int next[2]; /* jobs offered so far, by the first and the second round of offers */
 	_Atomic int committed, lost;
 	_Atomic bool stop, failed;
 	char message[600];
@@ -24,7 +25,7 @@ struct racer {
 	int number;
 	struct store *store;
 	struct uuid session;
-	struct arena *arena;   /* of one turn */
+	struct arena *arena; /* of one turn */
 	struct error error;
 	int turns;
 };
@@ -35,7 +36,8 @@ static bool again(struct racer *racer, const char *what)
 	if (racer->error.code == ERROR_CONTENTION)
 		return true;
 	if (!atomic_exchange(&racer->race->failed, true))
-		snprintf(racer->race->message, sizeof(racer->race->message), "%s: %s", what, racer->error.message);
+		snprintf(racer->race->message, sizeof(racer->race->message), "%s: %s", what,
+			 racer->error.message);
 	return false;
 }
 
@@ -53,20 +55,25 @@ static void offer(struct racer *racer, int round)
 		jobs[count].id = racer->race->ids[i];
 		jobs[count].client_id = true;
 		memset(jobs[count].fingerprint, 7, sizeof(jobs[count].fingerprint));
-		requests[count] = (struct acceptance){ .jobs = &jobs[count], .job_count = 1, .accepted = &accepted[count] };
+		requests[count] = (struct acceptance){ .jobs = &jobs[count],
+						       .job_count = 1,
+						       .accepted = &accepted[count] };
 		list[count] = &requests[count];
 	}
-	while (count && acceptance_commit(racer->store, list, count, &racer->error) && again(racer, "accept"))
+	while (count && acceptance_commit(racer->store, list, count, &racer->error) &&
+	       again(racer, "accept"))
 		;
 	for (size_t i = 0; i < count && !atomic_load(&racer->race->failed); i++)
-		if (requests[i].verdict != ACCEPTANCE_ACCEPTED && requests[i].verdict != ACCEPTANCE_REPLAYED) {
+		if (requests[i].verdict != ACCEPTANCE_ACCEPTED &&
+		    requests[i].verdict != ACCEPTANCE_REPLAYED) {
 			racer->error = requests[i].error;
 			racer->error.code = ERROR_INTERNAL;
 			again(racer, "verdict");
 		}
 }
 
-static void fill_item(struct racer *racer, struct completion *item, struct completion **list, struct claimed_job *job)
+static void fill_item(struct racer *racer, struct completion *item, struct completion **list,
+		      struct claimed_job *job)
 {
 	struct sql_value *arg = ARENA_ARRAY(racer->arena, struct sql_value, 1);
 	struct sql_statement *insert = ARENA_NEW(racer->arena, struct sql_statement);
@@ -75,8 +82,12 @@ static void fill_item(struct racer *racer, struct completion *item, struct compl
 	arg->kind = SQL_TEXT;
 	arg->data = arena_strdup(racer->arena, uuid_format(&job->id, id));
 	arg->bytes = UUID_TEXT - 1;
-	*insert = (struct sql_statement){ .sql = "INSERT INTO effects VALUES ($1, 'race')", .args = arg, .arg_count = 1, .rows = 1 };
-	*item = job->id.b[15] % 8 == 0 && job->attempt == 1 ? a_retry(job, 0) : a_finish(job, JOB_COMPLETED);
+	*insert = (struct sql_statement){ .sql = "INSERT INTO effects VALUES ($1, 'race')",
+					  .args = arg,
+					  .arg_count = 1,
+					  .rows = 1 };
+	*item = job->id.b[15] % 8 == 0 && job->attempt == 1 ? a_retry(job, 0)
+							    : a_finish(job, JOB_COMPLETED);
 	if (item->kind == COMPLETION_FINISH)
 		item->writes = (struct write_set){ .statements = insert, .statement_count = 1 };
 	*list = item;
@@ -114,18 +125,21 @@ static void settle(struct racer *racer, const struct claim *claim)
 		}
 	}
 	if (batch.count < claim->count)
-		while (session_release_batch(racer->store, &claim->jobs[0]->batch, &racer->error) && again(racer, "release"))
+		while (session_release_batch(racer->store, &claim->jobs[0]->batch, &racer->error) &&
+		       again(racer, "release"))
 			;
 }
 
-/* Now and then its session ends while it holds jobs: it goes on as a zombie, others run the same jobs. */
+/* Now and then its session ends while it holds jobs: it goes on as a zombie, others run the same
+ * jobs. */
 static void end_session(struct racer *racer)
 {
 	struct session_info info = { .host = "race", .pid = racer->number, .lease_ms = 60000 };
 	int64_t released;
 	bool fresh;
 
-	while (session_end(racer->store, &racer->session, &released, &racer->error) && again(racer, "end"))
+	while (session_end(racer->store, &racer->session, &released, &racer->error) &&
+	       again(racer, "end"))
 		;
 	uuid_v7(&racer->session);
 	info.id = racer->session;
@@ -136,7 +150,11 @@ static void end_session(struct racer *racer)
 static void turn(struct racer *racer, struct claim_cursor *cursor)
 {
 	const char *queue = "q";
-	struct claim_request request = { .session = racer->session, .queues = &queue, .queue_count = 1, .max = CLAIM, .cursor = cursor };
+	struct claim_request request = { .session = racer->session,
+					 .queues = &queue,
+					 .queue_count = 1,
+					 .max = CLAIM,
+					 .cursor = cursor };
 	struct claim claim = { 0 };
 
 	uuid_v7(&request.batch);
@@ -182,7 +200,8 @@ static void start(struct race *race, struct racer *racer, int number)
 	*racer = (struct racer){ .race = race, .number = number };
 	uuid_v7(&racer->session);
 	info.id = racer->session;
-	check_store(race->fx, store_open(race->fx->url, STORE_WRITE, "race", &racer->store, &race->fx->error));
+	check_store(race->fx, store_open(race->fx->url, STORE_WRITE, "race", &racer->store,
+					 &race->fx->error));
 	check_store(race->fx, session_renew(racer->store, &info, &fresh, &race->fx->error));
 }
 
@@ -200,7 +219,8 @@ static void exactly_once(struct fixture *fx)
 		start(race, &racers[i], i);
 	for (int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, race_on, &racers[i]), 0);
-	while (atomic_load(&race->committed) < JOBS && !atomic_load(&race->failed) && clock_mono_ms() < until)
+	while (atomic_load(&race->committed) < JOBS && !atomic_load(&race->failed) &&
+	       clock_mono_ms() < until)
 		pause_ms(20);
 	atomic_store(&race->stop, true);
 	for (int i = 0; i < THREADS; i++) {

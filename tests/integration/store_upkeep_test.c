@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract of a store, part two: what operators and housekeeping do (control, sessions, maintenance) and what is shown (lists,
- * queues). Every case runs on every store. */
+/* The contract of a store, part three: what operators and housekeeping do (control, sessions,
+ * maintenance) and what is shown (lists, queues). Every case runs on every store. */
 #include <stdlib.h>
 
 #include "tests/integration/store_fixture.h"
@@ -14,7 +14,8 @@ static int cancel(struct fixture *fx, const struct uuid *id, enum job_state *sta
 
 static void cancel_of_the_waiting(struct fixture *fx)
 {
-	struct new_job available = a_job("mail"), scheduled = a_job("mail"), retryable = a_job("mail");
+	struct new_job available = a_job("mail"), scheduled = a_job("mail"),
+		       retryable = a_job("mail");
 	const struct uuid *ids[] = { &available.id, &scheduled.id, &retryable.id };
 	struct completion item;
 	enum job_state state;
@@ -110,7 +111,10 @@ static void cancel_that_raced_with_a_retry(struct fixture *fx)
 static void cancel_compensates(struct fixture *fx)
 {
 	static const struct store_type types[] = {
-		{ .name = "order", .queue = "q", .priority = PRIORITY_NORMAL, .on_discard = "order.release" },
+		{ .name = "order",
+		  .queue = "q",
+		  .priority = PRIORITY_NORMAL,
+		  .on_discard = "order.release" },
 		{ .name = "order.release", .queue = "repair", .priority = PRIORITY_HIGH },
 	};
 	struct claimed_job *got;
@@ -293,7 +297,8 @@ static void sweep_spares_the_known(struct fixture *fx)
 	known = claim_some(fx, 1);
 	orphan = claim_some(fx, 1);
 	pause_ms(10200);
-	check_store(fx, session_sweep(fx->other, &fx->session, &known.jobs[0]->batch, 1, &released, &fx->error));
+	check_store(fx, session_sweep(fx->other, &fx->session, &known.jobs[0]->batch, 1, &released,
+				      &fx->error));
 	assert_int_equal(released, 1);
 	claim_this(fx, &orphan.jobs[0]->id);
 	finish_job(fx, known.jobs[0], JOB_COMPLETED);
@@ -356,8 +361,9 @@ static size_t list(struct fixture *fx, const struct job_filter *filter, struct j
 
 static void lists_by_state(struct fixture *fx)
 {
-	static const enum job_state states[] = { JOB_AVAILABLE, JOB_SCHEDULED, JOB_RETRYABLE, JOB_RUNNING,
-						 JOB_COMPLETED, JOB_DISCARDED, JOB_CANCELLED };
+	static const enum job_state states[] = { JOB_AVAILABLE, JOB_SCHEDULED, JOB_RETRYABLE,
+						 JOB_RUNNING,   JOB_COMPLETED, JOB_DISCARDED,
+						 JOB_CANCELLED };
 	struct new_job jobs[ARRAY_LEN(states)];
 	struct claim claim;
 	struct completion items[2];
@@ -366,7 +372,9 @@ static void lists_by_state(struct fixture *fx)
 	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
 		jobs[i] = a_job("listed");
 		jobs[i].delay_ms = states[i] == JOB_SCHEDULED ? 60000 : 0;
-		jobs[i].priority = states[i] == JOB_AVAILABLE || states[i] == JOB_CANCELLED ? PRIORITY_LOW : PRIORITY_HIGH;
+		jobs[i].priority = states[i] == JOB_AVAILABLE || states[i] == JOB_CANCELLED
+					   ? PRIORITY_LOW
+					   : PRIORITY_HIGH;
 		accept_job(fx, jobs[i]);
 	}
 	claim = claim_some(fx, 4);
@@ -500,7 +508,8 @@ static void aged(struct new_job *job, int64_t age_ms)
 static void retention(struct fixture *fx)
 {
 	enum { DAY = 24 * 3600 * 1000 };
-	struct new_job old = a_job("mail"), dead = a_job("mail"), waits = a_job("mail"), young = a_job("mail");
+	struct new_job old = a_job("mail"), dead = a_job("mail"), waits = a_job("mail"),
+		       young = a_job("mail");
 	struct job_view view;
 
 	aged(&old, 20 * (int64_t)3600 * 1000);
@@ -514,13 +523,15 @@ static void retention(struct fixture *fx)
 	finish_job(fx, claim_this(fx, &young.id), JOB_COMPLETED);
 	accept_job(fx, waits);
 	for (int i = 0; i < 2; i++)
-		check_store(fx, maintenance_retention(fx->store, 7 * (int64_t)DAY, 30 * (int64_t)DAY, &fx->error));
+		check_store(fx, maintenance_retention(fx->store, 7 * (int64_t)DAY,
+						      30 * (int64_t)DAY, &fx->error));
 	assert_int_equal(state_of(fx, &old.id), JOB_COMPLETED);
 	if (!store_is_sqlite(fx->store))
 		return; /* PostgreSQL's goes by whole days: its own test ages them */
 	pause_ms(20);
 	for (int i = 0; i < 2; i++)
-		check_store(fx, maintenance_retention(fx->store, 10, 30 * (int64_t)DAY, &fx->error));
+		check_store(fx,
+			    maintenance_retention(fx->store, 10, 30 * (int64_t)DAY, &fx->error));
 	assert_int_equal(query_job(fx->store, NULL, &old.id, fx->arena, &view, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
 	assert_int_equal(state_of(fx, &dead.id), JOB_DISCARDED);
@@ -556,18 +567,21 @@ static void migrating_again(struct fixture *fx)
 	assert_int_equal(have, want);
 	assert_true(have > 0);
 	check_store(fx, store_ping(fx->other, &fx->error));
-	assert_non_null(strstr(store_label(fx->store), store_is_sqlite(fx->store) ? "sqlite:" : "postgresql://"));
+	assert_non_null(strstr(store_label(fx->store),
+			       store_is_sqlite(fx->store) ? "sqlite:" : "postgresql://"));
 }
 
 static void job_states_for_audits(struct fixture *fx)
 {
 	struct new_job job = a_job("mail");
 	char id[UUID_TEXT];
-	const char *view = store_is_sqlite(fx->store) ? "windlass_job_states" : "windlass.job_states";
+	const char *view =
+		store_is_sqlite(fx->store) ? "windlass_job_states" : "windlass.job_states";
 	const char *sql;
 
 	accept_job(fx, job);
-	sql = arena_printf(fx->arena, "SELECT state FROM %s WHERE job_id = '%s'", view, uuid_format(&job.id, id));
+	sql = arena_printf(fx->arena, "SELECT state FROM %s WHERE job_id = '%s'", view,
+			   uuid_format(&job.id, id));
 	assert_string_equal(read_value(fx, sql), "\"available\"");
 	finish_job(fx, claim_one(fx), JOB_DISCARDED);
 	assert_string_equal(read_value(fx, sql), "\"discarded\"");

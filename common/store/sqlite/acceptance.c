@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acceptance on SQLite: one transaction for all requests that arrived. A request is looked up before anything of it is written
- * (idempotency key, client-made ids), so that a refusal leaves nothing to undo. */
+/* Acceptance on SQLite: one transaction for all requests that arrived. A request is looked up
+ * before anything of it is written (idempotency key, client-made ids), so that a refusal leaves
+ * nothing to undo. */
 #include "common/store/acceptance.h"
 
 #include <string.h>
@@ -34,7 +35,8 @@ static int state_now(struct sqlite_store *store, struct accepted_job *job, struc
 	return rc < 0 ? -1 : 0;
 }
 
-static int replay(struct sqlite_store *store, struct acceptance *request, const uint8_t *answer, size_t bytes, struct error *err_r)
+static int replay(struct sqlite_store *store, struct acceptance *request, const uint8_t *answer,
+		  size_t bytes, struct error *err_r)
 {
 	if (bytes != request->job_count * ANSWER_BYTES) {
 		request->verdict = ACCEPTANCE_KEY_REUSED;
@@ -52,31 +54,38 @@ static int replay(struct sqlite_store *store, struct acceptance *request, const 
 /* Sets the verdict when the key is known and has not run out. */
 static int check_key(struct sqlite_store *store, struct acceptance *request, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT fingerprint, answer FROM windlass_idempotency "
-					 "WHERE scope = ?1 AND key = ?2 AND created > ?3",
-					 "ssi", request->idempotency_scope, request->idempotency_key,
-					 store->tx.now_ms - (int64_t)IDEMPOTENCY_KEEP_MS);
+	sqlite3_stmt *stmt =
+		sqlite_bind(store, err_r,
+			    "SELECT fingerprint, answer FROM windlass_idempotency "
+			    "WHERE scope = ?1 AND key = ?2 AND created > ?3",
+			    "ssi", request->idempotency_scope, request->idempotency_key,
+			    store->tx.now_ms - (int64_t)IDEMPOTENCY_KEEP_MS);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 	bool same;
 
 	if (rc != 1)
 		return rc;
 	same = sqlite3_column_bytes(stmt, 0) == (int)sizeof(request->fingerprint) &&
-	       memcmp(sqlite3_column_blob(stmt, 0), request->fingerprint, sizeof(request->fingerprint)) == 0;
+	       memcmp(sqlite3_column_blob(stmt, 0), request->fingerprint,
+		      sizeof(request->fingerprint)) == 0;
 	request->verdict = ACCEPTANCE_KEY_REUSED;
-	rc = same ? replay(store, request, sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1), err_r) : 0;
+	rc = same ? replay(store, request, sqlite3_column_blob(stmt, 1),
+			   (size_t)sqlite3_column_bytes(stmt, 1), err_r)
+		  : 0;
 	sqlite_done(stmt);
 	return rc;
 }
 
-/* 1: this client-made id is stored, by the same request of the same tenant; 0: it is new; ACCEPTANCE_ID_TAKEN is set otherwise. */
-static int check_id(struct sqlite_store *store, struct acceptance *request, size_t i, struct error *err_r)
+/* 1: this client-made id is stored, by the same request of the same tenant; 0: it is new;
+ * ACCEPTANCE_ID_TAKEN is set otherwise. */
+static int check_id(struct sqlite_store *store, struct acceptance *request, size_t i,
+		    struct error *err_r)
 {
 	const struct new_job *job = &request->jobs[i];
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "SELECT tenant = ?2 AND fingerprint IS ?3 FROM windlass_jobs WHERE id = ?1", "usb", &job->id,
-			    job->tenant, job->fingerprint, sizeof(job->fingerprint));
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT tenant = ?2 AND fingerprint IS ?3 FROM windlass_jobs WHERE id = ?1", "usb",
+		&job->id, job->tenant, job->fingerprint, sizeof(job->fingerprint));
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -90,7 +99,8 @@ static int check_id(struct sqlite_store *store, struct acceptance *request, size
 }
 
 /* Marks with a state those jobs that an earlier request has stored. */
-static int check_ids(struct sqlite_store *store, struct acceptance *request, size_t *known_r, struct error *err_r)
+static int check_ids(struct sqlite_store *store, struct acceptance *request, size_t *known_r,
+		     struct error *err_r)
 {
 	*known_r = 0;
 	for (size_t i = 0; i < request->job_count; i++) {
@@ -110,18 +120,20 @@ static int check_ids(struct sqlite_store *store, struct acceptance *request, siz
 	return 0;
 }
 
-static int keep_key(struct sqlite_store *store, const struct acceptance *request, struct error *err_r)
+static int keep_key(struct sqlite_store *store, const struct acceptance *request,
+		    struct error *err_r)
 {
 	size_t bytes = request->job_count * ANSWER_BYTES;
 	uint8_t *answer = arena_alloc(store->tx.arena, bytes + 1);
 
 	for (size_t i = 0; i < request->job_count; i++)
 		encode_answer(&request->accepted[i], answer + i * ANSWER_BYTES);
-	return sqlite_run(store, err_r,
-			  "INSERT INTO windlass_idempotency (scope, key, fingerprint, answer, created) VALUES (?1, ?2, ?3, ?4, ?5) "
-			  "ON CONFLICT DO UPDATE SET fingerprint = ?3, answer = ?4, created = ?5",
-			  "ssbbi", request->idempotency_scope, request->idempotency_key, request->fingerprint,
-			  sizeof(request->fingerprint), answer, bytes, store->tx.now_ms);
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_idempotency (scope, key, fingerprint, answer, created) VALUES (?1, ?2, ?3, ?4, ?5) "
+		"ON CONFLICT DO UPDATE SET fingerprint = ?3, answer = ?4, created = ?5",
+		"ssbbi", request->idempotency_scope, request->idempotency_key, request->fingerprint,
+		sizeof(request->fingerprint), answer, bytes, store->tx.now_ms);
 }
 
 static int accept_one(struct sqlite_store *store, struct acceptance *request, struct error *err_r)
@@ -140,13 +152,16 @@ static int accept_one(struct sqlite_store *store, struct acceptance *request, st
 	if (request->verdict)
 		return 0;
 	for (size_t i = 0; i < request->job_count; i++)
-		if (!request->accepted[i].state && sqlite_enlist(store, &request->jobs[i], false, &request->accepted[i], err_r))
+		if (!request->accepted[i].state &&
+		    sqlite_enlist(store, &request->jobs[i], false, &request->accepted[i], err_r))
 			return -1;
-	request->verdict = known && known == request->job_count ? ACCEPTANCE_REPLAYED : ACCEPTANCE_ACCEPTED;
+	request->verdict =
+		known && known == request->job_count ? ACCEPTANCE_REPLAYED : ACCEPTANCE_ACCEPTED;
 	return request->idempotency_key ? keep_key(store, request, err_r) : 0;
 }
 
-static int accept_all(struct sqlite_store *store, struct acceptance *const *requests, size_t count, struct error *err_r)
+static int accept_all(struct sqlite_store *store, struct acceptance *const *requests, size_t count,
+		      struct error *err_r)
 {
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
@@ -166,9 +181,10 @@ static int accept_all(struct sqlite_store *store, struct acceptance *const *requ
 	return 0;
 }
 
-/* One of them is at fault: each for itself, so that it alone is refused. Weather that comes up meanwhile is told request by
- * request, for some are stored already. */
-static int accept_each(struct sqlite_store *store, struct acceptance *const *requests, size_t count, struct error *err_r)
+/* One of them is at fault: each for itself, so that it alone is refused. Weather that comes up
+ * meanwhile is told request by request, for some are stored already. */
+static int accept_each(struct sqlite_store *store, struct acceptance *const *requests, size_t count,
+		       struct error *err_r)
 {
 	bool weather = false;
 
@@ -188,7 +204,8 @@ static int accept_each(struct sqlite_store *store, struct acceptance *const *req
 	return 0;
 }
 
-int sqlite_acceptance_commit(struct store *base, struct acceptance *const *requests, size_t count, struct error *err_r)
+int sqlite_acceptance_commit(struct store *base, struct acceptance *const *requests, size_t count,
+			     struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
@@ -208,7 +225,8 @@ static const struct uuid *witness(const struct acceptance *request)
 	return NULL;
 }
 
-int sqlite_acceptance_probe(struct store *base, struct acceptance *const *requests, size_t count, bool *stored_r, struct error *err_r)
+int sqlite_acceptance_probe(struct store *base, struct acceptance *const *requests, size_t count,
+			    bool *stored_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
@@ -221,7 +239,8 @@ int sqlite_acceptance_probe(struct store *base, struct acceptance *const *reques
 		int rc = 1;
 
 		if (id)
-			rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_jobs WHERE id = ?1", "u", id);
+			rc = sqlite_number(store, err_r, &one,
+					   "SELECT 1 FROM windlass_jobs WHERE id = ?1", "u", id);
 		if (rc < 0)
 			return -1;
 		if (id) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bell on SQLite: counters, a ring of ended ids and one futex word in <file>-bell. Ringing is a few atomic stores and one system
- * call, whoever listens. Who reads too slowly, or finds that a ringer died half-way, is told that rings were missed. */
+/* The bell on SQLite: counters, a ring of ended ids and one futex word in <file>-bell. Ringing is a
+ * few atomic stores and one system call, whoever listens. Who reads too slowly, or finds that a
+ * ringer died half-way, is told that rings were missed. */
 #include "common/store/bell.h"
 
 #include <errno.h>
@@ -22,18 +23,19 @@ struct sqlite_bell {
 	struct bell base;
 	char path[SQLITE_PATH_BYTES];
 	unsigned listen;
-	pthread_mutex_t opening;     /* guards file while it is being opened */
+	pthread_mutex_t opening; /* guards file while it is being opened */
 	struct bell_file *file;
 	_Atomic(struct bell_shared *) shared; /* NULL: not open yet */
 	_Atomic int64_t next_try_ms;
-	_Atomic uint32_t woken;      /* futex word while nothing is shared */
+	_Atomic uint32_t woken; /* futex word while nothing is shared */
 	bool listening, missed;
 	uint64_t seen[BITS];
-	uint64_t read;               /* ended ids taken out of the ring */
+	uint64_t read; /* ended ids taken out of the ring */
 	struct uuid ended[BELL_FILE_RING];
 };
 
-static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *until, uint32_t bits)
+static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *until,
+		  uint32_t bits)
 {
 	return syscall(SYS_futex, word, op, value, until, NULL, bits);
 }
@@ -122,7 +124,8 @@ static int read_slot(struct bell_shared *shared, uint64_t number, struct uuid *i
 	return 1;
 }
 
-static void take_ended(struct sqlite_bell *bell, struct bell_shared *shared, struct bell_event *event)
+static void take_ended(struct sqlite_bell *bell, struct bell_shared *shared,
+		       struct bell_event *event)
 {
 	uint64_t head = atomic_load(&shared->ended);
 
@@ -182,7 +185,8 @@ static int bell_wait_file(struct bell *base, int timeout_ms, struct bell_event *
 		if (atomic_exchange(&bell->woken, 0) || clock_mono_ns() >= until_ns)
 			return 0;
 		if (shared)
-			futex(&shared->sequence, FUTEX_WAIT_BITSET, sequence, &until, bell->listen | WAKE);
+			futex(&shared->sequence, FUTEX_WAIT_BITSET, sequence, &until,
+			      bell->listen | WAKE);
 		else
 			wait_closed(bell, until_ns);
 	}

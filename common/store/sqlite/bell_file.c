@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* <file>-bell: opening it, and the mutex that puts the write transactions of all processes in a row. The file is made anew by
- * whoever opens it while nobody else has it open (an exclusive flock tells), so what a crash or a reboot left in it is harmless. A
- * process that dies inside the mutex leaves it to the next one; SQLite undoes what it had begun. */
+/* <file>-bell: opening it, and the mutex that puts the write transactions of all processes in a
+ * row. The file is made anew by whoever opens it while nobody else has it open (an exclusive flock
+ * tells), so what a crash or a reboot left in it is harmless. A process that dies inside the mutex
+ * leaves it to the next one; SQLite undoes what it had begun. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -31,7 +32,8 @@ int sqlite_bell_path(const char *path, char bell_path_r[SQLITE_PATH_BYTES], stru
 	} else {
 		if (errno != ENOENT || !realpath(dirname(folder), real))
 			return error_set(err_r, ERROR_UNAVAILABLE, "%s: %s", path, strerror(errno));
-		bytes = snprintf(bell_path_r, SQLITE_PATH_BYTES, "%s/%s-bell", real, basename(name));
+		bytes = snprintf(bell_path_r, SQLITE_PATH_BYTES, "%s/%s-bell", real,
+				 basename(name));
 	}
 	if (bytes >= SQLITE_PATH_BYTES)
 		return error_set(err_r, ERROR_INVALID, "%s: the path is too long", path);
@@ -56,8 +58,8 @@ static struct bell_shared *map(int fd)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* The layout's number is written last: a file without it is nobody's. Room is taken now, for a full disk would otherwise show as a
- * fatal signal at the first write to a page. */
+/* The layout's number is written last: a file without it is nobody's. Room is taken now, for a full
+ * disk would otherwise show as a fatal signal at the first write to a page. */
 static int make(int fd, struct error *err_r)
 {
 	struct bell_shared *shared;
@@ -67,7 +69,8 @@ static int make(int fd, struct error *err_r)
 		return error_set(err_r, ERROR_UNAVAILABLE, "bell file: %s", strerror(errno));
 	rc = posix_fallocate(fd, 0, sizeof(struct bell_shared));
 	if (rc)
-		return error_set(err_r, rc == ENOSPC ? ERROR_FULL : ERROR_UNAVAILABLE, "bell file: %s", strerror(rc));
+		return error_set(err_r, rc == ENOSPC ? ERROR_FULL : ERROR_UNAVAILABLE,
+				 "bell file: %s", strerror(rc));
 	shared = map(fd);
 	if (!shared)
 		return error_set(err_r, ERROR_UNAVAILABLE, "bell file: %s", strerror(errno));
@@ -87,18 +90,21 @@ static int inspect(int fd, struct bell_shared **shared_r, struct error *err_r)
 
 	if (fstat(fd, &st))
 		return error_set(err_r, ERROR_UNAVAILABLE, "bell file: %s", strerror(errno));
-	if ((size_t)st.st_size < sizeof(layout) || pread(fd, &layout, sizeof(layout), 0) != sizeof(layout) || layout == 0)
+	if ((size_t)st.st_size < sizeof(layout) ||
+	    pread(fd, &layout, sizeof(layout), 0) != sizeof(layout) || layout == 0)
 		return 0;
 	if (layout != BELL_FILE_LAYOUT || (size_t)st.st_size != sizeof(*shared))
-		return error_set(err_r, ERROR_UNAVAILABLE,
-				 "another version of Windlass has this database open (bell file layout %08x, mine %08x)", layout,
-				 BELL_FILE_LAYOUT);
+		return error_set(
+			err_r, ERROR_UNAVAILABLE,
+			"another version of Windlass has this database open (bell file layout %08x, mine %08x)",
+			layout, BELL_FILE_LAYOUT);
 	shared = map(fd);
 	if (!shared)
 		return error_set(err_r, ERROR_UNAVAILABLE, "bell file: %s", strerror(errno));
 	if (shared->bytes != sizeof(*shared)) {
 		munmap(shared, sizeof(*shared));
-		return error_set(err_r, ERROR_UNAVAILABLE, "another build of Windlass has this database open");
+		return error_set(err_r, ERROR_UNAVAILABLE,
+				 "another build of Windlass has this database open");
 	}
 	*shared_r = shared;
 	return 1;
@@ -111,16 +117,19 @@ static int share(int fd, struct bell_shared **shared_r, struct error *err_r)
 
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0 && make(fd, err_r))
 			return -1;
-		/* Not atomic: somebody may be alone with the file in between and make it again, which we then wait for. */
+		/* Not atomic: somebody may be alone with the file in between and make it again,
+		 * which we then wait for. */
 		while (flock(fd, LOCK_SH))
 			if (errno != EINTR)
-				return error_set(err_r, ERROR_UNAVAILABLE, "bell file: %s", strerror(errno));
+				return error_set(err_r, ERROR_UNAVAILABLE, "bell file: %s",
+						 strerror(errno));
 		rc = inspect(fd, shared_r, err_r);
 		if (rc)
 			return rc < 0 ? -1 : 0;
 		flock(fd, LOCK_UN);
 	}
-	return error_set(err_r, ERROR_UNAVAILABLE, "bell file: somebody keeps it open without having made it");
+	return error_set(err_r, ERROR_UNAVAILABLE,
+			 "bell file: somebody keeps it open without having made it");
 }
 
 struct bell_file *bell_file_open(const char *path, struct error *err_r)
@@ -137,7 +146,8 @@ struct bell_file *bell_file_open(const char *path, struct error *err_r)
 		mode = st.st_mode & 0666;
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, mode);
 	if (fd < 0) {
-		error_set(err_r, errno == ENOSPC ? ERROR_FULL : ERROR_UNAVAILABLE, "%s: %s", name, strerror(errno));
+		error_set(err_r, errno == ENOSPC ? ERROR_FULL : ERROR_UNAVAILABLE, "%s: %s", name,
+			  strerror(errno));
 		return NULL;
 	}
 	file = xcalloc(1, sizeof(*file));
@@ -157,7 +167,8 @@ void bell_file_close(struct bell_file **file)
 	*file = NULL;
 }
 
-/* glibc's mutex lets whoever is running barge in; a thread that commits in a loop would starve the others. */
+/* glibc's mutex lets whoever is running barge in; a thread that commits in a loop would starve the
+ * others. */
 static void let_others_in(struct bell_file *file)
 {
 	struct bell_shared *shared = file->shared;
@@ -171,7 +182,8 @@ static void let_others_in(struct bell_file *file)
 		nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
 }
 
-/* In slices by the wall clock, for that is the one that every libc and ThreadSanitizer know here; the sum goes by the monotonic one. */
+/* In slices by the wall clock, for that is the one that every libc and ThreadSanitizer know here;
+ * the sum goes by the monotonic one. */
 static int wait_for(pthread_mutex_t *mutex, int timeout_ms)
 {
 	int64_t until_ms = clock_mono_ms() + timeout_ms;
@@ -179,7 +191,8 @@ static int wait_for(pthread_mutex_t *mutex, int timeout_ms)
 
 	do {
 		int64_t slice_ms = clock_wall_ms() + 500;
-		struct timespec until = { .tv_sec = slice_ms / 1000, .tv_nsec = slice_ms % 1000 * 1000000 };
+		struct timespec until = { .tv_sec = slice_ms / 1000,
+					  .tv_nsec = slice_ms % 1000 * 1000000 };
 
 		rc = pthread_mutex_timedlock(mutex, &until);
 	} while (rc == ETIMEDOUT && clock_mono_ms() < until_ms);
@@ -198,7 +211,8 @@ int bell_file_lock(struct bell_file *file, int timeout_ms, struct error *err_r)
 		rc = wait_for(&shared->writer, timeout_ms);
 	}
 	if (rc == ETIMEDOUT)
-		return error_set(err_r, ERROR_CONTENTION, "another process has been writing for %d ms", timeout_ms);
+		return error_set(err_r, ERROR_CONTENTION,
+				 "another process has been writing for %d ms", timeout_ms);
 	if (rc == EOWNERDEAD)
 		rc = pthread_mutex_consistent(&shared->writer);
 	if (rc)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layout of <file>-bell, for bell_file.c (the mutex) and bell.c (events). Every process maps it; nothing in it outlives the last
- * of them, so a changed layout needs no conversion: it takes a new number, and old and new refuse to share one file at once. */
+/* The layout of <file>-bell, for bell_file.c (the mutex) and bell.c (events). Every process maps
+ * it; nothing in it outlives the last of them, so a changed layout needs no conversion: it takes a
+ * new number, and old and new refuse to share one file at once. */
 #ifndef COMMON_STORE_SQLITE_BELL_FILE_H
 #define COMMON_STORE_SQLITE_BELL_FILE_H
 #include <pthread.h>
@@ -8,7 +9,7 @@
 #include <stdint.h>
 
 #define BELL_FILE_LAYOUT 0x574c4201u /* "WLB" and a number */
-#define BELL_FILE_RING 4096          /* ended ids that are remembered; a power of two */
+#define BELL_FILE_RING   4096        /* ended ids that are remembered; a power of two */
 
 struct bell_slot {
 	_Atomic uint64_t number;  /* place in the row of all ended ids, from 1; 0: never written */
@@ -18,8 +19,9 @@ struct bell_slot {
 struct bell_shared {
 	_Atomic uint32_t layout;
 	uint32_t bytes;
-	pthread_mutex_t writer;   /* robust; held around write transactions */
-	/* A writer that was just in waits here for one step of `turn` when somebody was `wanting`: no queue of one thread. */
+	pthread_mutex_t writer; /* robust; held around write transactions */
+	/* A writer that was just in waits here for one step of `turn` when somebody was `wanting`:
+	 * no queue of one thread. */
 	_Atomic uint32_t turn, wanting;
 	_Alignas(64) _Atomic uint32_t sequence; /* futex word: grows with every event */
 	_Atomic uint64_t counts[4];             /* events by the bit of enum BELL_ */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Claims on SQLite: the first available rows of each queue are picked, deleted as ranges of the order, and put under one lease.
- * There is one writer at a time and no dead rows, so neither SKIP LOCKED nor the caller's cursor is needed here. */
+/* Claims on SQLite: the first available rows of each queue are picked, deleted as ranges of the
+ * order, and put under one lease. There is one writer at a time and no dead rows, so neither SKIP
+ * LOCKED nor the caller's cursor is needed here. */
 #include "common/store/claim.h"
 
 #include <stdlib.h>
@@ -29,14 +30,16 @@ static int by_order(const void *a, const void *b)
 	return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
-/* Picks up to `share` rows of a queue and a priority and removes them from ready. Returns how many, or -1. */
-static int pick_some(struct sqlite_store *store, const char *queue, int priority, size_t share, struct picks *picks,
-		     struct error *err_r)
+/* Picks up to `share` rows of a queue and a priority and removes them from ready. Returns how many,
+ * or -1. */
+static int pick_some(struct sqlite_store *store, const char *queue, int priority, size_t share,
+		     struct picks *picks, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT id, seq, attempt, since FROM windlass_ready INDEXED BY windlass_ready_order "
-					 "WHERE queue = ?1 AND priority = ?2 AND due IS NULL ORDER BY seq LIMIT ?3",
-					 "sii", queue, (int64_t)priority, (int64_t)share);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT id, seq, attempt, since FROM windlass_ready INDEXED BY windlass_ready_order "
+		"WHERE queue = ?1 AND priority = ?2 AND due IS NULL ORDER BY seq LIMIT ?3",
+		"sii", queue, (int64_t)priority, (int64_t)share);
 	size_t first = picks->count;
 	int rc;
 
@@ -64,9 +67,10 @@ static int pick_some(struct sqlite_store *store, const char *queue, int priority
 	return (int)(picks->count - first);
 }
 
-/* Fair within a priority: every queue may give an equal part; what some do not need goes to the others in the next round. */
-static int pick_priority(struct sqlite_store *store, const char *const *queues, size_t queue_count, int priority, struct picks *picks,
-			 struct error *err_r)
+/* Fair within a priority: every queue may give an equal part; what some do not need goes to the
+ * others in the next round. */
+static int pick_priority(struct sqlite_store *store, const char *const *queues, size_t queue_count,
+			 int priority, struct picks *picks, struct error *err_r)
 {
 	size_t giving = queue_count, gave;
 
@@ -77,7 +81,8 @@ static int pick_priority(struct sqlite_store *store, const char *const *queues, 
 		for (size_t i = 0; i < queue_count && picks->count < picks->max; i++) {
 			size_t left = picks->max - picks->count;
 			size_t want = share < left ? share : left;
-			int got = pick_some(store, queues[(store->turn + i) % queue_count], priority, want, picks, err_r);
+			int got = pick_some(store, queues[(store->turn + i) % queue_count],
+					    priority, want, picks, err_r);
 
 			if (got < 0)
 				return -1;
@@ -88,15 +93,17 @@ static int pick_priority(struct sqlite_store *store, const char *const *queues, 
 	return 0;
 }
 
-static int without_paused(struct sqlite_store *store, const struct claim_request *request, const char ***queues_r, size_t *count_r,
-			  struct error *err_r)
+static int without_paused(struct sqlite_store *store, const struct claim_request *request,
+			  const char ***queues_r, size_t *count_r, struct error *err_r)
 {
 	*queues_r = ARENA_ARRAY(store->tx.arena, const char *, request->queue_count + 1);
 	*count_r = 0;
 	for (size_t i = 0; i < request->queue_count; i++) {
 		int64_t paused = 0;
 
-		if (sqlite_number(store, err_r, &paused, "SELECT paused FROM windlass_queue WHERE name = ?1", "s", request->queues[i]) < 0)
+		if (sqlite_number(store, err_r, &paused,
+				  "SELECT paused FROM windlass_queue WHERE name = ?1", "s",
+				  request->queues[i]) < 0)
 			return -1;
 		if (!paused)
 			(*queues_r)[(*count_r)++] = request->queues[i];
@@ -104,7 +111,8 @@ static int without_paused(struct sqlite_store *store, const struct claim_request
 	return 0;
 }
 
-static int write_lease(struct sqlite_store *store, const struct claim_request *request, const struct picks *picks, struct error *err_r)
+static int write_lease(struct sqlite_store *store, const struct claim_request *request,
+		       const struct picks *picks, struct error *err_r)
 {
 	struct uuid *ids = ARENA_ARRAY(store->tx.arena, struct uuid, picks->count);
 	uint8_t *attempts = arena_alloc(store->tx.arena, picks->count * 4);
@@ -116,15 +124,19 @@ static int write_lease(struct sqlite_store *store, const struct claim_request *r
 		for (int byte = 0; byte < 4; byte++)
 			attempts[i * 4 + byte] = (uint8_t)(attempt >> (24 - 8 * byte));
 	}
-	return sqlite_run(store, err_r, "INSERT INTO windlass_lease (batch, owner, ids, attempts, taken) VALUES (?1, ?2, ?3, ?4, ?5)",
-			  "uubbi", &request->batch, &request->session, ids, picks->count * sizeof(*ids), attempts, picks->count * 4,
-			  store->tx.now_ms);
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_lease (batch, owner, ids, attempts, taken) VALUES (?1, ?2, ?3, ?4, ?5)",
+		"uubbi", &request->batch, &request->session, ids, picks->count * sizeof(*ids),
+		attempts, picks->count * 4, store->tx.now_ms);
 }
 
 static int read_receipts(struct sqlite_store *store, struct claimed_job *job, struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "SELECT step, status, body FROM windlass_call WHERE id = ?1 ORDER BY at, step", "u", &job->id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT step, status, body FROM windlass_call WHERE id = ?1 ORDER BY at, step", "u",
+		&job->id);
 	size_t cap = 0;
 	int rc;
 
@@ -134,7 +146,8 @@ static int read_receipts(struct sqlite_store *store, struct claimed_job *job, st
 		struct receipt *receipt;
 
 		if (job->receipt_count == cap) {
-			struct receipt *more = ARENA_ARRAY(job->arena, struct receipt, cap ? cap * 2 : 4);
+			struct receipt *more =
+				ARENA_ARRAY(job->arena, struct receipt, cap ? cap * 2 : 4);
 
 			if (cap)
 				memcpy(more, job->receipts, cap * sizeof(*more));
@@ -145,20 +158,24 @@ static int read_receipts(struct sqlite_store *store, struct claimed_job *job, st
 		receipt->step = sqlite_column_dup(stmt, 0, job->arena);
 		receipt->status = sqlite3_column_int(stmt, 1);
 		receipt->body_bytes = (size_t)sqlite3_column_bytes(stmt, 2);
-		receipt->body = arena_strndup(job->arena, receipt->body_bytes ? sqlite3_column_blob(stmt, 2) : "", receipt->body_bytes);
+		receipt->body = arena_strndup(
+			job->arena, receipt->body_bytes ? sqlite3_column_blob(stmt, 2) : "",
+			receipt->body_bytes);
 	}
 	return rc;
 }
 
-/* What earlier attempts left: failures since the last redrive, steps, receipts, a request to stop. */
+/* What earlier attempts left: failures since the last redrive, steps, receipts, a request to stop.
+ */
 static int read_past(struct sqlite_store *store, struct claimed_job *job, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT count(*), count(*) FILTER (WHERE outcome = ?2), "
-					 "EXISTS (SELECT 1 FROM windlass_cancel WHERE id = ?1) FROM windlass_attempt "
-					 "WHERE id = ?1 AND counts AND entry > coalesce((SELECT max(entry) FROM windlass_attempt "
-					 "WHERE id = ?1 AND outcome = 0), 0)",
-					 "ui", &job->id, (int64_t)OUTCOME_CRASHED);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT count(*), count(*) FILTER (WHERE outcome = ?2), "
+		"EXISTS (SELECT 1 FROM windlass_cancel WHERE id = ?1) FROM windlass_attempt "
+		"WHERE id = ?1 AND counts AND entry > coalesce((SELECT max(entry) FROM windlass_attempt "
+		"WHERE id = ?1 AND outcome = 0), 0)",
+		"ui", &job->id, (int64_t)OUTCOME_CRASHED);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 	char *steps;
 
@@ -168,13 +185,15 @@ static int read_past(struct sqlite_store *store, struct claimed_job *job, struct
 	job->strikes = sqlite3_column_int(stmt, 1);
 	job->cancel_asked = sqlite3_column_int(stmt, 2);
 	sqlite_done(stmt);
-	if (sqlite_steps(store, &job->id, job->arena, &steps, err_r) || read_receipts(store, job, err_r))
+	if (sqlite_steps(store, &job->id, job->arena, &steps, err_r) ||
+	    read_receipts(store, job, err_r))
 		return -1;
 	job->steps = steps;
 	return 0;
 }
 
-static struct claimed_job *fill(sqlite3_stmt *stmt, const struct pick *pick, const struct uuid *batch)
+static struct claimed_job *fill(sqlite3_stmt *stmt, const struct pick *pick,
+				const struct uuid *batch)
 {
 	size_t payload_bytes = (size_t)sqlite3_column_bytes(stmt, 3);
 	struct arena *arena = arena_new(payload_bytes + 1024);
@@ -205,13 +224,14 @@ static struct claimed_job *fill(sqlite3_stmt *stmt, const struct pick *pick, con
 	return job;
 }
 
-static int read_job(struct sqlite_store *store, const struct pick *pick, const struct uuid *batch, struct claimed_job **job_r,
-		    struct error *err_r)
+static int read_job(struct sqlite_store *store, const struct pick *pick, const struct uuid *batch,
+		    struct claimed_job **job_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT tenant, owner, type, payload, max_attempts, timeout_ms, tags, traceparent, order_key, "
-					 "fair_key, created FROM windlass_jobs WHERE id = ?1",
-					 "u", &pick->id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT tenant, owner, type, payload, max_attempts, timeout_ms, tags, traceparent, order_key, "
+		"fair_key, created FROM windlass_jobs WHERE id = ?1",
+		"u", &pick->id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc == 0)
@@ -239,23 +259,25 @@ void sqlite_claim_drop(struct claim *claim)
 	*claim = (struct claim){ 0 };
 }
 
-static int hand_out(struct sqlite_store *store, const struct claim_request *request, struct picks *picks, struct arena *arena,
-		    struct claim *claim_r, struct error *err_r)
+static int hand_out(struct sqlite_store *store, const struct claim_request *request,
+		    struct picks *picks, struct arena *arena, struct claim *claim_r,
+		    struct error *err_r)
 {
 	qsort(picks->list, picks->count, sizeof(*picks->list), by_order);
 	if (write_lease(store, request, picks, err_r))
 		return -1;
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, picks->count);
 	for (; claim_r->count < picks->count; claim_r->count++)
-		if (read_job(store, &picks->list[claim_r->count], &request->batch, &claim_r->jobs[claim_r->count], err_r)) {
+		if (read_job(store, &picks->list[claim_r->count], &request->batch,
+			     &claim_r->jobs[claim_r->count], err_r)) {
 			sqlite_claim_drop(claim_r);
 			return -1;
 		}
 	return 0;
 }
 
-int sqlite_claim(struct sqlite_store *store, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-		 struct error *err_r)
+int sqlite_claim(struct sqlite_store *store, const struct claim_request *request,
+		 struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	struct picks picks = { .max = request->max };
 	const char **queues;
@@ -265,8 +287,9 @@ int sqlite_claim(struct sqlite_store *store, const struct claim_request *request
 
 	*claim_r = (struct claim){ 0 };
 	/* A session that ran out while its process slept takes nothing until it is renewed. */
-	rc = sqlite_number(store, err_r, &alive, "SELECT 1 FROM windlass_session WHERE id = ?1 AND until > ?2", "ui", &request->session,
-			   store->tx.now_ms);
+	rc = sqlite_number(store, err_r, &alive,
+			   "SELECT 1 FROM windlass_session WHERE id = ?1 AND until > ?2", "ui",
+			   &request->session, store->tx.now_ms);
 	if (rc != 1)
 		return rc;
 	if (without_paused(store, request, &queues, &queue_count, err_r))
@@ -282,14 +305,16 @@ int sqlite_claim(struct sqlite_store *store, const struct claim_request *request
 }
 
 /* An idle worker asks often: whether anything waits is read before the writers' mutex is taken. */
-static int anything(struct sqlite_store *store, const struct claim_request *request, struct error *err_r)
+static int anything(struct sqlite_store *store, const struct claim_request *request,
+		    struct error *err_r)
 {
 	for (size_t i = 0; i < request->queue_count; i++) {
 		int64_t one;
-		int rc = sqlite_number(store, err_r, &one,
-				       "SELECT 1 FROM windlass_ready INDEXED BY windlass_ready_order WHERE queue = ?1 AND due IS NULL "
-				       "LIMIT 1",
-				       "s", request->queues[i]);
+		int rc = sqlite_number(
+			store, err_r, &one,
+			"SELECT 1 FROM windlass_ready INDEXED BY windlass_ready_order WHERE queue = ?1 AND due IS NULL "
+			"LIMIT 1",
+			"s", request->queues[i]);
 
 		if (rc)
 			return rc;
@@ -297,8 +322,8 @@ static int anything(struct sqlite_store *store, const struct claim_request *requ
 	return 0;
 }
 
-int sqlite_claim_take(struct store *base, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-		      struct error *err_r)
+int sqlite_claim_take(struct store *base, const struct claim_request *request, struct arena *arena,
+		      struct claim *claim_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int rc;

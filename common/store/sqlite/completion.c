@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Completions on SQLite: the outcomes of many jobs, their write sets and the next claim in one transaction. The done row is
- * inserted first and fences everything else of a job. One writer at a time makes the locks of a write set needless here. A
- * statement that takes the whole transaction down (INSERT OR ROLLBACK, the time limit) is found out and its job left out of a
- * second run, in careful mode. */
+/* Completions on SQLite: the outcomes of many jobs, their write sets and the next claim in one
+ * transaction. The done row is inserted first and fences everything else of a job. One writer at a
+ * time makes the locks of a write set needless here. A statement that takes the whole transaction
+ * down (INSERT OR ROLLBACK, the time limit) is found out and its job left out of a second run, in
+ * careful mode. */
 #include "common/store/completion.h"
 
 #include <string.h>
@@ -74,15 +75,19 @@ static int was_first(struct sqlite_store *store, struct completion *item, struct
 {
 	int64_t mine = 0;
 
-	if (sqlite_number(store, err_r, &mine, "SELECT lease IS ?2 AND attempt = ?3 FROM windlass_done WHERE id = ?1", "uui",
-			  &item->job->id, &item->job->batch, (int64_t)item->job->attempt) < 0)
+	if (sqlite_number(store, err_r, &mine,
+			  "SELECT lease IS ?2 AND attempt = ?3 FROM windlass_done WHERE id = ?1",
+			  "uui", &item->job->id, &item->job->batch,
+			  (int64_t)item->job->attempt) < 0)
 		return -1;
 	item->fate = mine ? COMPLETION_COMMITTED : COMPLETION_LOST;
 	return 0;
 }
 
-/* The job may be elsewhere by now: handed back by maintenance (it waits), or run by somebody else too. */
-static int leave_place(struct sqlite_store *store, const struct completion *item, int place, struct error *err_r)
+/* The job may be elsewhere by now: handed back by maintenance (it waits), or run by somebody else
+ * too. */
+static int leave_place(struct sqlite_store *store, const struct completion *item, int place,
+		       struct error *err_r)
 {
 	int rc = place < 0 ? sqlite_unwait(store, &item->job->id, NULL, err_r) : 0;
 
@@ -91,16 +96,18 @@ static int leave_place(struct sqlite_store *store, const struct completion *item
 	return rc < 0 ? -1 : 0;
 }
 
-static int finish(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease, struct error *err_r)
+static int finish(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
+		  struct error *err_r)
 {
 	const struct claimed_job *job = item->job;
 	int place = sqlite_lease_find(lease, &job->id, job->attempt);
 
-	if (sqlite_run(store, err_r,
-		       "INSERT INTO windlass_done (id, state, attempt, lease, result, reason, finished) "
-		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-		       "uiiussi", &job->id, (int64_t)item->state, (int64_t)job->attempt, &job->batch, item->result, item->reason,
-		       store->tx.now_ms))
+	if (sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_done (id, state, attempt, lease, result, reason, finished) "
+		    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+		    "uiiussi", &job->id, (int64_t)item->state, (int64_t)job->attempt, &job->batch,
+		    item->result, item->reason, store->tx.now_ms))
 		return -1;
 	if (!store->changed)
 		return was_first(store, item, err_r);
@@ -110,15 +117,18 @@ static int finish(struct sqlite_store *store, struct completion *item, struct sq
 		if (apply_writes(store, item, err_r))
 			return -1;
 	} else {
-		if (item->state == JOB_DISCARDED && sqlite_history(store, &job->id, job->attempt, (int)item->outcome, true,
-								   &job->batch, item->reason, err_r))
+		if (item->state == JOB_DISCARDED &&
+		    sqlite_history(store, &job->id, job->attempt, (int)item->outcome, true,
+				   &job->batch, item->reason, err_r))
 			return -1;
-		if (sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason, err_r))
+		if (sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason,
+				      err_r))
 			return -1;
 	}
 	if (place >= 0 && !is_forced(item)) {
 		lease->settled[place] = true;
-		/* Discarded and cancelled jobs may be retried: this lease must not hand them out a second time. */
+		/* Discarded and cancelled jobs may be retried: this lease must not hand them out a
+		 * second time. */
 		if (item->state != JOB_COMPLETED)
 			lease->removed[place] = lease->changed = true;
 	}
@@ -126,21 +136,25 @@ static int finish(struct sqlite_store *store, struct completion *item, struct sq
 }
 
 /* 1: the lease holds the job and it has not ended. */
-static int holds(struct sqlite_store *store, const struct completion *item, int place, struct error *err_r)
+static int holds(struct sqlite_store *store, const struct completion *item, int place,
+		 struct error *err_r)
 {
 	int64_t one;
 	int rc;
 
 	if (place < 0)
 		return 0;
-	rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_done WHERE id = ?1", "u", &item->job->id);
+	rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_done WHERE id = ?1", "u",
+			   &item->job->id);
 	return rc < 0 ? -1 : !rc;
 }
 
-static int later(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease, struct error *err_r)
+static int later(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
+		 struct error *err_r)
 {
 	const struct claimed_job *job = item->job;
-	int place = sqlite_lease_find(lease, &job->id, job->attempt), rc = holds(store, item, place, err_r);
+	int place = sqlite_lease_find(lease, &job->id, job->attempt),
+	    rc = holds(store, item, place, err_r);
 	struct sqlite_waiting waiting = {
 		.queue = job->queue,
 		.priority = (int)job->priority,
@@ -152,12 +166,15 @@ static int later(struct sqlite_store *store, struct completion *item, struct sql
 	if (rc < 0)
 		return -1;
 	if (rc == 0) {
-		rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_attempt WHERE id = ?1 AND attempt = ?2 AND lease IS ?3",
-				   "uiu", &job->id, (int64_t)job->attempt, &job->batch);
+		rc = sqlite_number(
+			store, err_r, &one,
+			"SELECT 1 FROM windlass_attempt WHERE id = ?1 AND attempt = ?2 AND lease IS ?3",
+			"uiu", &job->id, (int64_t)job->attempt, &job->batch);
 		item->fate = rc == 1 ? COMPLETION_COMMITTED : COMPLETION_LOST;
 		return rc < 0 ? -1 : 0;
 	}
-	if (sqlite_history(store, &job->id, job->attempt, (int)item->outcome, item->counts, &job->batch, item->reason, err_r) ||
+	if (sqlite_history(store, &job->id, job->attempt, (int)item->outcome, item->counts,
+			   &job->batch, item->reason, err_r) ||
 	    sqlite_wait(store, &job->id, &waiting, err_r))
 		return -1;
 	sqlite_count(store, job->queue, 0, 0, -1);
@@ -166,12 +183,13 @@ static int later(struct sqlite_store *store, struct completion *item, struct sql
 }
 
 /* 1: the step is there; *mine_r: from this very attempt. */
-static int stored_step(struct sqlite_store *store, struct completion *item, struct arena *arena, bool *mine_r, char **value_r,
-		       struct error *err_r)
+static int stored_step(struct sqlite_store *store, struct completion *item, struct arena *arena,
+		       bool *mine_r, char **value_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT value, lease IS ?3 AND attempt = ?4 FROM windlass_step WHERE id = ?1 AND step = ?2",
-					 "usui", &item->job->id, item->step, &item->job->batch, (int64_t)item->job->attempt);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT value, lease IS ?3 AND attempt = ?4 FROM windlass_step WHERE id = ?1 AND step = ?2",
+		"usui", &item->job->id, item->step, &item->job->batch, (int64_t)item->job->attempt);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -182,8 +200,8 @@ static int stored_step(struct sqlite_store *store, struct completion *item, stru
 	return 1;
 }
 
-static int step(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease, struct arena *arena,
-		struct error *err_r)
+static int step(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
+		struct arena *arena, struct error *err_r)
 {
 	const struct claimed_job *job = item->job;
 	int place = sqlite_lease_find(lease, &job->id, job->attempt), held;
@@ -204,29 +222,35 @@ static int step(struct sqlite_store *store, struct completion *item, struct sqli
 		item->stored_step_value = value ? value : "null";
 		return 0;
 	}
-	if (sqlite_run(store, err_r,
-		       "INSERT INTO windlass_step (id, step, attempt, lease, value, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", "usiusi",
-		       &job->id, item->step, (int64_t)job->attempt, &job->batch, item->step_value, store->tx.now_ms))
+	if (sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_step (id, step, attempt, lease, value, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		    "usiusi", &job->id, item->step, (int64_t)job->attempt, &job->batch,
+		    item->step_value, store->tx.now_ms))
 		return -1;
 	return apply_writes(store, item, err_r);
 }
 
-static int keep_receipts(struct sqlite_store *store, const struct completion *item, struct error *err_r)
+static int keep_receipts(struct sqlite_store *store, const struct completion *item,
+			 struct error *err_r)
 {
 	for (size_t i = 0; i < item->receipt_count; i++) {
 		const struct receipt *receipt = &item->receipts[i];
 
-		if (sqlite_run(store, err_r,
-			       "INSERT INTO windlass_call (id, step, status, body, at) VALUES (?1, ?2, ?3, ?4, ?5) "
-			       "ON CONFLICT DO NOTHING",
-			       "usibi", &item->job->id, receipt->step, (int64_t)receipt->status, receipt->body ? receipt->body : "",
-			       receipt->body_bytes, store->tx.now_ms))
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_call (id, step, status, body, at) VALUES (?1, ?2, ?3, ?4, ?5) "
+			    "ON CONFLICT DO NOTHING",
+			    "usibi", &item->job->id, receipt->step, (int64_t)receipt->status,
+			    receipt->body ? receipt->body : "", receipt->body_bytes,
+			    store->tx.now_ms))
 			return -1;
 	}
 	return 0;
 }
 
-static int apply(struct sqlite_store *store, struct completion *item, struct arena *arena, struct error *err_r)
+static int apply(struct sqlite_store *store, struct completion *item, struct arena *arena,
+		 struct error *err_r)
 {
 	struct sqlite_lease *lease;
 
@@ -247,7 +271,8 @@ static int apply(struct sqlite_store *store, struct completion *item, struct are
 
 /* ---- the two modes */
 
-static int settle_careful(struct sqlite_store *store, struct completion *item, struct arena *arena, struct error *err_r)
+static int settle_careful(struct sqlite_store *store, struct completion *item, struct arena *arena,
+			  struct error *err_r)
 {
 	sqlite_count_mark(store);
 	if (sqlite_run(store, err_r, "SAVEPOINT job", "") || apply(store, item, arena, err_r))
@@ -264,12 +289,14 @@ static int settle_careful(struct sqlite_store *store, struct completion *item, s
 	return item->fate != COMPLETION_LOST ? keep_receipts(store, item, err_r) : 0;
 }
 
-static int settle_optimistic(struct sqlite_store *store, struct completion *item, struct arena *arena, struct error *err_r)
+static int settle_optimistic(struct sqlite_store *store, struct completion *item,
+			     struct arena *arena, struct error *err_r)
 {
 	if (apply(store, item, arena, err_r))
 		return -1;
 	if (item->fate == COMPLETION_UNMET)
-		return error_set(err_r, ERROR_CONFLICT, "a statement did not touch the rows that it must");
+		return error_set(err_r, ERROR_CONFLICT,
+				 "a statement did not touch the rows that it must");
 	if (item->fate == COMPLETION_FAILED) {
 		*err_r = item->error;
 		return -1;
@@ -278,8 +305,8 @@ static int settle_optimistic(struct sqlite_store *store, struct completion *item
 }
 
 /* 0; 1: the last item took the transaction down with it; -1. */
-static int settle(struct sqlite_store *store, const struct completion_batch *batch, const bool *left_out, struct arena *arena,
-		  struct error *err_r)
+static int settle(struct sqlite_store *store, const struct completion_batch *batch,
+		  const bool *left_out, struct arena *arena, struct error *err_r)
 {
 	for (size_t i = 0; i < batch->count; i++) {
 		struct completion *item = batch->items[i];
@@ -315,8 +342,9 @@ static int commit(struct sqlite_store *store, struct error *err_r)
 	return FAILPOINT("after_commit") ? error_set(err_r, ERROR_UNKNOWN, "failpoint") : 0;
 }
 
-static int run(struct sqlite_store *store, const struct completion_batch *batch, const bool *left_out, struct arena *arena,
-	       struct claim *claim_r, struct error *err_r)
+static int run(struct sqlite_store *store, const struct completion_batch *batch,
+	       const bool *left_out, struct arena *arena, struct claim *claim_r,
+	       struct error *err_r)
 {
 	int rc;
 
@@ -333,7 +361,8 @@ static int run(struct sqlite_store *store, const struct completion_batch *batch,
 }
 
 /* Nothing was committed: only who was at fault remains to be told. */
-static void unsettle(const struct completion_batch *batch, const bool *left_out, struct claim *claim)
+static void unsettle(const struct completion_batch *batch, const bool *left_out,
+		     struct claim *claim)
 {
 	for (size_t i = 0; i < batch->count; i++)
 		if (!is_forced(batch->items[i]) && !left_out[i])
@@ -341,8 +370,8 @@ static void unsettle(const struct completion_batch *batch, const bool *left_out,
 	sqlite_claim_drop(claim);
 }
 
-int sqlite_completion_commit(struct store *base, const struct completion_batch *batch, struct arena *arena, struct claim *claim_r,
-			     struct error *err_r)
+int sqlite_completion_commit(struct store *base, const struct completion_batch *batch,
+			     struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	bool *left_out = ARENA_ARRAY(arena, bool, batch->count + 1);
@@ -364,18 +393,21 @@ int sqlite_completion_commit(struct store *base, const struct completion_batch *
 	return rc;
 }
 
-int sqlite_progress_save(struct store *base, const struct progress *items, size_t count, struct error *err_r)
+int sqlite_progress_save(struct store *base, const struct progress *items, size_t count,
+			 struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
 	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
 		return -1;
 	for (size_t i = 0; i < count; i++)
-		if (sqlite_run(store, err_r,
-			       "INSERT INTO windlass_progress (id, attempt, part, note) SELECT ?1, ?2, ?3, ?4 "
-			       "WHERE NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
-			       "ON CONFLICT DO UPDATE SET attempt = ?2, part = ?3, note = ?4 WHERE attempt <= ?2",
-			       "uids", &items[i].id, (int64_t)items[i].attempt, items[i].part, items[i].note)) {
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_progress (id, attempt, part, note) SELECT ?1, ?2, ?3, ?4 "
+			    "WHERE NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
+			    "ON CONFLICT DO UPDATE SET attempt = ?2, part = ?3, note = ?4 WHERE attempt <= ?2",
+			    "uids", &items[i].id, (int64_t)items[i].attempt, items[i].part,
+			    items[i].note)) {
 			sqlite_rollback(store);
 			return -1;
 		}

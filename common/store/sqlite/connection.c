@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection to a SQLite file: opening it with the pragmas that the guarantees need, closing it, and what its failures mean.
- * A connection whose file system failed is never used again: it is closed, and the next operation opens a new one. Also the
- * table of operations. */
+/* One connection to a SQLite file: opening it with the pragmas that the guarantees need, closing
+ * it, and what its failures mean. A connection whose file system failed is never used again: it is
+ * closed, and the next operation opens a new one. Also the table of operations. */
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <errno.h>
@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A checkpoint copies the log into the file and syncs both; it runs inside a COMMIT. At 4,000 pages (16 MiB) it costs each
- * commit little, and the log stays small enough to be read back quickly after a crash. */
+/* A checkpoint copies the log into the file and syncs both; it runs inside a COMMIT. At 4,000 pages
+ * (16 MiB) it costs each commit little, and the log stays small enough to be read back quickly
+ * after a crash. */
 static const char pragmas[] = "PRAGMA synchronous = FULL;"
 			      "PRAGMA foreign_keys = ON;"
 			      "PRAGMA secure_delete = OFF;"
@@ -29,7 +30,8 @@ int sqlite_path(const char *url, char path_r[SQLITE_PATH_BYTES], struct error *e
 	if (strncmp(path, "///", 3) == 0)
 		path += 2;
 	if (path[0] == '\0' || strcmp(path, ":memory:") == 0 || path[strlen(path) - 1] == '/')
-		return error_set(err_r, ERROR_INVALID, "sqlite:%s: expected the path of a file", path);
+		return error_set(err_r, ERROR_INVALID, "sqlite:%s: expected the path of a file",
+				 path);
 	/* "./" in front: SQLite would take file:... for a URI. */
 	bytes = snprintf(path_r, SQLITE_PATH_BYTES, "%s%s", path[0] == '/' ? "" : "./", path);
 	if (bytes >= SQLITE_PATH_BYTES - 16)
@@ -95,7 +97,8 @@ static enum error_code meaning(struct sqlite_store *store, int code)
 		return store->guest ? ERROR_SQL : ERROR_UNAVAILABLE;
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN: /* the shared-memory file of the log did not fit */
-		return store->db && sqlite3_system_errno(store->db) == ENOSPC ? ERROR_FULL : ERROR_UNAVAILABLE;
+		return store->db && sqlite3_system_errno(store->db) == ENOSPC ? ERROR_FULL
+									      : ERROR_UNAVAILABLE;
 	default:
 		return ERROR_UNAVAILABLE;
 	}
@@ -111,7 +114,8 @@ int sqlite_fail(struct sqlite_store *store, struct error *err_r, const char *wha
 	if (means == ERROR_FULL)
 		store->full = true;
 	error_set(err_r, means, "%s%s%s (%s, %d)", what, what[0] ? ": " : "",
-		  store->db ? sqlite3_errmsg(store->db) : "out of memory", sqlite3_errstr(code & 0xff), code);
+		  store->db ? sqlite3_errmsg(store->db) : "out of memory",
+		  sqlite3_errstr(code & 0xff), code);
 	if (means == ERROR_SQL)
 		memcpy(err_r->sqlstate, statement_state(code), 6);
 	return -1;
@@ -130,15 +134,18 @@ static int write_ahead(struct sqlite_store *store, struct error *err_r)
 	sqlite3_stmt *stmt;
 	bool wal = false;
 
-	if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL) !=
+	    SQLITE_OK)
 		return sqlite_fail(store, err_r, "journal mode");
 	if (sqlite3_step(stmt) == SQLITE_ROW)
 		wal = strcmp((const char *)sqlite3_column_text(stmt, 0), "wal") == 0;
 	if (sqlite3_finalize(stmt) != SQLITE_OK)
 		return sqlite_fail(store, err_r, "journal mode");
 	if (!wal)
-		return error_set(err_r, ERROR_UNAVAILABLE,
-				 "%s: this file system cannot hold a write-ahead log (shared memory is missing)", store->path);
+		return error_set(
+			err_r, ERROR_UNAVAILABLE,
+			"%s: this file system cannot hold a write-ahead log (shared memory is missing)",
+			store->path);
 	return 0;
 }
 
@@ -155,7 +162,8 @@ static int set_up(struct sqlite_store *store, struct error *err_r)
 	    (store->base.use == STORE_READ &&
 	     sqlite3_exec(store->db, "PRAGMA query_only = ON", NULL, NULL, NULL) != SQLITE_OK))
 		return sqlite_fail(store, err_r, "set up");
-	/* Once, for good: each call makes SQLite prepare all its statements again. store->guest says what it lets through. */
+	/* Once, for good: each call makes SQLite prepare all its statements again. store->guest
+	 * says what it lets through. */
 	sqlite3_set_authorizer(store->db, sqlite_authorise, store);
 	store->relaxed = false;
 	return 0;
@@ -173,7 +181,9 @@ static int connect_file(struct sqlite_store *store, struct error *err_r)
 	/* The change to write-ahead logging needs the file for itself. */
 	if (bell_file_lock(store->shared, SQLITE_LOCK_LIMIT_MS, err_r))
 		return -1;
-	rc = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	rc = sqlite3_open_v2(store->path, &store->db,
+			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+			     NULL);
 	rc = rc == SQLITE_OK ? set_up(store, err_r) : sqlite_fail(store, err_r, store->path);
 	bell_file_unlock(store->shared);
 	if (rc)
@@ -212,7 +222,8 @@ static void close_store(struct store *base)
 	free(store);
 }
 
-static int open_store(const char *url, enum store_use use, const char *role, struct store **store_r, struct error *err_r)
+static int open_store(const char *url, enum store_use use, const char *role, struct store **store_r,
+		      struct error *err_r)
 {
 	struct sqlite_store *store = xcalloc(1, sizeof(*store));
 
@@ -222,7 +233,8 @@ static int open_store(const char *url, enum store_use use, const char *role, str
 		free(store);
 		return -1;
 	}
-	snprintf(store->base.label, sizeof(store->base.label), "sqlite:%s", url + strlen("sqlite:"));
+	snprintf(store->base.label, sizeof(store->base.label), "sqlite:%s",
+		 url + strlen("sqlite:"));
 	if (sqlite_ensure(store, err_r)) {
 		close_store(&store->base);
 		return -1;
@@ -237,7 +249,8 @@ static int ping(struct store *base, struct error *err_r)
 	int64_t pages;
 
 	if (sqlite_ensure(store, err_r) ||
-	    sqlite_number(store, err_r, &pages, "SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", "") < 0)
+	    sqlite_number(store, err_r, &pages,
+			  "SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", "") < 0)
 		return -1;
 	return 0;
 }

@@ -7,29 +7,35 @@
 #include "common/store/sqlite/sqlite_impl.h"
 
 /* 1: the tenant may see it, *state_r is set; 0; -1. */
-static int visible(struct sqlite_store *store, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+static int visible(struct sqlite_store *store, const char *tenant, const struct uuid *id,
+		   enum job_state *state_r, struct error *err_r)
 {
 	int64_t one;
-	int rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_jobs WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)", "us", id,
-			       tenant);
+	int rc = sqlite_number(
+		store, err_r, &one,
+		"SELECT 1 FROM windlass_jobs WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)", "us",
+		id, tenant);
 
 	return rc == 1 ? sqlite_state(store, id, state_r, err_r) : rc;
 }
 
-static int cancel(struct sqlite_store *store, const struct uuid *id, const char *reason, enum job_state *state, struct error *err_r)
+static int cancel(struct sqlite_store *store, const struct uuid *id, const char *reason,
+		  enum job_state *state, struct error *err_r)
 {
 	if (job_state_terminal(*state))
-		return error_set(err_r, ERROR_CONFLICT, "the job has ended: %s", job_state_name(*state));
+		return error_set(err_r, ERROR_CONFLICT, "the job has ended: %s",
+				 job_state_name(*state));
 	if (*state == JOB_RUNNING)
-		return sqlite_run(store, err_r,
-				  "INSERT INTO windlass_cancel (id, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", "usi", id,
-				  reason, store->tx.now_ms);
+		return sqlite_run(
+			store, err_r,
+			"INSERT INTO windlass_cancel (id, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+			"usi", id, reason, store->tx.now_ms);
 	*state = JOB_CANCELLED;
 	return sqlite_cancel_waiting(store, id, reason, err_r) < 0 ? -1 : 0;
 }
 
-int sqlite_control_cancel(struct store *base, const char *tenant, const struct uuid *id, const char *reason, enum job_state *state_r,
-			  struct error *err_r)
+int sqlite_control_cancel(struct store *base, const char *tenant, const struct uuid *id,
+			  const char *reason, enum job_state *state_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int rc;
@@ -47,14 +53,17 @@ int sqlite_control_cancel(struct store *base, const char *tenant, const struct u
 	return sqlite_commit(store, err_r);
 }
 
-/* A discarded or cancelled job waits again: fresh failures, the same unique key unless somebody else has taken it. */
-static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms, struct error *err_r)
+/* A discarded or cancelled job waits again: fresh failures, the same unique key unless somebody
+ * else has taken it. */
+static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms,
+		  struct error *err_r)
 {
 	struct sqlite_waiting waiting = { .due_ms = due_ms };
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT d.attempt, j.queue, j.priority FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
-					 "WHERE d.id = ?1",
-					 "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT d.attempt, j.queue, j.priority FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
+		"WHERE d.id = ?1",
+		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -64,19 +73,25 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	waiting.priority = sqlite3_column_int(stmt, 2);
 	sqlite_done(stmt);
 	return sqlite_history(store, id, waiting.attempt, 0, false, NULL, NULL, err_r) ||
-	       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id) ||
-	       sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1", "u", id) ||
-	       sqlite_run(store, err_r,
-			  "INSERT INTO windlass_unique_key (tenant, type, key, id) SELECT tenant, type, unique_key, id FROM windlass_jobs "
-			  "WHERE id = ?1 AND unique_key IS NOT NULL AND unique_for_ms = 0 ON CONFLICT DO NOTHING",
-			  "u", id) ||
-	       sqlite_wait(store, id, &waiting, err_r) ? -1 : 0;
+			       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1",
+					  "u", id) ||
+			       sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1",
+					  "u", id) ||
+			       sqlite_run(
+				       store, err_r,
+				       "INSERT INTO windlass_unique_key (tenant, type, key, id) SELECT tenant, type, unique_key, id FROM windlass_jobs "
+				       "WHERE id = ?1 AND unique_key IS NOT NULL AND unique_for_ms = 0 ON CONFLICT DO NOTHING",
+				       "u", id) ||
+			       sqlite_wait(store, id, &waiting, err_r)
+		       ? -1
+		       : 0;
 }
 
 static int make_due(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
 {
 	struct sqlite_waiting waiting = { 0 };
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r, "SELECT queue, priority FROM windlass_ready WHERE id = ?1", "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r, "SELECT queue, priority FROM windlass_ready WHERE id = ?1", "u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -89,7 +104,8 @@ static int make_due(struct sqlite_store *store, const struct uuid *id, struct er
 	return sqlite_wait(store, id, &waiting, err_r);
 }
 
-static int retry(struct sqlite_store *store, const struct uuid *id, enum job_state *state, struct error *err_r)
+static int retry(struct sqlite_store *store, const struct uuid *id, enum job_state *state,
+		 struct error *err_r)
 {
 	int rc = 0;
 
@@ -111,7 +127,8 @@ static int retry(struct sqlite_store *store, const struct uuid *id, enum job_sta
 	return rc;
 }
 
-int sqlite_control_retry(struct store *base, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+int sqlite_control_retry(struct store *base, const char *tenant, const struct uuid *id,
+			 enum job_state *state_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int rc;
@@ -135,12 +152,13 @@ static const char redrivable[] =
 	"AND (?6 IS NULL OR j.queue = ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?7)) "
 	"ORDER BY d.id LIMIT ?8";
 
-static int find_redrivable(struct sqlite_store *store, const struct job_filter *filter, struct uuid *ids, int64_t limit,
-			   int64_t *count_r, struct error *err_r)
+static int find_redrivable(struct sqlite_store *store, const struct job_filter *filter,
+			   struct uuid *ids, int64_t limit, int64_t *count_r, struct error *err_r)
 {
 	enum job_state state = filter->state ? filter->state : JOB_DISCARDED;
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r, redrivable, "iUsssssi", (int64_t)state, &filter->before, filter->tenant,
-					 filter->owner, filter->type, filter->queue, filter->tag, limit);
+	sqlite3_stmt *stmt = sqlite_bind(store, err_r, redrivable, "iUsssssi", (int64_t)state,
+					 &filter->before, filter->tenant, filter->owner,
+					 filter->type, filter->queue, filter->tag, limit);
 	int rc;
 
 	*count_r = 0;
@@ -151,8 +169,8 @@ static int find_redrivable(struct sqlite_store *store, const struct job_filter *
 	return rc;
 }
 
-int sqlite_control_redrive(struct store *base, const struct job_filter *filter, double rate_per_s, bool dry_run, int64_t *count_r,
-			   struct error *err_r)
+int sqlite_control_redrive(struct store *base, const struct job_filter *filter, double rate_per_s,
+			   bool dry_run, int64_t *count_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int64_t limit = filter->limit ? (int64_t)filter->limit : 10000;
@@ -160,7 +178,8 @@ int sqlite_control_redrive(struct store *base, const struct job_filter *filter, 
 
 	*count_r = 0;
 	if (filter->state && filter->state != JOB_DISCARDED && filter->state != JOB_CANCELLED)
-		return error_set(err_r, ERROR_INVALID, "only discarded and cancelled jobs can be redriven");
+		return error_set(err_r, ERROR_INVALID,
+				 "only discarded and cancelled jobs can be redriven");
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
 	ids = ARENA_ARRAY(store->tx.arena, struct uuid, (size_t)limit);
@@ -187,15 +206,18 @@ int sqlite_control_pause(struct store *base, const char *queue, bool paused, str
 
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
-	if (sqlite_run(store, err_r, "INSERT INTO windlass_queue (name, paused) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET paused = ?2",
-		       "si", queue, (int64_t)paused)) {
+	if (sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_queue (name, paused) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET paused = ?2",
+		    "si", queue, (int64_t)paused)) {
 		sqlite_rollback(store);
 		return -1;
 	}
 	return sqlite_commit(store, err_r);
 }
 
-int sqlite_control_cancels(struct store *base, const struct uuid *ids, size_t count, bool *asked_r, struct error *err_r)
+int sqlite_control_cancels(struct store *base, const struct uuid *ids, size_t count, bool *asked_r,
+			   struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
@@ -204,7 +226,8 @@ int sqlite_control_cancels(struct store *base, const struct uuid *ids, size_t co
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		int64_t one;
-		int rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_cancel WHERE id = ?1", "u", &ids[i]);
+		int rc = sqlite_number(store, err_r, &one,
+				       "SELECT 1 FROM windlass_cancel WHERE id = ?1", "u", &ids[i]);
 
 		if (rc < 0)
 			return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statements of handlers: what they may do (the authorizer), how $n is bound, the cache of prepared ones, and reads as JSON. The
- * authorizer is asked while a statement is prepared; store->guest says whose statement it is. */
+/* Statements of handlers: what they may do (the authorizer), how $n is bound, the cache of prepared
+ * ones, and reads as JSON. The authorizer is asked while a statement is prepared; store->guest says
+ * whose statement it is. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,9 +17,11 @@ static bool ours(const char *name)
 	return name && sqlite3_strnicmp(name, "windlass_", 9) == 0;
 }
 
-/* Handlers read everything and write what is theirs. Nothing of the connection's state is in their reach: no pragmas, no other
- * files, no transactions, no temporary tables that would hide real ones. */
-int sqlite_authorise(void *data, int action, const char *a, const char *b, const char *database, const char *trigger)
+/* Handlers read everything and write what is theirs. Nothing of the connection's state is in their
+ * reach: no pragmas, no other files, no transactions, no temporary tables that would hide real
+ * ones. */
+int sqlite_authorise(void *data, int action, const char *a, const char *b, const char *database,
+		     const char *trigger)
 {
 	const struct sqlite_store *store = data;
 
@@ -29,6 +32,7 @@ int sqlite_authorise(void *data, int action, const char *a, const char *b, const
 	case SQLITE_SELECT:
 	case SQLITE_READ:
 	case SQLITE_RECURSIVE:
+	case SQLITE_REINDEX: /* part of CREATE INDEX */
 		return SQLITE_OK;
 	case SQLITE_FUNCTION:
 		return b && sqlite3_stricmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
@@ -54,7 +58,8 @@ int sqlite_authorise(void *data, int action, const char *a, const char *b, const
 	default:
 		return SQLITE_DENY;
 	}
-	if (store->base.use == STORE_READ || ours(a) || (database && sqlite3_stricmp(database, "main") != 0))
+	if (store->base.use == STORE_READ || ours(a) ||
+	    (database && sqlite3_stricmp(database, "main") != 0))
 		return SQLITE_DENY;
 	return SQLITE_OK;
 }
@@ -77,18 +82,21 @@ static int refuse(struct error *err_r, const char *sqlstate, const char *message
 	return -1;
 }
 
-static int prepare_alone(struct sqlite_store *store, const char *sql, sqlite3_stmt **stmt_r, struct error *err_r)
+static int prepare_alone(struct sqlite_store *store, const char *sql, sqlite3_stmt **stmt_r,
+			 struct error *err_r)
 {
 	sqlite3_stmt *second = NULL;
 	const char *tail;
 
-	if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt_r, &tail) != SQLITE_OK)
+	if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt_r, &tail) !=
+	    SQLITE_OK)
 		return sqlite_fail(store, err_r, "");
 	if (!*stmt_r)
 		return refuse(err_r, "42601", "the statement is empty");
 	while (isspace((unsigned char)*tail) || *tail == ';')
 		tail++;
-	if (*tail && sqlite3_prepare_v3(store->db, tail, -1, 0, &second, NULL) == SQLITE_OK && !second)
+	if (*tail && sqlite3_prepare_v3(store->db, tail, -1, 0, &second, NULL) == SQLITE_OK &&
+	    !second)
 		return 0; /* a comment */
 	sqlite3_finalize(second);
 	if (!*tail)
@@ -107,7 +115,8 @@ static struct sqlite_guest *oldest(struct sqlite_store *store)
 	return found;
 }
 
-static int prepare(struct sqlite_store *store, const char *sql, sqlite3_stmt **stmt_r, struct error *err_r)
+static int prepare(struct sqlite_store *store, const char *sql, sqlite3_stmt **stmt_r,
+		   struct error *err_r)
 {
 	uint64_t hash = hash_of(sql);
 	struct sqlite_guest *guest;
@@ -125,7 +134,9 @@ static int prepare(struct sqlite_store *store, const char *sql, sqlite3_stmt **s
 	guest = oldest(store);
 	sqlite3_finalize(guest->stmt);
 	free(guest->sql);
-	*guest = (struct sqlite_guest){ .sql = xstrdup(sql), .hash = hash, .used = ++store->guest_clock, .stmt = *stmt_r };
+	*guest = (struct sqlite_guest){
+		.sql = xstrdup(sql), .hash = hash, .used = ++store->guest_clock, .stmt = *stmt_r
+	};
 	return 0;
 }
 
@@ -138,13 +149,15 @@ void sqlite_guests_free(struct sqlite_store *store)
 	memset(store->guests, 0, sizeof(store->guests));
 }
 
-/* ---- binding: SQLite numbers $-names by first appearance, so they are bound by what their names say */
+/* ---- binding: SQLite numbers $-names by first appearance, so they are bound by what their names
+ * say */
 
 static int bind_value(sqlite3_stmt *stmt, int at, const struct sql_value *value)
 {
 	switch (value->kind) {
 	case SQL_TEXT:
-		return sqlite3_bind_text64(stmt, at, value->data ? value->data : "", value->bytes, SQLITE_STATIC, SQLITE_UTF8);
+		return sqlite3_bind_text64(stmt, at, value->data ? value->data : "", value->bytes,
+					   SQLITE_STATIC, SQLITE_UTF8);
 	case SQL_INT:
 		return sqlite3_bind_int64(stmt, at, value->i);
 	case SQL_FLOAT:
@@ -152,7 +165,8 @@ static int bind_value(sqlite3_stmt *stmt, int at, const struct sql_value *value)
 	case SQL_BOOL:
 		return sqlite3_bind_int(stmt, at, value->i != 0);
 	case SQL_BLOB:
-		return sqlite3_bind_blob64(stmt, at, value->data ? value->data : "", value->bytes, SQLITE_STATIC);
+		return sqlite3_bind_blob64(stmt, at, value->data ? value->data : "", value->bytes,
+					   SQLITE_STATIC);
 	default:
 		return sqlite3_bind_null(stmt, at);
 	}
@@ -169,7 +183,8 @@ static long parameter_number(const char *name)
 	return *end ? 0 : number;
 }
 
-static int bind_all(struct sqlite_store *store, sqlite3_stmt *stmt, const struct sql_statement *statement, struct error *err_r)
+static int bind_all(struct sqlite_store *store, sqlite3_stmt *stmt,
+		    const struct sql_statement *statement, struct error *err_r)
 {
 	int count = sqlite3_bind_parameter_count(stmt);
 	long highest = 0;
@@ -178,9 +193,12 @@ static int bind_all(struct sqlite_store *store, sqlite3_stmt *stmt, const struct
 		long number = parameter_number(sqlite3_bind_parameter_name(stmt, at));
 
 		if (number < 1)
-			return refuse(err_r, "42P02", "parameters are written $1, $2, ... (a cast is CAST($1 AS type))");
+			return refuse(
+				err_r, "42P02",
+				"parameters are written $1, $2, ... (a cast is CAST($1 AS type))");
 		if ((size_t)number > statement->arg_count)
-			return refuse(err_r, "42P02", "the statement has more parameters than values");
+			return refuse(err_r, "42P02",
+				      "the statement has more parameters than values");
 		if (bind_value(stmt, at, &statement->args[number - 1]) != SQLITE_OK)
 			return sqlite_fail(store, err_r, "");
 		highest = number > highest ? number : highest;
@@ -192,7 +210,8 @@ static int bind_all(struct sqlite_store *store, sqlite3_stmt *stmt, const struct
 
 /* ---- running */
 
-static int step_all(struct sqlite_store *store, sqlite3_stmt *stmt, int64_t *rows_r, struct error *err_r)
+static int step_all(struct sqlite_store *store, sqlite3_stmt *stmt, int64_t *rows_r,
+		    struct error *err_r)
 {
 	int64_t before = sqlite3_total_changes64(store->db), seen = 0;
 	int rc;
@@ -208,11 +227,14 @@ static int step_all(struct sqlite_store *store, sqlite3_stmt *stmt, int64_t *row
 	if (sqlite3_stmt_readonly(stmt))
 		*rows_r = seen;
 	else
-		*rows_r = sqlite3_total_changes64(store->db) == before ? 0 : sqlite3_changes64(store->db);
+		*rows_r = sqlite3_total_changes64(store->db) == before
+				  ? 0
+				  : sqlite3_changes64(store->db);
 	return 0;
 }
 
-int sqlite_guest_run(struct sqlite_store *store, const struct sql_statement *statement, int64_t *rows_r, struct error *err_r)
+int sqlite_guest_run(struct sqlite_store *store, const struct sql_statement *statement,
+		     int64_t *rows_r, struct error *err_r)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc;
@@ -254,7 +276,8 @@ static void add_blob(struct strbuf *out, sqlite3_stmt *stmt, int column)
 	const void *data = sqlite3_column_blob(stmt, column);
 
 	strbuf_addstr(out, "{\"base64\":\"");
-	strbuf_addstr(out, base64_encode(arena, data ? data : "", (size_t)sqlite3_column_bytes(stmt, column)));
+	strbuf_addstr(out, base64_encode(arena, data ? data : "",
+					 (size_t)sqlite3_column_bytes(stmt, column)));
 	strbuf_addstr(out, "\"}");
 	arena_free(&arena);
 }
@@ -293,7 +316,8 @@ static void add_row(struct strbuf *out, sqlite3_stmt *stmt, bool first)
 	strbuf_addch(out, ']');
 }
 
-static int read_rows(struct sqlite_store *store, sqlite3_stmt *stmt, size_t bytes_max, struct strbuf *out, struct error *err_r)
+static int read_rows(struct sqlite_store *store, sqlite3_stmt *stmt, size_t bytes_max,
+		     struct strbuf *out, struct error *err_r)
 {
 	size_t start = out->len;
 	bool first = true;
@@ -314,12 +338,13 @@ static int read_rows(struct sqlite_store *store, sqlite3_stmt *stmt, size_t byte
 		return sqlite_fail(store, err_r, "");
 	strbuf_addstr(out, "]}");
 	if (out->len - start > bytes_max)
-		return error_set(err_r, ERROR_FULL, "the query's answer is larger than %zu bytes", bytes_max);
+		return error_set(err_r, ERROR_FULL, "the query's answer is larger than %zu bytes",
+				 bytes_max);
 	return 0;
 }
 
-int sqlite_reader_query(struct store *base, const struct sql_statement *statement, size_t bytes_max, struct strbuf *out,
-			struct error *err_r)
+int sqlite_reader_query(struct store *base, const struct sql_statement *statement, size_t bytes_max,
+			struct strbuf *out, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	size_t start = out->len;

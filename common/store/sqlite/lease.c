@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leases as a write transaction sees them: each is read once, changed in memory, written back before COMMIT. Invariant: an id is in
- * at most one of ready, done and the leases that can still be released; whoever moves it takes it out of its lease. */
+/* Leases as a write transaction sees them: each is read once, changed in memory, written back
+ * before COMMIT. Invariant: an id is in at most one of ready, done and the leases that can still be
+ * released; whoever moves it takes it out of its lease. */
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <stdlib.h>
@@ -19,8 +20,8 @@ static void put_attempt(uint8_t *p, int attempt)
 	p[3] = (uint8_t)attempt;
 }
 
-int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena, struct uuid **ids_r, int **attempts_r,
-			size_t *count_r)
+int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena,
+			struct uuid **ids_r, int **attempts_r, size_t *count_r)
 {
 	const void *ids = sqlite3_column_blob(stmt, ids_column);
 	size_t count = (size_t)sqlite3_column_bytes(stmt, ids_column) / sizeof(struct uuid);
@@ -40,14 +41,16 @@ int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena,
 
 static int load(struct sqlite_store *store, struct sqlite_lease *lease, struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "SELECT ids, attempts FROM windlass_lease WHERE batch = ?1", "u", &lease->batch);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r, "SELECT ids, attempts FROM windlass_lease WHERE batch = ?1", "u",
+		&lease->batch);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
 		return rc;
 	lease->found = true;
-	rc = sqlite_lease_decode(stmt, 0, store->tx.arena, &lease->ids, &lease->attempts, &lease->count);
+	rc = sqlite_lease_decode(stmt, 0, store->tx.arena, &lease->ids, &lease->attempts,
+				 &lease->count);
 	sqlite_done(stmt);
 	if (rc)
 		return error_set(err_r, ERROR_INTERNAL, "a lease row is damaged");
@@ -56,7 +59,8 @@ static int load(struct sqlite_store *store, struct sqlite_lease *lease, struct e
 	return 0;
 }
 
-int sqlite_lease(struct sqlite_store *store, const struct uuid *batch, struct sqlite_lease **lease_r, struct error *err_r)
+int sqlite_lease(struct sqlite_store *store, const struct uuid *batch,
+		 struct sqlite_lease **lease_r, struct error *err_r)
 {
 	struct sqlite_tx *tx = &store->tx;
 	struct sqlite_lease *lease;
@@ -106,7 +110,9 @@ int sqlite_lease_finish(struct sqlite_store *store, const struct uuid *batch, st
 		int rc = 1;
 
 		if (!lease->settled[i] && !lease->removed[i])
-			rc = sqlite_number(store, err_r, &done, "SELECT 1 FROM windlass_done WHERE id = ?1", "u", &lease->ids[i]);
+			rc = sqlite_number(store, err_r, &done,
+					   "SELECT 1 FROM windlass_done WHERE id = ?1", "u",
+					   &lease->ids[i]);
 		if (rc < 0)
 			return -1;
 		if (rc == 1)
@@ -130,9 +136,11 @@ static int write_back(struct sqlite_store *store, struct sqlite_lease *lease, st
 		kept++;
 	}
 	if (kept == 0)
-		return sqlite_run(store, err_r, "DELETE FROM windlass_lease WHERE batch = ?1", "u", &lease->batch);
-	return sqlite_run(store, err_r, "UPDATE windlass_lease SET ids = ?2, attempts = ?3 WHERE batch = ?1", "ubb", &lease->batch, ids,
-			  kept * sizeof(struct uuid), attempts, kept * 4);
+		return sqlite_run(store, err_r, "DELETE FROM windlass_lease WHERE batch = ?1", "u",
+				  &lease->batch);
+	return sqlite_run(
+		store, err_r, "UPDATE windlass_lease SET ids = ?2, attempts = ?3 WHERE batch = ?1",
+		"ubb", &lease->batch, ids, kept * sizeof(struct uuid), attempts, kept * 4);
 }
 
 int sqlite_lease_flush(struct sqlite_store *store, struct error *err_r)
@@ -148,15 +156,16 @@ int sqlite_lease_flush(struct sqlite_store *store, struct error *err_r)
 }
 
 /* What a released job needs to wait again. 1; 0: it has ended, or waits already. */
-static int unfinished(struct sqlite_store *store, const struct uuid *id, struct sqlite_waiting *waiting_r, bool *cancel_r,
-		      struct error *err_r)
+static int unfinished(struct sqlite_store *store, const struct uuid *id,
+		      struct sqlite_waiting *waiting_r, bool *cancel_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT j.queue, j.priority, c.id IS NOT NULL FROM windlass_jobs j "
-					 "LEFT JOIN windlass_cancel c ON c.id = j.id WHERE j.id = ?1 "
-					 "AND NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
-					 "AND NOT EXISTS (SELECT 1 FROM windlass_ready WHERE id = ?1)",
-					 "u", id);
+	sqlite3_stmt *stmt =
+		sqlite_bind(store, err_r,
+			    "SELECT j.queue, j.priority, c.id IS NOT NULL FROM windlass_jobs j "
+			    "LEFT JOIN windlass_cancel c ON c.id = j.id WHERE j.id = ?1 "
+			    "AND NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
+			    "AND NOT EXISTS (SELECT 1 FROM windlass_ready WHERE id = ?1)",
+			    "u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -168,7 +177,8 @@ static int unfinished(struct sqlite_store *store, const struct uuid *id, struct 
 	return 1;
 }
 
-static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, size_t i, int64_t *released_r, struct error *err_r)
+static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, size_t i,
+		       int64_t *released_r, struct error *err_r)
 {
 	struct sqlite_waiting waiting = { .attempt = lease->attempts[i] };
 	const struct uuid *id = &lease->ids[i];
@@ -184,7 +194,8 @@ static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, s
 	return cancel && sqlite_cancel_waiting(store, id, NULL, err_r) < 0 ? -1 : 0;
 }
 
-int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, int64_t *released_r, struct error *err_r)
+int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, int64_t *released_r,
+			 struct error *err_r)
 {
 	struct sqlite_lease *lease;
 

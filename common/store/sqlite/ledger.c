@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ledger: how a job comes into the tables, waits, and ends without having run. Every function here runs inside a write
- * transaction and keeps the queues' figures. Unique keys and on_discard jobs are decided here, whoever enlists or ends a job. */
+/* The ledger: how a job comes into the tables, waits, and ends without having run. Every function
+ * here runs inside a write transaction and keeps the queues' figures. Unique keys and on_discard
+ * jobs are decided here, whoever enlists or ends a job. */
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <string.h>
 
 #include "common/job/on_discard.h"
 
-int sqlite_wait(struct sqlite_store *store, const struct uuid *id, const struct sqlite_waiting *waiting, struct error *err_r)
+int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
+		const struct sqlite_waiting *waiting, struct error *err_r)
 {
 	bool later = waiting->due_ms > store->tx.now_ms;
 	int64_t since = waiting->due_ms ? waiting->due_ms : store->tx.now_ms, seq;
@@ -16,25 +18,32 @@ int sqlite_wait(struct sqlite_store *store, const struct uuid *id, const struct 
 		return -1;
 	sqlite_count(store, waiting->queue, !later, later, 0);
 	if (later)
-		return sqlite_run(store, err_r,
-				  "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, due, since) "
-				  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-				  "uisiii", id, seq, waiting->queue, (int64_t)waiting->priority, (int64_t)waiting->attempt, since);
-	return sqlite_run(store, err_r,
-			  "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-			  "uisiii", id, seq, waiting->queue, (int64_t)waiting->priority, (int64_t)waiting->attempt, since);
+		return sqlite_run(
+			store, err_r,
+			"INSERT INTO windlass_ready (id, seq, queue, priority, attempt, due, since) "
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+			"uisiii", id, seq, waiting->queue, (int64_t)waiting->priority,
+			(int64_t)waiting->attempt, since);
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		"uisiii", id, seq, waiting->queue, (int64_t)waiting->priority,
+		(int64_t)waiting->attempt, since);
 }
 
-int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r, struct error *err_r)
+int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r,
+		  struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "DELETE FROM windlass_ready WHERE id = ?1 RETURNING queue, due, attempt", "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"DELETE FROM windlass_ready WHERE id = ?1 RETURNING queue, due, attempt", "u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 	bool later;
 
 	if (rc != 1)
 		return rc;
-	/* Asked in C: SQLite 3.40 answers "due IS NOT NULL" wrongly in RETURNING on a table WITHOUT ROWID. */
+	/* Asked in C: SQLite 3.40 answers "due IS NOT NULL" wrongly in RETURNING on a table WITHOUT
+	 * ROWID. */
 	later = sqlite3_column_type(stmt, 1) != SQLITE_NULL;
 	sqlite_count(store, (const char *)sqlite3_column_text(stmt, 0), -!later, -later, 0);
 	if (attempt_r)
@@ -43,33 +52,40 @@ int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attemp
 	return 1;
 }
 
-int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_state *state_r,
+		 struct error *err_r)
 {
 	int64_t state = 0;
-	int rc = sqlite_number(store, err_r, &state,
-			       "SELECT coalesce((SELECT state FROM windlass_done WHERE id = ?1), "
-			       "(SELECT CASE WHEN due IS NULL THEN 2 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
-			       "WHERE id = ?1), 4) FROM windlass_jobs WHERE id = ?1",
-			       "u", id);
+	int rc = sqlite_number(
+		store, err_r, &state,
+		"SELECT coalesce((SELECT state FROM windlass_done WHERE id = ?1), "
+		"(SELECT CASE WHEN due IS NULL THEN 2 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
+		"WHERE id = ?1), 4) FROM windlass_jobs WHERE id = ?1",
+		"u", id);
 
 	if (rc == 1)
 		*state_r = (enum job_state)state;
 	return rc;
 }
 
-int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attempt, int outcome, bool counts,
-		   const struct uuid *lease, const char *reason, struct error *err_r)
+int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attempt, int outcome,
+		   bool counts, const struct uuid *lease, const char *reason, struct error *err_r)
 {
-	return sqlite_run(store, err_r,
-			  "INSERT INTO windlass_attempt (id, attempt, outcome, counts, at, lease, reason) "
-			  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-			  "uiiiiUs", id, (int64_t)attempt, (int64_t)outcome, (int64_t)counts, store->tx.now_ms, lease, reason);
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_attempt (id, attempt, outcome, counts, at, lease, reason) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+		"uiiiiUs", id, (int64_t)attempt, (int64_t)outcome, (int64_t)counts,
+		store->tx.now_ms, lease, reason);
 }
 
 /* The reason that was given when it was asked to stop. */
-static int asked_reason(struct sqlite_store *store, const struct uuid *id, char **reason_r, struct error *err_r)
+static int asked_reason(struct sqlite_store *store, const struct uuid *id, char **reason_r,
+			struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1 RETURNING reason", "u", id);
+	sqlite3_stmt *stmt =
+		sqlite_bind(store, err_r,
+			    "DELETE FROM windlass_cancel WHERE id = ?1 RETURNING reason", "u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	*reason_r = NULL;
@@ -80,7 +96,8 @@ static int asked_reason(struct sqlite_store *store, const struct uuid *id, char 
 	return 0;
 }
 
-int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason, struct error *err_r)
+int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason,
+			  struct error *err_r)
 {
 	int attempt = 0, rc = sqlite_unwait(store, id, &attempt, err_r);
 	char *asked;
@@ -90,8 +107,11 @@ int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, con
 	if (asked_reason(store, id, &asked, err_r))
 		return -1;
 	reason = reason ? reason : asked;
-	if (sqlite_run(store, err_r, "INSERT INTO windlass_done (id, state, attempt, reason, finished) VALUES (?1, ?2, ?3, ?4, ?5)",
-		       "uiisi", id, (int64_t)JOB_CANCELLED, (int64_t)attempt, reason, store->tx.now_ms) ||
+	if (sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_done (id, state, attempt, reason, finished) VALUES (?1, ?2, ?3, ?4, ?5)",
+		    "uiisi", id, (int64_t)JOB_CANCELLED, (int64_t)attempt, reason,
+		    store->tx.now_ms) ||
 	    sqlite_compensate(store, id, attempt, JOB_CANCELLED, reason, err_r))
 		return -1;
 	return 1;
@@ -104,14 +124,16 @@ struct holder {
 	bool live;
 };
 
-static int find_holder(struct sqlite_store *store, const struct new_job *job, struct holder *holder_r, struct error *err_r)
+static int find_holder(struct sqlite_store *store, const struct new_job *job,
+		       struct holder *holder_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT u.id, CASE WHEN u.until IS NOT NULL THEN u.until > ?4 ELSE NOT EXISTS "
-					 "(SELECT 1 FROM windlass_done d WHERE d.id = u.id) END "
-					 "AND EXISTS (SELECT 1 FROM windlass_jobs j WHERE j.id = u.id) "
-					 "FROM windlass_unique_key u WHERE u.tenant = ?1 AND u.type = ?2 AND u.key = ?3",
-					 "sssi", job->tenant, job->type, job->unique_key, store->tx.now_ms);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT u.id, CASE WHEN u.until IS NOT NULL THEN u.until > ?4 ELSE NOT EXISTS "
+		"(SELECT 1 FROM windlass_done d WHERE d.id = u.id) END "
+		"AND EXISTS (SELECT 1 FROM windlass_jobs j WHERE j.id = u.id) "
+		"FROM windlass_unique_key u WHERE u.tenant = ?1 AND u.type = ?2 AND u.key = ?3",
+		"sssi", job->tenant, job->type, job->unique_key, store->tx.now_ms);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	holder_r->live = false;
@@ -127,14 +149,18 @@ static int take_key(struct sqlite_store *store, const struct new_job *job, struc
 {
 	int64_t until = store->tx.now_ms + job->unique_for_ms;
 
-	return sqlite_run(store, err_r,
-			  "INSERT INTO windlass_unique_key (tenant, type, key, id, until) VALUES (?1, ?2, ?3, ?4, nullif(?5, 0)) "
-			  "ON CONFLICT DO UPDATE SET id = ?4, until = nullif(?5, 0)",
-			  "sssui", job->tenant, job->type, job->unique_key, &job->id, job->unique_for_ms ? until : (int64_t)0);
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_unique_key (tenant, type, key, id, until) VALUES (?1, ?2, ?3, ?4, nullif(?5, 0)) "
+		"ON CONFLICT DO UPDATE SET id = ?4, until = nullif(?5, 0)",
+		"sssui", job->tenant, job->type, job->unique_key, &job->id,
+		job->unique_for_ms ? until : (int64_t)0);
 }
 
-/* 1: the key is this job's; 0: another job holds it, accepted_r says which. A job that runs or has ended is not replaced. */
-static int claim_key(struct sqlite_store *store, const struct new_job *job, struct accepted_job *accepted_r, struct error *err_r)
+/* 1: the key is this job's; 0: another job holds it, accepted_r says which. A job that runs or has
+ * ended is not replaced. */
+static int claim_key(struct sqlite_store *store, const struct new_job *job,
+		     struct accepted_job *accepted_r, struct error *err_r)
 {
 	struct holder holder;
 	char text[UUID_TEXT], *reason;
@@ -143,7 +169,8 @@ static int claim_key(struct sqlite_store *store, const struct new_job *job, stru
 	if (find_holder(store, job, &holder, err_r))
 		return -1;
 	if (holder.live && job->unique_conflict == UNIQUE_REPLACE) {
-		reason = arena_printf(store->tx.arena, "replaced by %s", uuid_format(&job->id, text));
+		reason = arena_printf(store->tx.arena, "replaced by %s",
+				      uuid_format(&job->id, text));
 		rc = sqlite_cancel_waiting(store, &holder.id, reason, err_r);
 		if (rc < 0)
 			return -1;
@@ -162,20 +189,24 @@ static int claim_key(struct sqlite_store *store, const struct new_job *job, stru
 
 /* ---- enlisting */
 
-static int insert_job(struct sqlite_store *store, const struct new_job *job, int64_t seq, struct error *err_r)
+static int insert_job(struct sqlite_store *store, const struct new_job *job, int64_t seq,
+		      struct error *err_r)
 {
-	return sqlite_run(store, err_r,
-			  "INSERT INTO windlass_jobs (seq, id, tenant, owner, queue, type, payload, priority, max_attempts, "
-			  "timeout_ms, created, tags, order_key, fair_key, unique_key, unique_for_ms, traceparent, fingerprint) "
-			  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-			  "iusssstiiiissssisb", seq, &job->id, job->tenant, job->owner, job->queue, job->type, job->payload,
-			  job->payload_bytes, (int64_t)job->priority, (int64_t)job->max_attempts, job->timeout_ms,
-			  store->tx.now_ms, job->tags, job->order_key, job->fair_key, job->unique_key, job->unique_for_ms,
-			  job->traceparent, job->client_id ? job->fingerprint : NULL, sizeof(job->fingerprint));
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_jobs (seq, id, tenant, owner, queue, type, payload, priority, max_attempts, "
+		"timeout_ms, created, tags, order_key, fair_key, unique_key, unique_for_ms, traceparent, fingerprint) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+		"iusssstiiiissssisb", seq, &job->id, job->tenant, job->owner, job->queue, job->type,
+		job->payload, job->payload_bytes, (int64_t)job->priority,
+		(int64_t)job->max_attempts, job->timeout_ms, store->tx.now_ms, job->tags,
+		job->order_key, job->fair_key, job->unique_key, job->unique_for_ms,
+		job->traceparent, job->client_id ? job->fingerprint : NULL,
+		sizeof(job->fingerprint));
 }
 
-int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again, struct accepted_job *accepted_r,
-		  struct error *err_r)
+int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again,
+		  struct accepted_job *accepted_r, struct error *err_r)
 {
 	int64_t now = store->tx.now_ms, seq;
 	struct sqlite_waiting waiting = {
@@ -185,7 +216,9 @@ int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool ag
 	};
 	int rc;
 
-	*accepted_r = (struct accepted_job){ .id = job->id, .state = waiting.due_ms > now ? JOB_SCHEDULED : JOB_AVAILABLE };
+	*accepted_r = (struct accepted_job){ .id = job->id,
+					     .state = waiting.due_ms > now ? JOB_SCHEDULED
+									   : JOB_AVAILABLE };
 	if (again) {
 		rc = sqlite_state(store, &job->id, &accepted_r->state, err_r);
 		if (rc)
@@ -198,18 +231,22 @@ int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool ag
 	}
 	if (waiting.due_ms <= now)
 		waiting.due_ms = 0;
-	/* The row's number is drawn before its place in the order, and both grow: jobs.seq orders as acceptance did. */
-	if (sqlite_seq(store, &seq, err_r) || insert_job(store, job, seq, err_r) || sqlite_wait(store, &job->id, &waiting, err_r))
+	/* The row's number is drawn before its place in the order, and both grow: jobs.seq orders
+	 * as acceptance did. */
+	if (sqlite_seq(store, &seq, err_r) || insert_job(store, job, seq, err_r) ||
+	    sqlite_wait(store, &job->id, &waiting, err_r))
 		return -1;
 	return 0;
 }
 
 /* ---- on_discard */
 
-int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena, char **steps_r, struct error *err_r)
+int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
+		 char **steps_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "SELECT step, value FROM windlass_step WHERE id = ?1 ORDER BY at, step", "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT step, value FROM windlass_step WHERE id = ?1 ORDER BY at, step", "u", id);
 	struct strbuf json;
 	int rc;
 
@@ -233,10 +270,13 @@ int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena
 	return rc;
 }
 
-static int calls_of(struct sqlite_store *store, const struct uuid *id, const char **calls_r, struct error *err_r)
+static int calls_of(struct sqlite_store *store, const struct uuid *id, const char **calls_r,
+		    struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r, "SELECT step, status, body FROM windlass_call WHERE id = ?1 ORDER BY at, step", "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT step, status, body FROM windlass_call WHERE id = ?1 ORDER BY at, step", "u",
+		id);
 	struct strbuf json;
 	int rc;
 
@@ -268,16 +308,18 @@ struct ended {
 	struct new_job job; /* what its on_discard job takes over from it */
 };
 
-static int find_ended(struct sqlite_store *store, const struct uuid *id, struct ended *ended_r, struct error *err_r)
+static int find_ended(struct sqlite_store *store, const struct uuid *id, struct ended *ended_r,
+		      struct error *err_r)
 {
 	struct arena *arena = store->tx.arena;
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT j.type, j.payload, j.tenant, j.traceparent, t.on_discard, coalesce(o.queue, j.queue), "
-					 "coalesce(o.priority, j.priority) FROM windlass_jobs j "
-					 "JOIN windlass_job_type t ON t.name = j.type AND t.on_discard IS NOT NULL "
-					 "LEFT JOIN windlass_job_type o ON o.name = t.on_discard "
-					 "WHERE j.id = ?1 AND EXISTS (SELECT 1 FROM windlass_step WHERE id = ?1)",
-					 "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT j.type, j.payload, j.tenant, j.traceparent, t.on_discard, coalesce(o.queue, j.queue), "
+		"coalesce(o.priority, j.priority) FROM windlass_jobs j "
+		"JOIN windlass_job_type t ON t.name = j.type AND t.on_discard IS NOT NULL "
+		"LEFT JOIN windlass_job_type o ON o.name = t.on_discard "
+		"WHERE j.id = ?1 AND EXISTS (SELECT 1 FROM windlass_step WHERE id = ?1)",
+		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -298,8 +340,8 @@ static int find_ended(struct sqlite_store *store, const struct uuid *id, struct 
 	return 1;
 }
 
-int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt, enum job_state state, const char *reason,
-		      struct error *err_r)
+int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt,
+		      enum job_state state, const char *reason, struct error *err_r)
 {
 	struct arena *arena = store->tx.arena;
 	struct accepted_job accepted;
@@ -309,7 +351,8 @@ int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int att
 
 	if (rc != 1)
 		return rc;
-	if (sqlite_steps(store, id, arena, &steps, err_r) || calls_of(store, id, &ended.source.calls, err_r))
+	if (sqlite_steps(store, id, arena, &steps, err_r) ||
+	    calls_of(store, id, &ended.source.calls, err_r))
 		return -1;
 	ended.source.steps = steps;
 	ended.source.state = state;

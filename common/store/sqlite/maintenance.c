@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Housekeeping on SQLite: due jobs, keys that ran out, old jobs. Each looks with a read first and enters the writers' mutex only
- * when there is something to do; each does a bounded amount a call. Releasing expired leases is session.c's. */
+/* Housekeeping on SQLite: due jobs, keys that ran out, old jobs. Each looks with a read first and
+ * enters the writers' mutex only when there is something to do; each does a bounded amount a call.
+ * Releasing expired leases is session.c's. */
 #include "common/store/maintenance.h"
 
 #include <string.h>
@@ -12,7 +13,9 @@ enum { PROMOTE_MAX = 5000, FOLD_MAX = 1000, RETENTION_MAX = 1000 };
 static int next_due(struct sqlite_store *store, int64_t *next_ms_r, struct error *err_r)
 {
 	int64_t due = 0;
-	int rc = sqlite_number(store, err_r, &due, "SELECT due FROM windlass_ready WHERE due IS NOT NULL ORDER BY due LIMIT 1", "");
+	int rc = sqlite_number(
+		store, err_r, &due,
+		"SELECT due FROM windlass_ready WHERE due IS NOT NULL ORDER BY due LIMIT 1", "");
 	int64_t left = due - clock_wall_ms();
 
 	*next_ms_r = rc == 1 ? (left > 0 ? left : 0) : -1;
@@ -24,11 +27,13 @@ struct due {
 	char *queue;
 };
 
-static int find_due(struct sqlite_store *store, struct due *list, size_t *count_r, struct error *err_r)
+static int find_due(struct sqlite_store *store, struct due *list, size_t *count_r,
+		    struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT id, queue FROM windlass_ready WHERE due IS NOT NULL AND due <= ?1 ORDER BY due, seq LIMIT ?2",
-					 "ii", store->tx.now_ms, (int64_t)PROMOTE_MAX);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT id, queue FROM windlass_ready WHERE due IS NOT NULL AND due <= ?1 ORDER BY due, seq LIMIT ?2",
+		"ii", store->tx.now_ms, (int64_t)PROMOTE_MAX);
 	int rc;
 
 	if (!stmt)
@@ -42,7 +47,8 @@ static int find_due(struct sqlite_store *store, struct due *list, size_t *count_
 	return rc;
 }
 
-int sqlite_maintenance_promote(struct store *base, int64_t *promoted_r, int64_t *next_ms_r, struct error *err_r)
+int sqlite_maintenance_promote(struct store *base, int64_t *promoted_r, int64_t *next_ms_r,
+			       struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	struct due *list;
@@ -63,7 +69,9 @@ int sqlite_maintenance_promote(struct store *base, int64_t *promoted_r, int64_t 
 		int64_t seq;
 
 		if (sqlite_seq(store, &seq, err_r) ||
-		    sqlite_run(store, err_r, "UPDATE windlass_ready SET due = NULL, seq = ?2 WHERE id = ?1", "ui", &list[i].id, seq))
+		    sqlite_run(store, err_r,
+			       "UPDATE windlass_ready SET due = NULL, seq = ?2 WHERE id = ?1", "ui",
+			       &list[i].id, seq))
 			goto out;
 		sqlite_count(store, list[i].queue, 1, -1, 0);
 	}
@@ -91,18 +99,21 @@ static int fold_plain(struct sqlite_store *store, struct error *err_r)
 		return rc;
 	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
 		return -1;
-	if (sqlite_run(store, err_r,
-		       "DELETE FROM windlass_idempotency WHERE (scope, key) IN (SELECT scope, key FROM windlass_idempotency "
-		       "WHERE created < ?1 ORDER BY created LIMIT ?2)",
-		       "ii", horizon, (int64_t)FOLD_MAX) ||
-	    sqlite_run(store, err_r,
-		       "DELETE FROM windlass_cancel WHERE id IN (SELECT c.id FROM windlass_cancel c JOIN windlass_done d ON d.id = c.id "
-		       "LIMIT ?1)",
-		       "i", (int64_t)FOLD_MAX) ||
-	    sqlite_run(store, err_r,
-		       "DELETE FROM windlass_progress WHERE id IN (SELECT p.id FROM windlass_progress p JOIN windlass_done d "
-		       "ON d.id = p.id LIMIT ?1)",
-		       "i", (int64_t)FOLD_MAX)) {
+	if (sqlite_run(
+		    store, err_r,
+		    "DELETE FROM windlass_idempotency WHERE (scope, key) IN (SELECT scope, key FROM windlass_idempotency "
+		    "WHERE created < ?1 ORDER BY created LIMIT ?2)",
+		    "ii", horizon, (int64_t)FOLD_MAX) ||
+	    sqlite_run(
+		    store, err_r,
+		    "DELETE FROM windlass_cancel WHERE id IN (SELECT c.id FROM windlass_cancel c JOIN windlass_done d ON d.id = c.id "
+		    "LIMIT ?1)",
+		    "i", (int64_t)FOLD_MAX) ||
+	    sqlite_run(
+		    store, err_r,
+		    "DELETE FROM windlass_progress WHERE id IN (SELECT p.id FROM windlass_progress p JOIN windlass_done d "
+		    "ON d.id = p.id LIMIT ?1)",
+		    "i", (int64_t)FOLD_MAX)) {
 		sqlite_rollback(store);
 		return -1;
 	}
@@ -114,11 +125,12 @@ static int fold_unique(struct sqlite_store *store, struct error *err_r)
 {
 	struct uuid ids[FOLD_MAX], last = { 0 };
 	size_t count = 0, seen = 0;
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT u.id, CASE WHEN u.until IS NOT NULL THEN u.until < ?2 ELSE EXISTS (SELECT 1 FROM "
-					 "windlass_done d WHERE d.id = u.id) END FROM windlass_unique_key u WHERE u.id > ?1 ORDER BY u.id "
-					 "LIMIT ?3",
-					 "uii", &store->unique_seen, clock_wall_ms(), (int64_t)FOLD_MAX);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT u.id, CASE WHEN u.until IS NOT NULL THEN u.until < ?2 ELSE EXISTS (SELECT 1 FROM "
+		"windlass_done d WHERE d.id = u.id) END FROM windlass_unique_key u WHERE u.id > ?1 ORDER BY u.id "
+		"LIMIT ?3",
+		"uii", &store->unique_seen, clock_wall_ms(), (int64_t)FOLD_MAX);
 	int rc;
 
 	if (!stmt)
@@ -137,10 +149,11 @@ static int fold_unique(struct sqlite_store *store, struct error *err_r)
 	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
 		return -1;
 	for (size_t i = 0; i < count; i++)
-		if (sqlite_run(store, err_r,
-			       "DELETE FROM windlass_unique_key WHERE id = ?1 AND CASE WHEN until IS NOT NULL THEN until < ?2 ELSE "
-			       "EXISTS (SELECT 1 FROM windlass_done d WHERE d.id = ?1) END",
-			       "ui", &ids[i], store->tx.now_ms)) {
+		if (sqlite_run(
+			    store, err_r,
+			    "DELETE FROM windlass_unique_key WHERE id = ?1 AND CASE WHEN until IS NOT NULL THEN until < ?2 ELSE "
+			    "EXISTS (SELECT 1 FROM windlass_done d WHERE d.id = ?1) END",
+			    "ui", &ids[i], store->tx.now_ms)) {
 			sqlite_rollback(store);
 			return -1;
 		}
@@ -164,7 +177,8 @@ struct old {
 };
 
 /* Ids begin with their time, so the walk ends where jobs are too young to go. */
-static int find_old(struct sqlite_store *store, int64_t keep_ms, int64_t keep_dead_ms, struct old *old, struct error *err_r)
+static int find_old(struct sqlite_store *store, int64_t keep_ms, int64_t keep_dead_ms,
+		    struct old *old, struct error *err_r)
 {
 	int64_t now = clock_wall_ms();
 	int64_t youngest = now - (keep_ms < keep_dead_ms ? keep_ms : keep_dead_ms);
@@ -175,10 +189,12 @@ static int find_old(struct sqlite_store *store, int64_t keep_ms, int64_t keep_de
 
 	for (int i = 0; i < 6; i++)
 		before.b[i] = (uint8_t)((uint64_t)(youngest > 0 ? youngest : 0) >> (40 - 8 * i));
-	stmt = sqlite_bind(store, err_r,
-			   "SELECT id, CASE WHEN state = 9 THEN finished < ?4 ELSE finished < ?3 END FROM windlass_done "
-			   "WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?5",
-			   "uuiii", &store->done_seen, &before, now - keep_ms, now - keep_dead_ms, (int64_t)RETENTION_MAX);
+	stmt = sqlite_bind(
+		store, err_r,
+		"SELECT id, CASE WHEN state = 9 THEN finished < ?4 ELSE finished < ?3 END FROM windlass_done "
+		"WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?5",
+		"uuiii", &store->done_seen, &before, now - keep_ms, now - keep_dead_ms,
+		(int64_t)RETENTION_MAX);
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1) {
@@ -202,7 +218,8 @@ static int forget_job(struct sqlite_store *store, const struct uuid *id, struct 
 	       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id);
 }
 
-int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t keep_dead_ms, struct error *err_r)
+int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t keep_dead_ms,
+				 struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	struct old old = { .count = 0 };
@@ -216,7 +233,9 @@ int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t ke
 	for (size_t i = 0; i < old.count; i++) {
 		int64_t one;
 		/* It may have been retried since it was read. */
-		int rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_done WHERE id = ?1", "u", &old.ids[i]);
+		int rc = sqlite_number(store, err_r, &one,
+				       "SELECT 1 FROM windlass_done WHERE id = ?1", "u",
+				       &old.ids[i]);
 
 		if (rc < 0 || (rc == 1 && forget_job(store, &old.ids[i], err_r))) {
 			sqlite_rollback(store);

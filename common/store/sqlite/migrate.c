@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The schema: applies the numbered migrations that are missing, each in a transaction of its own inside the shared mutex, and
- * keeps the registry of job types. */
+/* The schema: applies the numbered migrations that are missing, each in a transaction of its own
+ * inside the shared mutex, and keeps the registry of job types. */
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include "common/store/migrations.h"
@@ -8,10 +8,12 @@
 static int have(struct sqlite_store *store, int *have_r, struct error *err_r)
 {
 	int64_t number = 0;
-	int rc = sqlite_number(store, err_r, &number, "SELECT 1 FROM sqlite_schema WHERE name = 'windlass_schema'", "");
+	int rc = sqlite_number(store, err_r, &number,
+			       "SELECT 1 FROM sqlite_schema WHERE name = 'windlass_schema'", "");
 
 	if (rc == 1)
-		rc = sqlite_number(store, err_r, &number, "SELECT coalesce(max(number), 0) FROM windlass_schema", "");
+		rc = sqlite_number(store, err_r, &number,
+				   "SELECT coalesce(max(number), 0) FROM windlass_schema", "");
 	*have_r = (int)number;
 	return rc < 0 ? -1 : 0;
 }
@@ -23,10 +25,11 @@ static int apply(struct sqlite_store *store, const struct migration *migration, 
 
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
-	if (sqlite_run(store, err_r,
-		       "CREATE TABLE IF NOT EXISTS windlass_schema (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
-		       "applied INTEGER NOT NULL)",
-		       "") ||
+	if (sqlite_run(
+		    store, err_r,
+		    "CREATE TABLE IF NOT EXISTS windlass_schema (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+		    "applied INTEGER NOT NULL)",
+		    "") ||
 	    have(store, &done, err_r))
 		goto out;
 	if (done >= migration->number) {
@@ -37,8 +40,8 @@ static int apply(struct sqlite_store *store, const struct migration *migration, 
 		sqlite_fail(store, err_r, migration->name);
 		goto out;
 	}
-	if (sqlite_run(store, err_r, "INSERT INTO windlass_schema VALUES (?1, ?2, ?3)", "isi", (int64_t)migration->number,
-		       migration->name, store->tx.now_ms))
+	if (sqlite_run(store, err_r, "INSERT INTO windlass_schema VALUES (?1, ?2, ?3)", "isi",
+		       (int64_t)migration->number, migration->name, store->tx.now_ms))
 		goto out;
 	return sqlite_commit(store, err_r) ? -1 : 1;
 out:
@@ -74,17 +77,20 @@ int sqlite_schema(struct store *base, int *have_r, int *want_r, struct error *er
 	return sqlite_ensure(store, err_r) || have(store, have_r, err_r) ? -1 : 0;
 }
 
-int sqlite_sync_types(struct store *base, const struct store_type *types, size_t count, struct error *err_r)
+int sqlite_sync_types(struct store *base, const struct store_type *types, size_t count,
+		      struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
 	for (size_t i = 0; i < count; i++)
-		if (sqlite_run(store, err_r,
-			       "INSERT INTO windlass_job_type VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET "
-			       "queue = ?2, priority = ?3, on_discard = ?4",
-			       "ssis", types[i].name, types[i].queue, (int64_t)types[i].priority, types[i].on_discard)) {
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_job_type VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET "
+			    "queue = ?2, priority = ?3, on_discard = ?4",
+			    "ssis", types[i].name, types[i].queue, (int64_t)types[i].priority,
+			    types[i].on_discard)) {
 			sqlite_rollback(store);
 			return -1;
 		}

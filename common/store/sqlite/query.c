@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries on SQLite: jobs as people see them, lists by keyset, the queues' figures. Reads only, outside the writers' mutex; a list
- * that has to walk too far is ended by the statement limit. */
+/* Queries on SQLite: jobs as people see them, lists by keyset, the queues' figures. Reads only,
+ * outside the writers' mutex; a list that has to walk too far is ended by the statement limit. */
 #include "common/store/query.h"
 
 #include <string.h>
@@ -8,21 +8,44 @@
 #include "common/store/sqlite/sqlite_impl.h"
 
 /* Terminal: the done row; waiting: the ready row; else it runs, and its lease knows the attempt. */
-#define VIEW_COLUMNS                                                                                                          \
-	"SELECT j.id, j.tenant, j.owner, j.queue, j.type, j.priority, j.max_attempts, j.timeout_ms, j.created, j.tags, "      \
-	"j.order_key, j.fair_key, j.unique_key, j.traceparent, d.state, d.attempt, d.result, d.finished, r.attempt, "         \
-	"r.due IS NOT NULL, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM "             \
-	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                           \
-	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "       \
+#define VIEW_COLUMNS                                                                                                     \
+	"SELECT j.id, j.tenant, j.owner, j.queue, j.type, j.priority, j.max_attempts, j.timeout_ms, j.created, j.tags, " \
+	"j.order_key, j.fair_key, j.unique_key, j.traceparent, d.state, d.attempt, d.result, d.finished, r.attempt, "    \
+	"r.due IS NOT NULL, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM "        \
+	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                      \
+	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "  \
 	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END "
-#define VIEW_JOINS                                                                                           \
-	"LEFT JOIN windlass_done d ON d.id = j.id LEFT JOIN windlass_ready r ON r.id = j.id "                \
+#define VIEW_JOINS                                                                            \
+	"LEFT JOIN windlass_done d ON d.id = j.id LEFT JOIN windlass_ready r ON r.id = j.id " \
 	"LEFT JOIN windlass_progress p ON p.id = j.id LEFT JOIN windlass_cancel c ON c.id = j.id "
 
 enum view_column {
-	V_ID, V_TENANT, V_OWNER, V_QUEUE, V_TYPE, V_PRIORITY, V_MAX_ATTEMPTS, V_TIMEOUT, V_CREATED, V_TAGS, V_ORDER_KEY, V_FAIR_KEY,
-	V_UNIQUE_KEY, V_TRACEPARENT, V_DONE, V_DONE_ATTEMPT, V_RESULT, V_FINISHED, V_READY_ATTEMPT, V_LATER, V_SINCE, V_PART, V_NOTE,
-	V_CANCEL, V_REASON, V_RUNNING_ATTEMPT
+	V_ID,
+	V_TENANT,
+	V_OWNER,
+	V_QUEUE,
+	V_TYPE,
+	V_PRIORITY,
+	V_MAX_ATTEMPTS,
+	V_TIMEOUT,
+	V_CREATED,
+	V_TAGS,
+	V_ORDER_KEY,
+	V_FAIR_KEY,
+	V_UNIQUE_KEY,
+	V_TRACEPARENT,
+	V_DONE,
+	V_DONE_ATTEMPT,
+	V_RESULT,
+	V_FINISHED,
+	V_READY_ATTEMPT,
+	V_LATER,
+	V_SINCE,
+	V_PART,
+	V_NOTE,
+	V_CANCEL,
+	V_REASON,
+	V_RUNNING_ATTEMPT
 };
 
 static bool has(sqlite3_stmt *stmt, int column)
@@ -34,7 +57,9 @@ static int running_attempt(sqlite3_stmt *stmt)
 {
 	const uint8_t *p = sqlite3_column_blob(stmt, V_RUNNING_ATTEMPT);
 
-	return p && sqlite3_column_bytes(stmt, V_RUNNING_ATTEMPT) == 4 ? p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3] : 0;
+	return p && sqlite3_column_bytes(stmt, V_RUNNING_ATTEMPT) == 4
+		       ? p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3]
+		       : 0;
 }
 
 static void fill_state(sqlite3_stmt *stmt, struct arena *arena, struct job_view *view)
@@ -83,19 +108,22 @@ static void fill(sqlite3_stmt *stmt, struct arena *arena, struct job_view *view_
 
 /* ---- one job */
 
-static int read_attempts(struct sqlite_store *store, struct arena *arena, struct job_view *view, struct error *err_r)
+static int read_attempts(struct sqlite_store *store, struct arena *arena, struct job_view *view,
+			 struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT attempt, outcome, at, reason, count(*) OVER () FROM windlass_attempt "
-					 "WHERE id = ?1 AND outcome <> 0 ORDER BY entry",
-					 "u", &view->id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT attempt, outcome, at, reason, count(*) OVER () FROM windlass_attempt "
+		"WHERE id = ?1 AND outcome <> 0 ORDER BY entry",
+		"u", &view->id);
 	int rc;
 
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1) {
 		if (!view->attempts)
-			view->attempts = ARENA_ARRAY(arena, struct attempt_view, (size_t)sqlite3_column_int64(stmt, 4));
+			view->attempts = ARENA_ARRAY(arena, struct attempt_view,
+						     (size_t)sqlite3_column_int64(stmt, 4));
 		view->attempts[view->attempt_count++] = (struct attempt_view){
 			.attempt = sqlite3_column_int(stmt, 0),
 			.outcome = (enum job_outcome)sqlite3_column_int(stmt, 1),
@@ -106,13 +134,14 @@ static int read_attempts(struct sqlite_store *store, struct arena *arena, struct
 	return rc;
 }
 
-static int read_one(struct sqlite_store *store, const char *tenant, const struct uuid *id, struct arena *arena, struct job_view *view_r,
-		    struct error *err_r)
+static int read_one(struct sqlite_store *store, const char *tenant, const struct uuid *id,
+		    struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 VIEW_COLUMNS ", j.payload FROM windlass_jobs j " VIEW_JOINS
-						      "WHERE j.id = ?1 AND (?2 IS NULL OR j.tenant = ?2)",
-					 "us", id, tenant);
+	sqlite3_stmt *stmt =
+		sqlite_bind(store, err_r,
+			    VIEW_COLUMNS ", j.payload FROM windlass_jobs j " VIEW_JOINS
+					 "WHERE j.id = ?1 AND (?2 IS NULL OR j.tenant = ?2)",
+			    "us", id, tenant);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 	char *steps;
 
@@ -124,15 +153,16 @@ static int read_one(struct sqlite_store *store, const char *tenant, const struct
 	view_r->payload = sqlite_column_dup(stmt, V_RUNNING_ATTEMPT + 1, arena);
 	view_r->payload_bytes = (size_t)sqlite3_column_bytes(stmt, V_RUNNING_ATTEMPT + 1);
 	sqlite_done(stmt);
-	if (sqlite_steps(store, id, arena, &steps, err_r) || read_attempts(store, arena, view_r, err_r))
+	if (sqlite_steps(store, id, arena, &steps, err_r) ||
+	    read_attempts(store, arena, view_r, err_r))
 		return -1;
 	view_r->steps = steps;
 	return 0;
 }
 
 /* Several statements, one snapshot. */
-int sqlite_query_job(struct store *base, const char *tenant, const struct uuid *id, struct arena *arena, struct job_view *view_r,
-		     struct error *err_r)
+int sqlite_query_job(struct store *base, const char *tenant, const struct uuid *id,
+		     struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	struct error ignored;
@@ -148,23 +178,28 @@ int sqlite_query_job(struct store *base, const char *tenant, const struct uuid *
 
 /* ---- lists */
 
-#define LIST(driver, condition)                                                                                     \
-	VIEW_COLUMNS "FROM " driver " CROSS JOIN windlass_jobs j ON j.id = k.id " VIEW_JOINS "WHERE " condition      \
-		     "k.id < ?1 AND (?2 IS NULL OR j.tenant = ?2) AND (?3 IS NULL OR j.owner = ?3) "                 \
-		     "AND (?4 IS NULL OR j.type = ?4) AND (?5 IS NULL OR j.queue = ?5) AND (?6 IS NULL OR EXISTS "   \
-		     "(SELECT 1 FROM json_each(j.tags) WHERE value = ?6)) ORDER BY k.id DESC LIMIT ?7"
+#define LIST(driver, condition)                                                                       \
+	VIEW_COLUMNS                                                                                  \
+	"FROM " driver " CROSS JOIN windlass_jobs j ON j.id = k.id " VIEW_JOINS "WHERE " condition    \
+	"k.id < ?1 AND (?2 IS NULL OR j.tenant = ?2) AND (?3 IS NULL OR j.owner = ?3) "               \
+	"AND (?4 IS NULL OR j.type = ?4) AND (?5 IS NULL OR j.queue = ?5) AND (?6 IS NULL OR EXISTS " \
+	"(SELECT 1 FROM json_each(j.tags) WHERE value = ?6)) ORDER BY k.id DESC LIMIT ?7"
 
 static const char list_all[] = LIST("windlass_jobs k", "");
 static const char list_available[] = LIST("windlass_ready k", "k.due IS NULL AND ");
-static const char list_scheduled[] = LIST("windlass_ready k INDEXED BY windlass_ready_later", "k.due IS NOT NULL AND k.attempt = 0 AND ");
-static const char list_retryable[] = LIST("windlass_ready k INDEXED BY windlass_ready_later", "k.due IS NOT NULL AND k.attempt > 0 AND ");
-static const char list_running[] =
-	LIST("(WITH RECURSIVE held(id, ids, n) AS (SELECT substr(ids, 1, 16), ids, 1 FROM windlass_lease WHERE length(ids) > 0 UNION ALL "
-	     "SELECT substr(ids, n * 16 + 1, 16), ids, n + 1 FROM held WHERE n * 16 < length(ids)) SELECT DISTINCT id FROM held) k",
-	     "d.id IS NULL AND r.id IS NULL AND ");
+static const char list_scheduled[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
+					  "k.due IS NOT NULL AND k.attempt = 0 AND ");
+static const char list_retryable[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
+					  "k.due IS NOT NULL AND k.attempt > 0 AND ");
+static const char list_running[] = LIST(
+	"(WITH RECURSIVE held(id, ids, n) AS (SELECT substr(ids, 1, 16), ids, 1 FROM windlass_lease WHERE length(ids) > 0 UNION ALL "
+	"SELECT substr(ids, n * 16 + 1, 16), ids, n + 1 FROM held WHERE n * 16 < length(ids)) SELECT DISTINCT id FROM held) k",
+	"d.id IS NULL AND r.id IS NULL AND ");
 static const char list_completed[] = LIST("windlass_done k", "k.state = 8 AND ");
-static const char list_discarded[] = LIST("windlass_done k INDEXED BY windlass_done_dead", "k.state = 9 AND k.state <> 8 AND ");
-static const char list_cancelled[] = LIST("windlass_done k INDEXED BY windlass_done_dead", "k.state = 10 AND k.state <> 8 AND ");
+static const char list_discarded[] =
+	LIST("windlass_done k INDEXED BY windlass_done_dead", "k.state = 9 AND k.state <> 8 AND ");
+static const char list_cancelled[] =
+	LIST("windlass_done k INDEXED BY windlass_done_dead", "k.state = 10 AND k.state <> 8 AND ");
 
 static const char *list_of(enum job_state state)
 {
@@ -188,8 +223,9 @@ static const char *list_of(enum job_state state)
 	}
 }
 
-static int read_list(struct sqlite_store *store, const struct job_filter *filter, struct arena *arena, struct job_view *views,
-		     size_t *count_r, struct error *err_r)
+static int read_list(struct sqlite_store *store, const struct job_filter *filter,
+		     struct arena *arena, struct job_view *views, size_t *count_r,
+		     struct error *err_r)
 {
 	const char *list = filter->state ? list_of(filter->state) : list_all;
 	uint8_t before[sizeof(struct uuid) + 1];
@@ -204,8 +240,9 @@ static int read_list(struct sqlite_store *store, const struct job_filter *filter
 		before_bytes = sizeof(before); /* above every id */
 	else
 		memcpy(before, &filter->before, sizeof(filter->before));
-	stmt = sqlite_bind(store, err_r, list, "bsssssi", before, before_bytes, filter->tenant, filter->owner, filter->type, filter->queue,
-			   filter->tag, (int64_t)filter->limit);
+	stmt = sqlite_bind(store, err_r, list, "bsssssi", before, before_bytes, filter->tenant,
+			   filter->owner, filter->type, filter->queue, filter->tag,
+			   (int64_t)filter->limit);
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1)
@@ -213,8 +250,8 @@ static int read_list(struct sqlite_store *store, const struct job_filter *filter
 	return rc;
 }
 
-int sqlite_query_jobs(struct store *base, const struct job_filter *filter, struct arena *arena, struct job_view **views_r,
-		      size_t *count_r, struct error *err_r)
+int sqlite_query_jobs(struct store *base, const struct job_filter *filter, struct arena *arena,
+		      struct job_view **views_r, size_t *count_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int rc;
@@ -232,13 +269,14 @@ int sqlite_query_jobs(struct store *base, const struct job_filter *filter, struc
 	return rc;
 }
 
-static int read_finished(struct sqlite_store *store, const struct uuid *id, struct arena *arena, struct job_view *view_r,
-			 struct error *err_r)
+static int read_finished(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
+			 struct job_view *view_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r,
-					 "SELECT d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue, j.tenant, j.owner, "
-					 "j.created FROM windlass_done d LEFT JOIN windlass_jobs j ON j.id = d.id WHERE d.id = ?1",
-					 "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue, j.tenant, j.owner, "
+		"j.created FROM windlass_done d LEFT JOIN windlass_jobs j ON j.id = d.id WHERE d.id = ?1",
+		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -261,8 +299,9 @@ static int read_finished(struct sqlite_store *store, const struct uuid *id, stru
 	return 1;
 }
 
-int sqlite_query_finished(struct store *base, const struct uuid *ids, size_t count, struct arena *arena, bool *found_r,
-			  struct job_view *views_r, struct error *err_r)
+int sqlite_query_finished(struct store *base, const struct uuid *ids, size_t count,
+			  struct arena *arena, bool *found_r, struct job_view *views_r,
+			  struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
@@ -280,7 +319,8 @@ int sqlite_query_finished(struct store *base, const struct uuid *ids, size_t cou
 
 /* ---- figures */
 
-int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_view **queues_r, size_t *count_r, struct error *err_r)
+int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_view **queues_r,
+			size_t *count_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int64_t now = clock_wall_ms();
@@ -293,17 +333,19 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 	if (sqlite_ensure(store, err_r))
 		return -1;
 	/* The first of each priority is the oldest one of it, or near. */
-	stmt = sqlite_bind(store, err_r,
-			   "SELECT q.name, q.paused, q.available, q.scheduled, q.running, (SELECT min(since) FROM (SELECT (SELECT r.since "
-			   "FROM windlass_ready r INDEXED BY windlass_ready_order WHERE r.queue = q.name AND r.priority = p.column1 "
-			   "AND r.due IS NULL ORDER BY r.seq LIMIT 1) AS since FROM (VALUES (0), (1), (2)) p)), count(*) OVER () "
-			   "FROM windlass_queue q ORDER BY q.name",
-			   "");
+	stmt = sqlite_bind(
+		store, err_r,
+		"SELECT q.name, q.paused, q.available, q.scheduled, q.running, (SELECT min(since) FROM (SELECT (SELECT r.since "
+		"FROM windlass_ready r INDEXED BY windlass_ready_order WHERE r.queue = q.name AND r.priority = p.column1 "
+		"AND r.due IS NULL ORDER BY r.seq LIMIT 1) AS since FROM (VALUES (0), (1), (2)) p)), count(*) OVER () "
+		"FROM windlass_queue q ORDER BY q.name",
+		"");
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1) {
 		if (!cap)
-			*queues_r = ARENA_ARRAY(arena, struct queue_view, cap = (size_t)sqlite3_column_int64(stmt, 6));
+			*queues_r = ARENA_ARRAY(arena, struct queue_view,
+						cap = (size_t)sqlite3_column_int64(stmt, 6));
 		(*queues_r)[(*count_r)++] = (struct queue_view){
 			.name = sqlite_column_dup(stmt, 0, arena),
 			.paused = sqlite3_column_int(stmt, 1),
@@ -322,7 +364,9 @@ int sqlite_query_depth(struct store *base, const char *queue, int64_t *depth_r, 
 
 	*depth_r = 0;
 	if (sqlite_ensure(store, err_r) ||
-	    sqlite_number(store, err_r, depth_r, "SELECT available + scheduled FROM windlass_queue WHERE name = ?1", "s", queue) < 0)
+	    sqlite_number(store, err_r, depth_r,
+			  "SELECT available + scheduled FROM windlass_queue WHERE name = ?1", "s",
+			  queue) < 0)
 		return -1;
 	return 0;
 }
@@ -333,7 +377,9 @@ int sqlite_query_sessions(struct store *base, int64_t *count_r, struct error *er
 
 	*count_r = 0;
 	if (sqlite_ensure(store, err_r) ||
-	    sqlite_number(store, err_r, count_r, "SELECT count(*) FROM windlass_session WHERE until > ?1", "i", clock_wall_ms()) < 0)
+	    sqlite_number(store, err_r, count_r,
+			  "SELECT count(*) FROM windlass_session WHERE until > ?1", "i",
+			  clock_wall_ms()) < 0)
 		return -1;
 	return 0;
 }

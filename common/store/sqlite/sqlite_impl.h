@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the SQLite store share: the connection, statements, the write transaction with its leases and figures,
- * the ledger rows, handler SQL, and the file that processes share. SQLite's types are seen in this folder alone. */
+/* What the files of the SQLite store share: the connection, statements, the write transaction with
+ * its leases and figures, the ledger rows, handler SQL, and the file that processes share. SQLite's
+ * types are seen in this folder alone. */
 #ifndef COMMON_STORE_SQLITE_SQLITE_IMPL_H
 #define COMMON_STORE_SQLITE_SQLITE_IMPL_H
 #include <sqlite3.h>
@@ -11,12 +12,12 @@
 #include "common/base/strbuf.h"
 #include "common/store/store_impl.h"
 
-#define SQLITE_STATEMENTS_MAX 256    /* of our own; a power of two */
-#define SQLITE_GUESTS_MAX 64         /* handler statements kept prepared */
+#define SQLITE_STATEMENTS_MAX     256 /* of our own; a power of two */
+#define SQLITE_GUESTS_MAX         64  /* handler statements kept prepared */
 #define SQLITE_STATEMENT_LIMIT_MS 5000
-#define SQLITE_LOCK_LIMIT_MS 5000    /* for the shared mutex */
-#define SQLITE_FOREIGN_LIMIT_MS 2000 /* for a writer that is not Windlass */
-#define SQLITE_PATH_BYTES 4096
+#define SQLITE_LOCK_LIMIT_MS      5000 /* for the shared mutex */
+#define SQLITE_FOREIGN_LIMIT_MS   2000 /* for a writer that is not Windlass */
+#define SQLITE_PATH_BYTES         4096
 
 struct sqlite_tally {
 	char *queue;
@@ -60,13 +61,13 @@ struct bell_file;
 struct sqlite_store {
 	struct store base;
 	char path[SQLITE_PATH_BYTES];
-	sqlite3 *db;             /* NULL: the next operation opens it */
-	bool broken;             /* the next operation closes it first */
-	bool full;               /* the disk was, in this transaction */
-	bool guest;              /* a handler's statement is being prepared or run */
-	bool relaxed;            /* synchronous=NORMAL now */
-	int64_t deadline_ns;     /* of the statement that runs; 0: none */
-	int64_t changed;         /* rows the last sqlite_run touched */
+	sqlite3 *db;         /* NULL: the next operation opens it */
+	bool broken;         /* the next operation closes it first */
+	bool full;           /* the disk was, in this transaction */
+	bool guest;          /* a handler's statement is being prepared or run */
+	bool relaxed;        /* synchronous=NORMAL now */
+	int64_t deadline_ns; /* of the statement that runs; 0: none */
+	int64_t changed;     /* rows the last sqlite_run touched */
 	struct bell_file *shared;
 	struct {
 		const char *sql; /* the literal's address is the key */
@@ -76,7 +77,7 @@ struct sqlite_store {
 	struct sqlite_guest guests[SQLITE_GUESTS_MAX];
 	uint64_t guest_clock;
 	struct sqlite_tx tx;
-	size_t turn;             /* where the next claim starts among its queues */
+	size_t turn;                        /* where the next claim starts among its queues */
 	struct uuid unique_seen, done_seen; /* how far housekeeping has walked */
 };
 
@@ -85,112 +86,156 @@ int sqlite_path(const char *url, char path_r[SQLITE_PATH_BYTES], struct error *e
 /* Opens the file when it is not open. Every operation begins with it. */
 int sqlite_ensure(struct sqlite_store *store, struct error *err_r) must_check;
 void sqlite_disconnect(struct sqlite_store *store);
-/* Fills *err_r from the connection's last failure; marks the connection as broken when it is not to be trusted. Returns -1. */
+/* Fills *err_r from the connection's last failure; marks the connection as broken when it is not to
+ * be trusted. Returns -1. */
 int sqlite_fail(struct sqlite_store *store, struct error *err_r, const char *what);
 int sqlite_migrate(struct store *base, int *applied_r, struct error *err_r) must_check;
 int sqlite_schema(struct store *base, int *have_r, int *want_r, struct error *err_r) must_check;
-int sqlite_sync_types(struct store *base, const struct store_type *types, size_t count, struct error *err_r) must_check;
+int sqlite_sync_types(struct store *base, const struct store_type *types, size_t count,
+		      struct error *err_r) must_check;
 
-/* ---- statement.c: our own statements, prepared once a connection. kinds, a letter a parameter: i int64_t, d double, s text or NULL,
- * u const struct uuid *, U the same or NULL when nil, b const void * and size_t, t the same for text. Values are borrowed until the next bind. */
-sqlite3_stmt *sqlite_bind(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds, ...) must_check;
+/* ---- statement.c: our own statements, prepared once a connection. kinds, a letter a parameter: i
+ * int64_t, d double, s text or NULL, u const struct uuid *, U the same or NULL when nil, b const
+ * void * and size_t, t the same for text. Values are borrowed until the next bind. */
+sqlite3_stmt *sqlite_bind(struct sqlite_store *store, struct error *err_r, const char *sql,
+			  const char *kinds, ...) must_check;
 /* 1: a row; 0: no more, statement reset; -1: failed, statement reset. */
 int sqlite_next(struct sqlite_store *store, sqlite3_stmt *stmt, struct error *err_r) must_check;
 void sqlite_done(sqlite3_stmt *stmt); /* before the last row was seen */
 /* Runs to the end; store->changed says how many rows were touched. */
-int sqlite_run(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds, ...) must_check;
+int sqlite_run(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds,
+	       ...) must_check;
 /* The first row's first column. 1, 0 when there is none, -1. */
-int sqlite_number(struct sqlite_store *store, struct error *err_r, int64_t *value_r, const char *sql, const char *kinds,
-		  ...) must_check;
+int sqlite_number(struct sqlite_store *store, struct error *err_r, int64_t *value_r,
+		  const char *sql, const char *kinds, ...) must_check;
 void sqlite_statements_free(struct sqlite_store *store);
-bool sqlite_column_uuid(sqlite3_stmt *stmt, int column, struct uuid *id_r);        /* false and nil: no uuid */
-char *sqlite_column_dup(sqlite3_stmt *stmt, int column, struct arena *arena);      /* NULL for NULL */
+bool sqlite_column_uuid(sqlite3_stmt *stmt, int column,
+			struct uuid *id_r); /* false and nil: no uuid */
+char *sqlite_column_dup(sqlite3_stmt *stmt, int column, struct arena *arena); /* NULL for NULL */
 
 /* ---- transaction.c: the write transaction, inside the mutex of all processes. */
-enum sqlite_durability { SQLITE_DURABLE, SQLITE_RELAXED /* may be lost with the machine's power, never torn */ };
-int sqlite_begin(struct sqlite_store *store, enum sqlite_durability durability, struct error *err_r) must_check;
-int sqlite_flush(struct sqlite_store *store, struct error *err_r) must_check; /* leases, figures, sequence */
-/* Flushes and commits. On failure everything is rolled back; ERROR_UNKNOWN: the disk failed during the commit. */
+enum sqlite_durability {
+	SQLITE_DURABLE,
+	SQLITE_RELAXED /* may be lost with the machine's power, never torn */
+};
+int sqlite_begin(struct sqlite_store *store, enum sqlite_durability durability,
+		 struct error *err_r) must_check;
+int sqlite_flush(struct sqlite_store *store,
+		 struct error *err_r) must_check; /* leases, figures, sequence */
+/* Flushes and commits. On failure everything is rolled back; ERROR_UNKNOWN: the disk failed during
+ * the commit. */
 int sqlite_commit(struct sqlite_store *store, struct error *err_r) must_check;
 void sqlite_rollback(struct sqlite_store *store);
 int sqlite_seq(struct sqlite_store *store, int64_t *seq_r, struct error *err_r) must_check;
-void sqlite_count(struct sqlite_store *store, const char *queue, int available, int scheduled, int running);
+void sqlite_count(struct sqlite_store *store, const char *queue, int available, int scheduled,
+		  int running);
 void sqlite_count_mark(struct sqlite_store *store);
 void sqlite_count_back(struct sqlite_store *store); /* to the mark: what the savepoint undid */
 
 /* ---- lease.c: leases as the transaction sees them. */
-int sqlite_lease(struct sqlite_store *store, const struct uuid *batch, struct sqlite_lease **lease_r, struct error *err_r) must_check;
+int sqlite_lease(struct sqlite_store *store, const struct uuid *batch,
+		 struct sqlite_lease **lease_r, struct error *err_r) must_check;
 /* Its place in the lease, or -1. */
 int sqlite_lease_find(struct sqlite_lease *lease, const struct uuid *id, int attempt);
-/* Deletes it, or keeps what nobody has settled: a job must not vanish because its holder believed that it was done. */
-int sqlite_lease_finish(struct sqlite_store *store, const struct uuid *batch, struct error *err_r) must_check;
+/* Deletes it, or keeps what nobody has settled: a job must not vanish because its holder believed
+ * that it was done. */
+int sqlite_lease_finish(struct sqlite_store *store, const struct uuid *batch,
+			struct error *err_r) must_check;
 int sqlite_lease_flush(struct sqlite_store *store, struct error *err_r) must_check;
-/* Its unfinished jobs go back to ready, or end as cancelled when that was asked; the row goes. *released_r grows. */
-int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, int64_t *released_r, struct error *err_r) must_check;
-int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena, struct uuid **ids_r, int **attempts_r,
-			size_t *count_r);
+/* Its unfinished jobs go back to ready, or end as cancelled when that was asked; the row goes.
+ * *released_r grows. */
+int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, int64_t *released_r,
+			 struct error *err_r) must_check;
+int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena,
+			struct uuid **ids_r, int **attempts_r, size_t *count_r);
 
 /* ---- ledger.c: rows of jobs, ready and done. */
-int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again, struct accepted_job *accepted_r,
-		  struct error *err_r) must_check;
+int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again,
+		  struct accepted_job *accepted_r, struct error *err_r) must_check;
 struct sqlite_waiting {
 	const char *queue;
 	int priority, attempt;
 	int64_t due_ms; /* 0, or in the past: available now */
 };
-int sqlite_wait(struct sqlite_store *store, const struct uuid *id, const struct sqlite_waiting *waiting, struct error *err_r) must_check;
+int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
+		const struct sqlite_waiting *waiting, struct error *err_r) must_check;
 /* Takes a job out of ready. 1, or 0 when it was not there; *attempt_r may be NULL. */
-int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r, struct error *err_r) must_check;
-int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_state *state_r, struct error *err_r) must_check;
-int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attempt, int outcome, bool counts,
-		   const struct uuid *lease, const char *reason, struct error *err_r) must_check;
-/* Ends a waiting job (1), or returns 0 when it does not wait. reason NULL: the one given when it was asked to stop. */
-int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason, struct error *err_r) must_check;
-/* Enqueues the on_discard job of one that has just ended, when steps were committed and its type has one. */
-int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt, enum job_state state, const char *reason,
-		      struct error *err_r) must_check;
+int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r,
+		  struct error *err_r) must_check;
+int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_state *state_r,
+		 struct error *err_r) must_check;
+int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attempt, int outcome,
+		   bool counts, const struct uuid *lease, const char *reason,
+		   struct error *err_r) must_check;
+/* Ends a waiting job (1), or returns 0 when it does not wait. reason NULL: the one given when it
+ * was asked to stop. */
+int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason,
+			  struct error *err_r) must_check;
+/* Enqueues the on_discard job of one that has just ended, when steps were committed and its type
+ * has one. */
+int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt,
+		      enum job_state state, const char *reason, struct error *err_r) must_check;
 /* {"reserve": value} in the arena, or NULL when no step was committed. */
-int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena, char **steps_r, struct error *err_r) must_check;
+int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
+		 char **steps_r, struct error *err_r) must_check;
 
 /* ---- claim.c */
-int sqlite_claim(struct sqlite_store *store, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-		 struct error *err_r) must_check;
+int sqlite_claim(struct sqlite_store *store, const struct claim_request *request,
+		 struct arena *arena, struct claim *claim_r, struct error *err_r) must_check;
 void sqlite_claim_drop(struct claim *claim); /* frees the jobs of a claim that was not committed */
 
 /* ---- guest.c: statements of handlers. */
-int sqlite_authorise(void *store, int action, const char *a, const char *b, const char *database, const char *trigger);
-/* 0, with the number of rows that it touched or returned; -1: ERROR_SQL, or weather when the transaction itself is gone. */
-int sqlite_guest_run(struct sqlite_store *store, const struct sql_statement *statement, int64_t *rows_r, struct error *err_r) must_check;
+int sqlite_authorise(void *store, int action, const char *a, const char *b, const char *database,
+		     const char *trigger);
+/* 0, with the number of rows that it touched or returned; -1: ERROR_SQL, or weather when the
+ * transaction itself is gone. */
+int sqlite_guest_run(struct sqlite_store *store, const struct sql_statement *statement,
+		     int64_t *rows_r, struct error *err_r) must_check;
 void sqlite_guests_free(struct sqlite_store *store);
 
-/* ---- bell_file.c: <file>-bell, mapped by every process: the writers' mutex, events, the ring of ended ids. */
-int sqlite_bell_path(const char *path, char bell_path_r[SQLITE_PATH_BYTES], struct error *err_r) must_check;
-struct bell_file *bell_file_open(const char *path, struct error *err_r) must_check; /* path of the database */
+/* ---- bell_file.c: <file>-bell, mapped by every process: the writers' mutex, events, the ring of
+ * ended ids. */
+int sqlite_bell_path(const char *path, char bell_path_r[SQLITE_PATH_BYTES],
+		     struct error *err_r) must_check;
+struct bell_file *bell_file_open(const char *path,
+				 struct error *err_r) must_check; /* path of the database */
 void bell_file_close(struct bell_file **file);
 int bell_file_lock(struct bell_file *file, int timeout_ms, struct error *err_r) must_check;
 void bell_file_unlock(struct bell_file *file);
 
 /* ---- the operations that store_ops lists and other files hold */
 int sqlite_acceptance_commit(struct store *, struct acceptance *const *, size_t, struct error *);
-int sqlite_acceptance_probe(struct store *, struct acceptance *const *, size_t, bool *, struct error *);
-int sqlite_claim_take(struct store *, const struct claim_request *, struct arena *, struct claim *, struct error *);
-int sqlite_completion_commit(struct store *, const struct completion_batch *, struct arena *, struct claim *, struct error *);
+int sqlite_acceptance_probe(struct store *, struct acceptance *const *, size_t, bool *,
+			    struct error *);
+int sqlite_claim_take(struct store *, const struct claim_request *, struct arena *, struct claim *,
+		      struct error *);
+int sqlite_completion_commit(struct store *, const struct completion_batch *, struct arena *,
+			     struct claim *, struct error *);
 int sqlite_progress_save(struct store *, const struct progress *, size_t, struct error *);
-int sqlite_reader_query(struct store *, const struct sql_statement *, size_t, struct strbuf *, struct error *);
-int sqlite_control_cancel(struct store *, const char *, const struct uuid *, const char *, enum job_state *, struct error *);
-int sqlite_control_retry(struct store *, const char *, const struct uuid *, enum job_state *, struct error *);
-int sqlite_control_redrive(struct store *, const struct job_filter *, double, bool, int64_t *, struct error *);
+int sqlite_reader_query(struct store *, const struct sql_statement *, size_t, struct strbuf *,
+			struct error *);
+int sqlite_control_cancel(struct store *, const char *, const struct uuid *, const char *,
+			  enum job_state *, struct error *);
+int sqlite_control_retry(struct store *, const char *, const struct uuid *, enum job_state *,
+			 struct error *);
+int sqlite_control_redrive(struct store *, const struct job_filter *, double, bool, int64_t *,
+			   struct error *);
 int sqlite_control_pause(struct store *, const char *, bool, struct error *);
 int sqlite_control_cancels(struct store *, const struct uuid *, size_t, bool *, struct error *);
-int sqlite_query_job(struct store *, const char *, const struct uuid *, struct arena *, struct job_view *, struct error *);
-int sqlite_query_jobs(struct store *, const struct job_filter *, struct arena *, struct job_view **, size_t *, struct error *);
-int sqlite_query_finished(struct store *, const struct uuid *, size_t, struct arena *, bool *, struct job_view *, struct error *);
-int sqlite_query_queues(struct store *, struct arena *, struct queue_view **, size_t *, struct error *);
+int sqlite_query_job(struct store *, const char *, const struct uuid *, struct arena *,
+		     struct job_view *, struct error *);
+int sqlite_query_jobs(struct store *, const struct job_filter *, struct arena *, struct job_view **,
+		      size_t *, struct error *);
+int sqlite_query_finished(struct store *, const struct uuid *, size_t, struct arena *, bool *,
+			  struct job_view *, struct error *);
+int sqlite_query_queues(struct store *, struct arena *, struct queue_view **, size_t *,
+			struct error *);
 int sqlite_query_depth(struct store *, const char *, int64_t *, struct error *);
 int sqlite_query_sessions(struct store *, int64_t *, struct error *);
 int sqlite_session_renew(struct store *, const struct session_info *, bool *, struct error *);
 int sqlite_session_end(struct store *, const struct uuid *, int64_t *, struct error *);
-int sqlite_session_sweep(struct store *, const struct uuid *, const struct uuid *, size_t, int64_t *, struct error *);
+int sqlite_session_sweep(struct store *, const struct uuid *, const struct uuid *, size_t,
+			 int64_t *, struct error *);
 int sqlite_session_release_batch(struct store *, const struct uuid *, struct error *);
 int sqlite_maintenance_promote(struct store *, int64_t *, int64_t *, struct error *);
 int sqlite_maintenance_release(struct store *, int64_t *, struct error *);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our own statements: prepared once a connection and found again by the address of their text, bound by a string of kinds,
- * stepped. Statements of handlers are guest.c's. */
+/* Our own statements: prepared once a connection and found again by the address of their text,
+ * bound by a string of kinds, stepped. Statements of handlers are guest.c's. */
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <stdarg.h>
@@ -18,7 +18,8 @@ static sqlite3_stmt *prepared(struct sqlite_store *store, const char *sql, struc
 			break;
 	}
 	CHECK(store->statement_count < SQLITE_STATEMENTS_MAX - 1);
-	if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &store->statements[at].stmt, NULL) != SQLITE_OK) {
+	if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+			       &store->statements[at].stmt, NULL) != SQLITE_OK) {
 		sqlite_fail(store, err_r, "prepare");
 		return NULL;
 	}
@@ -29,10 +30,12 @@ static sqlite3_stmt *prepared(struct sqlite_store *store, const char *sql, struc
 
 static int bind_blob(sqlite3_stmt *stmt, int at, const void *data, size_t bytes)
 {
-	return data ? sqlite3_bind_blob64(stmt, at, data, bytes, SQLITE_STATIC) : sqlite3_bind_null(stmt, at);
+	return data ? sqlite3_bind_blob64(stmt, at, data, bytes, SQLITE_STATIC)
+		    : sqlite3_bind_null(stmt, at);
 }
 
-static sqlite3_stmt *bind_list(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds, va_list args)
+static sqlite3_stmt *bind_list(struct sqlite_store *store, struct error *err_r, const char *sql,
+			       const char *kinds, va_list args)
 {
 	sqlite3_stmt *stmt = prepared(store, sql, err_r);
 	const struct uuid *id;
@@ -56,13 +59,17 @@ static sqlite3_stmt *bind_list(struct sqlite_store *store, struct error *err_r, 
 		case 'u':
 		case 'U':
 			id = va_arg(args, const struct uuid *);
-			rc = bind_blob(stmt, at, *kinds == 'U' && (!id || uuid_is_nil(id)) ? NULL : id, sizeof(*id));
+			rc = bind_blob(stmt, at,
+				       *kinds == 'U' && (!id || uuid_is_nil(id)) ? NULL : id,
+				       sizeof(*id));
 			break;
 		case 'b':
 		case 't': /* text with its length */
 			data = va_arg(args, const void *);
-			rc = *kinds == 'b' ? bind_blob(stmt, at, data, va_arg(args, size_t)) :
-					     sqlite3_bind_text64(stmt, at, data, va_arg(args, size_t), SQLITE_STATIC, SQLITE_UTF8);
+			rc = *kinds == 'b'
+				     ? bind_blob(stmt, at, data, va_arg(args, size_t))
+				     : sqlite3_bind_text64(stmt, at, data, va_arg(args, size_t),
+							   SQLITE_STATIC, SQLITE_UTF8);
 			break;
 		default:
 			CHECK(!"a kind of value");
@@ -78,7 +85,8 @@ static sqlite3_stmt *bind_list(struct sqlite_store *store, struct error *err_r, 
 	return stmt;
 }
 
-sqlite3_stmt *sqlite_bind(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds, ...)
+sqlite3_stmt *sqlite_bind(struct sqlite_store *store, struct error *err_r, const char *sql,
+			  const char *kinds, ...)
 {
 	sqlite3_stmt *stmt;
 	va_list args;
@@ -106,7 +114,8 @@ void sqlite_done(sqlite3_stmt *stmt)
 	sqlite3_reset(stmt);
 }
 
-int sqlite_run(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds, ...)
+int sqlite_run(struct sqlite_store *store, struct error *err_r, const char *sql, const char *kinds,
+	       ...)
 {
 	sqlite3_stmt *stmt;
 	va_list args;
@@ -124,7 +133,8 @@ int sqlite_run(struct sqlite_store *store, struct error *err_r, const char *sql,
 	return rc;
 }
 
-int sqlite_number(struct sqlite_store *store, struct error *err_r, int64_t *value_r, const char *sql, const char *kinds, ...)
+int sqlite_number(struct sqlite_store *store, struct error *err_r, int64_t *value_r,
+		  const char *sql, const char *kinds, ...)
 {
 	sqlite3_stmt *stmt;
 	va_list args;

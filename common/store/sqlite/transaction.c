@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The write transaction: taken inside the mutex that all Windlass processes share, so that writers queue fairly and never poll.
- * It draws places in the order, collects changes of the queues' figures and of leases, and writes these once, before COMMIT.
- * A failed COMMIT is never repeated here: what it means is told to the caller. */
+/* The write transaction: taken inside the mutex that all Windlass processes share, so that writers
+ * queue fairly and never poll. It draws places in the order, collects changes of the queues'
+ * figures and of leases, and writes these once, before COMMIT. A failed COMMIT is never repeated
+ * here: what it means is told to the caller. */
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <stdlib.h>
@@ -11,7 +12,9 @@ static int set_durability(struct sqlite_store *store, bool relaxed, struct error
 {
 	if (store->relaxed == relaxed)
 		return 0;
-	if (sqlite3_exec(store->db, relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", NULL, NULL, NULL))
+	if (sqlite3_exec(store->db,
+			 relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL",
+			 NULL, NULL, NULL))
 		return sqlite_fail(store, err_r, "synchronous");
 	store->relaxed = relaxed;
 	return 0;
@@ -32,14 +35,17 @@ static void forget(struct sqlite_store *store)
 
 int sqlite_begin(struct sqlite_store *store, enum sqlite_durability durability, struct error *err_r)
 {
-	if (sqlite_ensure(store, err_r) || set_durability(store, durability == SQLITE_RELAXED, err_r) ||
+	if (sqlite_ensure(store, err_r) ||
+	    set_durability(store, durability == SQLITE_RELAXED, err_r) ||
 	    bell_file_lock(store->shared, SQLITE_LOCK_LIMIT_MS, err_r))
 		return -1;
 	if (sqlite_run(store, err_r, "BEGIN IMMEDIATE", "")) {
 		bell_file_unlock(store->shared);
 		return -1;
 	}
-	store->tx = (struct sqlite_tx){ .open = true, .now_ms = clock_wall_ms(), .seq = -1, .arena = arena_new(0) };
+	store->tx = (struct sqlite_tx){
+		.open = true, .now_ms = clock_wall_ms(), .seq = -1, .arena = arena_new(0)
+	};
 	return 0;
 }
 
@@ -67,11 +73,12 @@ static int flush_tallies(struct sqlite_store *store, struct error *err_r)
 
 		if (!t->available && !t->scheduled && !t->running)
 			continue;
-		if (sqlite_run(store, err_r,
-			       "INSERT INTO windlass_queue (name, available, scheduled, running) VALUES (?1, ?2, ?3, ?4) "
-			       "ON CONFLICT (name) DO UPDATE SET available = available + ?2, scheduled = scheduled + ?3, "
-			       "running = running + ?4",
-			       "siii", t->queue, t->available, t->scheduled, t->running))
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_queue (name, available, scheduled, running) VALUES (?1, ?2, ?3, ?4) "
+			    "ON CONFLICT (name) DO UPDATE SET available = available + ?2, scheduled = scheduled + ?3, "
+			    "running = running + ?4",
+			    "siii", t->queue, t->available, t->scheduled, t->running))
 			return -1;
 	}
 	return 0;
@@ -81,7 +88,9 @@ int sqlite_flush(struct sqlite_store *store, struct error *err_r)
 {
 	if (sqlite_lease_flush(store, err_r) || flush_tallies(store, err_r))
 		return -1;
-	if (store->tx.seq_drawn && sqlite_run(store, err_r, "UPDATE windlass_sequence SET value = ?1 WHERE name = 'seq'", "i", store->tx.seq))
+	if (store->tx.seq_drawn &&
+	    sqlite_run(store, err_r, "UPDATE windlass_sequence SET value = ?1 WHERE name = 'seq'",
+		       "i", store->tx.seq))
 		return -1;
 	return 0;
 }
@@ -109,7 +118,9 @@ int sqlite_seq(struct sqlite_store *store, int64_t *seq_r, struct error *err_r)
 	struct sqlite_tx *tx = &store->tx;
 
 	if (tx->seq < 0) {
-		int rc = sqlite_number(store, err_r, &tx->seq, "SELECT value FROM windlass_sequence WHERE name = 'seq'", "");
+		int rc =
+			sqlite_number(store, err_r, &tx->seq,
+				      "SELECT value FROM windlass_sequence WHERE name = 'seq'", "");
 
 		if (rc < 0)
 			return -1;
@@ -133,7 +144,8 @@ static struct sqlite_tally *tally_of(struct sqlite_tx *tx, const char *queue)
 	return &tx->tallies[tx->tally_count++];
 }
 
-void sqlite_count(struct sqlite_store *store, const char *queue, int available, int scheduled, int running)
+void sqlite_count(struct sqlite_store *store, const char *queue, int available, int scheduled,
+		  int running)
 {
 	struct sqlite_tally *t = tally_of(&store->tx, queue);
 

@@ -80,7 +80,7 @@ bool origin_host_is_loopback(const char *host, int port)
 	size_t bytes = strlen(host);
 
 	/* Nearly every request; the rest of this function knows all spellings. */
-	if (strncmp(host, "127.0.0.1:", 10) == 0 && host[10] != '+' &&
+	if (strncmp(host, "127.0.0.1:", 10) == 0 && strchr("0123456789", host[10]) &&
 	    strtol(host + 10, &end, 10) == port && *end == 0)
 		return true;
 	if (bytes == 0 || bytes > 260)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* No-op jobs through the pool alone: lines to module hosts, answers back, no store. The limit of what an engine can drain
- * through a module. Usage: pool_bench MODULE.so TYPE [HOSTS=2] [JOBS=300000]; the module exports a handler TYPE, `windlass` lies one folder up. Prints
- * one JSON line. */
+/* No-op jobs through the pool alone: lines to module hosts, answers back, no store. The limit of
+ * what an engine can drain through a module. Usage: pool_bench MODULE.so TYPE [HOSTS=2]
+ * [JOBS=300000]; the module exports a handler TYPE, `windlass` lies one folder up. Prints one JSON
+ * line. */
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -57,12 +58,16 @@ static void start_job(struct bench *bench)
 
 	if (!payload[0])
 		snprintf(payload, sizeof(payload), "{\"text\":\"%0*d\"}", 189, 0);
-	*job = (struct claimed_job){ .arena = arena, .tenant = "", .owner = "", .queue = "default", .attempt = 1 };
+	*job = (struct claimed_job){
+		.arena = arena, .tenant = "", .owner = "", .queue = "default", .attempt = 1
+	};
 	uuid_v7(&job->id);
 	job->type = bench->type->name;
 	job->payload = payload;
 	job->payload_bytes = strlen(payload);
-	*task = (struct task){ .job = job, .defs = bench->defs, .type = bench->type, .timeout_ms = 60000 };
+	*task = (struct task){
+		.job = job, .defs = bench->defs, .type = bench->type, .timeout_ms = 60000
+	};
 	pool_run(bench->pool, task);
 	bench->started++;
 }
@@ -72,7 +77,8 @@ static void run(struct bench *bench, long jobs)
 	bench->started = bench->ended = 0;
 	bench->wanted = jobs;
 	while (bench->ended < jobs) {
-		for (size_t room = pool_room(bench->pool); room > 0 && bench->started < jobs; room--)
+		for (size_t room = pool_room(bench->pool); room > 0 && bench->started < jobs;
+		     room--)
 			start_job(bench);
 		loop_once(bench->loop, 100);
 	}
@@ -81,7 +87,9 @@ static void run(struct bench *bench, long jobs)
 static void open_bench(struct bench *bench, const char *module, const char *type, int hosts)
 {
 	char program[512] = { 0 }, text[PATH_MAX + 256], *slash;
-	struct pool_options options = { .hosts_max = hosts, .payload_bytes_max = 262144, .result_bytes_max = 262144 };
+	struct pool_options options = { .hosts_max = hosts,
+					.payload_bytes_max = 262144,
+					.result_bytes_max = 262144 };
 
 	CHECK(readlink("/proc/self/exe", program, sizeof(program) - 32) > 0);
 	slash = strrchr(program, '/');
@@ -127,9 +135,10 @@ int main(int argc, char **argv)
 	run(&bench, jobs);
 	took_s = (double)(clock_mono_ns() - began_ns) / 1e9;
 	getrusage(RUSAGE_SELF, &after);
-	printf("{\"bench\":\"pool\",\"hosts\":%d,\"jobs\":%ld,\"jobs_per_s\":%.0f,\"engine_cpu_us_per_job\":%.2f}\n", hosts, jobs,
-	       (double)jobs / took_s,
-	       (seconds_of(after.ru_utime) + seconds_of(after.ru_stime) - seconds_of(before.ru_utime) - seconds_of(before.ru_stime)) *
+	printf("{\"bench\":\"pool\",\"hosts\":%d,\"jobs\":%ld,\"jobs_per_s\":%.0f,\"engine_cpu_us_per_job\":%.2f}\n",
+	       hosts, jobs, (double)jobs / took_s,
+	       (seconds_of(after.ru_utime) + seconds_of(after.ru_stime) -
+		seconds_of(before.ru_utime) - seconds_of(before.ru_stime)) *
 		       1e6 / (double)jobs);
 	pool_abort(bench.pool);
 	pool_free(&bench.pool);

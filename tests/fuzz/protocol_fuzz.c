@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a handler may write on its pipe: any line is either refused with words, or becomes an outcome, a question or progress within every
- * limit. The first byte picks whether the job had been asked to stop. */
+/* What a handler may write on its pipe: any line is either refused with words, or becomes an
+ * outcome, a question or progress within every limit. The first byte picks whether the job had been
+ * asked to stop. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-static const char definitions_text[] = "jobs: {a: {sql: SELECT 1}, b: {sql: SELECT 1, payload: {required: [x]}}}\n";
+static const char definitions_text[] =
+	"jobs: {a: {sql: SELECT 1}, b: {sql: SELECT 1, payload: {required: [x]}}}\n";
 static const struct host_limits limits = { .payload_bytes_max = 1024, .result_bytes_max = 256 };
 
 static struct definitions *definitions(void)
@@ -18,7 +20,8 @@ static struct definitions *definitions(void)
 	static struct definitions *defs;
 
 	if (!defs)
-		defs = definitions_parse(definitions_text, sizeof(definitions_text) - 1, "f.yaml", stderr);
+		defs = definitions_parse(definitions_text, sizeof(definitions_text) - 1, "f.yaml",
+					 stderr);
 	CHECK(defs);
 	return defs;
 }
@@ -31,12 +34,14 @@ static void check_writes(const struct write_set *writes)
 
 		CHECK(statement->sql && statement->sql[0] && statement->rows >= SQL_ROWS_ANY);
 		for (size_t n = 0; n < statement->arg_count; n++)
-			CHECK(statement->args[n].kind != SQL_TEXT || strlen(statement->args[n].data) == statement->args[n].bytes);
+			CHECK(statement->args[n].kind != SQL_TEXT ||
+			      strlen(statement->args[n].data) == statement->args[n].bytes);
 	}
 	for (size_t i = 0; i < writes->lock_count; i++)
 		CHECK(writes->locks[i][0]);
 	for (size_t i = 0; i < writes->follow_up_count; i++)
-		CHECK(writes->follow_ups[i].type && writes->follow_ups[i].payload && !uuid_is_nil(&writes->follow_ups[i].id));
+		CHECK(writes->follow_ups[i].type && writes->follow_ups[i].payload &&
+		      !uuid_is_nil(&writes->follow_ups[i].id));
 }
 
 static void check_outcome(struct host_line *line, const struct task *task)
@@ -47,14 +52,16 @@ static void check_outcome(struct host_line *line, const struct task *task)
 		CHECK(line->fault[0]);
 		return;
 	}
-	CHECK(outcome.kind >= OUTCOME_DONE && outcome.kind <= OUTCOME_CANCELLED && outcome.after_ms >= -1);
+	CHECK(outcome.kind >= OUTCOME_DONE && outcome.kind <= OUTCOME_CANCELLED &&
+	      outcome.after_ms >= -1);
 	CHECK(outcome.kind != OUTCOME_CANCELLED || task->cancel != TASK_GO_ON);
 	CHECK((outcome.kind != OUTCOME_RETRY && outcome.kind != OUTCOME_DISCARD) || outcome.reason);
 	if (outcome.result) {
 		struct json_error error;
 		json_t *result = json_text_parse(outcome.result, strlen(outcome.result), &error);
 
-		CHECK(outcome.kind == OUTCOME_DONE && result && strlen(outcome.result) <= (size_t)limits.result_bytes_max);
+		CHECK(outcome.kind == OUTCOME_DONE && result &&
+		      strlen(outcome.result) <= (size_t)limits.result_bytes_max);
 		json_decref(result);
 	}
 	check_writes(&outcome.writes);
@@ -71,7 +78,8 @@ static void check_ask(struct host_line *line, struct task *task)
 	}
 	CHECK(ask.kind >= TASK_ASK_QUERY && ask.kind <= TASK_ASK_STEP && ask.task == task);
 	CHECK(ask.kind != TASK_ASK_QUERY || ask.query.sql[0]);
-	CHECK(ask.kind != TASK_ASK_CALL || (ask.call.step && ask.call.url && ask.call.method && ask.call.headers));
+	CHECK(ask.kind != TASK_ASK_CALL ||
+	      (ask.call.step && ask.call.url && ask.call.method && ask.call.headers));
 	if (ask.kind == TASK_ASK_STEP && !refused) {
 		CHECK(ask.step && ask.step_value);
 		check_writes(&ask.writes);

@@ -29,14 +29,15 @@ static int take_member(struct wl_job *job, const struct json_member *member)
 		job->payload = arena_strndup(job->arena, member->value.text, member->value.bytes);
 		job->payload_bytes = member->value.bytes;
 	} else if (json_slice_is(member->key, "steps")) {
-		job->steps.text = arena_strndup(job->arena, member->value.text, member->value.bytes);
+		job->steps.text =
+			arena_strndup(job->arena, member->value.text, member->value.bytes);
 		job->steps.bytes = member->value.bytes;
 	}
 	return 0;
 }
 
-int host_job_init(struct wl_job *job_r, struct host_link *link, struct host_slot *slot, struct arena *arena,
-                  struct json_slice object)
+int host_job_init(struct wl_job *job_r, struct host_link *link, struct host_slot *slot,
+		  struct arena *arena, struct json_slice object)
 {
 	struct json_member member;
 	const char *cursor = NULL;
@@ -78,7 +79,8 @@ json_t *host_job_parse(struct wl_job *job, const char *text, size_t bytes, const
 	json_t *root = json_text_parse(text, bytes, &error);
 
 	if (!root) {
-		*reason_r = arena_printf(job->arena, "not JSON at line %d, column %d: %s", error.line, error.column, error.message);
+		*reason_r = arena_printf(job->arena, "not JSON at line %d, column %d: %s",
+					 error.line, error.column, error.message);
 		return NULL;
 	}
 	kept = ARENA_NEW(job->arena, struct host_kept);
@@ -172,11 +174,13 @@ void host_job_leave(struct wl_job *job, const char *key, const char *fmt, ...)
 	strbuf_json(&job->link->out, arena_vprintf(job->arena, fmt, args));
 	strbuf_addstr(&job->link->out, "}\n");
 	va_end(args);
-	/* Said before we go: nobody of this line is to blame for our end, and the rest of a batch runs again. */
+	/* Said before we go: nobody of this line is to blame for our end, and the rest of a batch
+	 * runs again. */
 	if (job->slot)
 		atomic_store(&job->slot->state, SLOT_FINISHED);
 	(void)host_link_flush(job->link);
-	_exit(0); /* the handler is left in the middle of its work: its exit handlers must not run */
+	_exit(0); /* the handler is left in the middle of its work: its exit handlers must not run
+		   */
 }
 
 static void add_staged(struct strbuf *out, const char *key, const struct strbuf *elements)
@@ -201,8 +205,10 @@ void host_job_finish(struct wl_job *job, enum wl_outcome returned)
 			add_staged(out, "enqueue", &job->follow_ups);
 		}
 	} else {
-		strbuf_printf(out, "\"retry\":\"the handler returned %d, which none of wl_done, wl_retry, … had returned to it\"",
-		              (int)returned);
+		strbuf_printf(
+			out,
+			"\"retry\":\"the handler returned %d, which none of wl_done, wl_retry, … had returned to it\"",
+			(int)returned);
 	}
 	strbuf_addstr(out, "}\n");
 }

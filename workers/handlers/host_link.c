@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines between a module host and its engine. While a handler runs, further jobs may already lie in the buffer; an answer to
- * its question comes behind them and is picked out, leaving blanks that the loop passes over. */
+/* Lines between a module host and its engine. While a handler runs, further jobs may already lie in
+ * the buffer; an answer to its question comes behind them and is picked out, leaving blanks that
+ * the loop passes over. */
 #include "workers/handlers/host_link.h"
 
 #include <errno.h>
@@ -79,7 +80,8 @@ int host_link_line(struct host_link *link, struct json_slice *line_r)
 			link->at += (size_t)(end - start) + 1;
 			if (is_blank(start, (size_t)(end - start)))
 				continue;
-			*line_r = (struct json_slice){ .text = start, .bytes = (size_t)(end - start) };
+			*line_r = (struct json_slice){ .text = start,
+						       .bytes = (size_t)(end - start) };
 			return 1;
 		}
 		drop_done(link);
@@ -121,7 +123,8 @@ static bool is_note(struct json_slice line, struct host_note *note_r)
 	struct json_member first, second;
 	const char *cursor = NULL;
 
-	if (json_slice_next(line, &cursor, &first) != 1 || json_slice_next(line, &cursor, &second) != 1)
+	if (json_slice_next(line, &cursor, &first) != 1 ||
+	    json_slice_next(line, &cursor, &second) != 1)
 		return false;
 	if (!json_slice_is(first.key, "job"))
 		return false;
@@ -129,7 +132,8 @@ static bool is_note(struct json_slice line, struct host_note *note_r)
 	note_r->cancel = json_slice_is(second.key, "cancel");
 	if (note_r->cancel)
 		return true;
-	return json_slice_is(second.key, "answer") && json_slice_int(second.value, &note_r->number) == 0;
+	return json_slice_is(second.key, "answer") &&
+	       json_slice_int(second.value, &note_r->number) == 0;
 }
 
 int host_link_note(struct host_link *link, struct host_note *note_r)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line after the other: a job or a batch is marked as started in the cell, its handler is called, its answer is
- * buffered. Answers of short jobs travel together; one never waits behind a job that is not known to be short. */
+/* One line after the other: a job or a batch is marked as started in the cell, its handler is
+ * called, its answer is buffered. Answers of short jobs travel together; one never waits behind a
+ * job that is not known to be short. */
 #include "workers/handlers/host_loop.h"
 
 #include <string.h>
@@ -9,10 +10,10 @@
 #include "workers/handlers/host_job.h"
 #include "workers/handlers/host_main.h"
 
-#define SHORT_NS (50 * 1000)      /* a type whose jobs take less than this on average is short */
-#define HELD_NS (200 * 1000)      /* so long may an answer wait for others when the next job begins */
+#define SHORT_NS   (50 * 1000)  /* a type whose jobs take less than this on average is short */
+#define HELD_NS    (200 * 1000) /* so long may an answer wait for others when the next job begins */
 #define HELD_BYTES (64 * 1024)
-#define BATCH_MAX 10000
+#define BATCH_MAX  10000
 
 struct serving {
 	struct host_link *link;
@@ -34,18 +35,20 @@ static void learn(struct host_served *served, int64_t took_ns)
 		*average = 1;
 }
 
-static bool must_flush(const struct serving *serving, const struct host_served *served, int64_t now_ns)
+static bool must_flush(const struct serving *serving, const struct host_served *served,
+		       int64_t now_ns)
 {
 	const struct host_link *link = serving->link;
 
 	if (link->out.len == 0)
 		return false;
-	return !served || served->average_ns == 0 || served->average_ns > SHORT_NS || link->out.len > HELD_BYTES ||
-	       now_ns - link->out_since_ns > HELD_NS;
+	return !served || served->average_ns == 0 || served->average_ns > SHORT_NS ||
+	       link->out.len > HELD_BYTES || now_ns - link->out_since_ns > HELD_NS;
 }
 
 /* ---- one line of jobs */
-static void run_each(struct wl_job *const *jobs, size_t count, const struct wl_handler *handler, enum wl_outcome *outcomes_r)
+static void run_each(struct wl_job *const *jobs, size_t count, const struct wl_handler *handler,
+		     enum wl_outcome *outcomes_r)
 {
 	if (count > 1 ? handler->run_batch != NULL : handler->run == NULL) {
 		handler->run_batch(jobs, count, outcomes_r);
@@ -91,17 +94,19 @@ static void run_jobs(struct serving *serving, struct wl_job *const *jobs, size_t
 	}
 }
 
-static struct wl_job *make_job(struct serving *serving, struct host_slot *slot, struct json_slice object)
+static struct wl_job *make_job(struct serving *serving, struct host_slot *slot,
+			       struct json_slice object)
 {
 	struct wl_job *job = ARENA_NEW(serving->arena, struct wl_job);
 
-	/* The engine's own writer made the line: what does not fit together here is a bug of ours. */
+	/* The engine's own writer made the line: what does not fit together here is a bug of ours.
+	 */
 	CHECK(host_job_init(job, serving->link, slot, serving->arena, object) == 0);
 	return job;
 }
 
-static size_t make_jobs(struct serving *serving, struct host_slot *slot, struct json_slice line, bool batch,
-                        struct wl_job **jobs_r)
+static size_t make_jobs(struct serving *serving, struct host_slot *slot, struct json_slice line,
+			bool batch, struct wl_job **jobs_r)
 {
 	struct json_slice array = json_slice_get(line, "batch"), object;
 	const char *cursor = NULL;
@@ -116,7 +121,8 @@ static size_t make_jobs(struct serving *serving, struct host_slot *slot, struct 
 	return count;
 }
 
-static void run_line(struct serving *serving, struct json_slice line, bool batch, struct host_slot *slot)
+static void run_line(struct serving *serving, struct json_slice line, bool batch,
+		     struct host_slot *slot)
 {
 	size_t room = batch ? BATCH_MAX : 1, count;
 	struct wl_job **jobs = arena_alloc(serving->arena, room * sizeof(struct wl_job *));
@@ -148,7 +154,9 @@ static enum line_kind kind_of(struct json_slice line)
 		return LINE_BATCH;
 	if (!json_slice_is(member.key, "job") || json_slice_next(line, &cursor, &member) != 1)
 		return LINE_OTHER;
-	return json_slice_is(member.key, "cancel") || json_slice_is(member.key, "answer") ? LINE_OTHER : LINE_JOB;
+	return json_slice_is(member.key, "cancel") || json_slice_is(member.key, "answer")
+		       ? LINE_OTHER
+		       : LINE_JOB;
 }
 
 /* False: the engine has pulled the job back. */
@@ -162,7 +170,9 @@ static bool start(struct host_slot *slot)
 
 void host_loop(struct host_link *link, struct host_module *module, struct host_cell *cell)
 {
-	struct serving serving = { .link = link, .module = module, .cell = cell, .arena = arena_new(0) };
+	struct serving serving = {
+		.link = link, .module = module, .cell = cell, .arena = arena_new(0)
+	};
 	struct json_slice line;
 
 	while (host_link_line(link, &line)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass host`: limits first, then either the loop of a module host or the exec of somebody's program. The protocol's
- * descriptors are moved out of the way before a module is loaded, so that its prints reach the log and not the engine. */
+/* `windlass host`: limits first, then either the loop of a module host or the exec of somebody's
+ * program. The protocol's descriptors are moved out of the way before a module is loaded, so that
+ * its prints reach the log and not the engine. */
 #include "workers/handlers/host_main.h"
 
 #include <errno.h>
@@ -17,14 +18,14 @@
 
 #include "workers/handlers/host_loop.h"
 
-#define NOFILE_SOFT 1024
-#define NOFILE_HARD 4096
+#define NOFILE_SOFT    1024
+#define NOFILE_HARD    4096
 #define EX_NOT_STARTED 127 /* as shells say it */
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SHADOW_MEMORY true
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SHADOW_MEMORY true
 #endif
 #endif
@@ -46,18 +47,19 @@ static void on_term(int signal)
 }
 
 struct host_options {
-	long parent;       /* 0: not given */
+	long parent; /* 0: not given */
 	long long memory_bytes;
 	bool cell, exec;
 	const char *module;
-	char **argv;       /* exec */
+	char **argv; /* exec */
 };
 
 /* ---- the command line */
 static int usage(void)
 {
-	fprintf(stderr, "usage: windlass host [--parent PID] [--memory BYTES] [--cell] --module PATH\n"
-	                "       windlass host [--parent PID] [--memory BYTES] --exec -- PROGRAM [ARGUMENT...]\n");
+	fprintf(stderr,
+		"usage: windlass host [--parent PID] [--memory BYTES] [--cell] --module PATH\n"
+		"       windlass host [--parent PID] [--memory BYTES] --exec -- PROGRAM [ARGUMENT...]\n");
 	return -1;
 }
 
@@ -84,7 +86,8 @@ static int parse(int argc, char **argv, struct host_options *options_r)
 	}
 	if (i < argc)
 		options_r->argv = &argv[i + 1];
-	if (options_r->exec ? !options_r->argv || !options_r->argv[0] || options_r->module : !options_r->module)
+	if (options_r->exec ? !options_r->argv || !options_r->argv[0] || options_r->module
+			    : !options_r->module)
 		return usage();
 	return 0;
 }
@@ -163,7 +166,8 @@ static int move_descriptors(int *in_r, int *out_r)
 
 static struct host_cell *map_cell(void)
 {
-	void *cell = mmap(NULL, sizeof(struct host_cell), PROT_READ | PROT_WRITE, MAP_SHARED, HOST_CELL_FD, 0);
+	void *cell = mmap(NULL, sizeof(struct host_cell), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  HOST_CELL_FD, 0);
 
 	close(HOST_CELL_FD);
 	return cell == MAP_FAILED ? NULL : cell;

@@ -8,25 +8,31 @@
 
 #include "common/base/arena.h"
 
-/* Modules find these functions in the program at run time; no code of ours calls them, so a linker that takes objects from an
- * archive would leave them out. */
+/* Modules find these functions in the program at run time; no code of ours calls them, so a linker
+ * that takes objects from an archive would leave them out. */
 typedef void exported_fn(void);
 extern exported_fn *const host_module_exports[];
 exported_fn *const host_module_exports[] = {
-	(exported_fn *)wl_id,      (exported_fn *)wl_text,  (exported_fn *)wl_query,
-	(exported_fn *)wl_write,   (exported_fn *)wl_call,  (exported_fn *)wl_done,
+	(exported_fn *)wl_id,    (exported_fn *)wl_text, (exported_fn *)wl_query,
+	(exported_fn *)wl_write, (exported_fn *)wl_call, (exported_fn *)wl_done,
 };
 
 static int check(const struct wl_module *module, const char *path, struct error *err_r)
 {
 	if (module->abi != WL_ABI)
-		return error_set(err_r, ERROR_INVALID, "%s was built for handler interface %u, this Windlass has %u: build it again",
-		                 path, module->abi, WL_ABI);
+		return error_set(
+			err_r, ERROR_INVALID,
+			"%s was built for handler interface %u, this Windlass has %u: build it again",
+			path, module->abi, WL_ABI);
 	if (module->bytes < sizeof(struct wl_module) || !module->handlers)
-		return error_set(err_r, ERROR_INVALID, "%s: windlass_module is incomplete; declare it with WL_MODULE", path);
+		return error_set(err_r, ERROR_INVALID,
+				 "%s: windlass_module is incomplete; declare it with WL_MODULE",
+				 path);
 	for (const struct wl_handler *handler = module->handlers; handler->type; handler++) {
 		if (!handler->run && !handler->run_batch)
-			return error_set(err_r, ERROR_INVALID, "%s: type %s has neither run nor run_batch", path, handler->type);
+			return error_set(err_r, ERROR_INVALID,
+					 "%s: type %s has neither run nor run_batch", path,
+					 handler->type);
 	}
 	return 0;
 }
@@ -42,8 +48,10 @@ static const struct wl_module *open_module(const char *path, struct error *err_r
 	}
 	module = dlsym(object, "windlass_module");
 	if (!module)
-		error_set(err_r, ERROR_INVALID, "%s is not a handler module: it has no windlass_module; declare it with WL_MODULE",
-		          path);
+		error_set(
+			err_r, ERROR_INVALID,
+			"%s is not a handler module: it has no windlass_module; declare it with WL_MODULE",
+			path);
 	return module;
 }
 
@@ -56,7 +64,8 @@ int host_module_load(const char *path, struct host_module *module_r, struct erro
 		return -1;
 	result = module->init ? module->init() : 0;
 	if (result != 0)
-		return error_set(err_r, ERROR_INVALID, "%s: its init function returned %d", path, result);
+		return error_set(err_r, ERROR_INVALID, "%s: its init function returned %d", path,
+				 result);
 	*module_r = (struct host_module){ .module = module };
 	while (module->handlers[module_r->count].type)
 		module_r->count++;

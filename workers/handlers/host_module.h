@@ -19,9 +19,12 @@ struct host_module {
 	size_t count;
 };
 
-/* Loads, checks and initialises. 0, or -1 with a reason that a person can act on. A module is never unloaded. */
-int host_module_load(const char *path, struct host_module *module_r, struct error *err_r) must_check;
-struct host_served *host_module_find(struct host_module *module, const char *type); /* NULL: not there */
-void host_module_release(struct host_module *module); /* a clean end: calls its exit function */
+/* Loads, checks and initialises. 0, or -1 with a reason that a person can act on. A module is never
+ * unloaded. */
+int host_module_load(const char *path, struct host_module *module_r,
+		     struct error *err_r) must_check;
+struct host_served *host_module_find(struct host_module *module,
+				     const char *type); /* NULL: not there */
+void host_module_release(struct host_module *module);   /* a clean end: calls its exit function */
 
 #endif

@@ -6,7 +6,8 @@
 #include "common/base/strbuf.h"
 #include "workers/handlers/windlass.h"
 
-/* Appends [v1,v2,…] as the protocol's "args"; text that JSON cannot carry (a NUL, not UTF-8) goes as a blob. */
+/* Appends [v1,v2,…] as the protocol's "args"; text that JSON cannot carry (a NUL, not UTF-8) goes
+ * as a blob. */
 void host_value_add_args(struct strbuf *out, struct arena *arena, struct wl_args args);
 /* A string, or {"base64":"…"}. */
 void host_value_add_text(struct strbuf *out, struct arena *arena, const char *text, size_t bytes);

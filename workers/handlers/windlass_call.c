@@ -18,7 +18,8 @@ static void add_headers(struct strbuf *out, const char *const *headers)
 		if (!colon)
 			continue;
 		value = colon + 1 + strspn(colon + 1, " \t");
-		json_object_setn_new(object, *headers, (size_t)(colon - *headers), json_string(value));
+		json_object_setn_new(object, *headers, (size_t)(colon - *headers),
+				     json_string(value));
 	}
 	text = json_dumps(object, JSON_COMPACT);
 	strbuf_addstr(out, text ? text : "{}");
@@ -37,7 +38,8 @@ static void add_request(struct strbuf *out, struct arena *arena, const struct wl
 	if (request->body) {
 		strbuf_addstr(out, ",\"body\":");
 		host_value_add_text(out, arena, request->body,
-		                    request->body_bytes ? request->body_bytes : strlen(request->body));
+				    request->body_bytes ? request->body_bytes
+							: strlen(request->body));
 	}
 	strbuf_printf(out, ",\"timeout_ms\":%d}", request->timeout_ms);
 }
@@ -61,8 +63,9 @@ static void read_body(struct arena *arena, const json_t *body, struct wl_reply *
 	if (json_is_string(body)) {
 		reply_r->body = json_string_value(body);
 		reply_r->body_bytes = json_string_length(body);
-	} else if (json_is_string(base64) && base64_decode(arena, json_string_value(base64), json_string_length(base64), &data,
-	                                                   &reply_r->body_bytes) == 0) {
+	} else if (json_is_string(base64) &&
+		   base64_decode(arena, json_string_value(base64), json_string_length(base64),
+				 &data, &reply_r->body_bytes) == 0) {
 		reply_r->body = arena_strndup(arena, data, reply_r->body_bytes);
 	}
 }

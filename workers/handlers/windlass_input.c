@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wl_ functions that look at what came in: id, attempt, payload, cancellation; and progress. The payload is parsed when a
- * handler first looks into it. */
+/* wl_ functions that look at what came in: id, attempt, payload, cancellation; and progress. The
+ * payload is parsed when a handler first looks into it. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "workers/handlers/host_job.h"
 #include "workers/handlers/host_main.h"
 
-#define POLL_EVERY_NS (1 * INT64_C(1000000))       /* wl_cancelled may be called in a tight loop */
+#define POLL_EVERY_NS     (1 * INT64_C(1000000)) /* wl_cancelled may be called in a tight loop */
 #define PROGRESS_EVERY_NS (100 * INT64_C(1000000))
 
 const char *wl_id(struct wl_job *job)
@@ -133,7 +133,8 @@ static json_t *find_in(struct wl_job *job, const char *json, const char *pointer
 	return root ? json_pointer_get(root, pointer) : NULL;
 }
 
-const char *wl_json_str(struct wl_job *job, const char *json, const char *pointer, const char *fallback)
+const char *wl_json_str(struct wl_job *job, const char *json, const char *pointer,
+			const char *fallback)
 {
 	const char *text = json_string_value(find_in(job, json, pointer));
 

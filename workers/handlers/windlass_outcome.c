@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wl_done, wl_retry, …: the outcome is noted in the job and written when the handler has returned it. The last one counts. */
+/* wl_done, wl_retry, …: the outcome is noted in the job and written when the handler has returned
+ * it. The last one counts. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -27,8 +28,10 @@ static enum wl_outcome refuse_result(struct wl_job *job, const char *text)
 		return 0;
 	}
 	begin(job, "retry");
-	strbuf_json(&job->end, arena_printf(job->arena, "wl_done: the result is not JSON at line %d, column %d: %s", error.line,
-	                                    error.column, error.message));
+	strbuf_json(&job->end,
+		    arena_printf(job->arena,
+				 "wl_done: the result is not JSON at line %d, column %d: %s",
+				 error.line, error.column, error.message));
 	return note(job, WL_RETRY);
 }
 
@@ -52,7 +55,8 @@ enum wl_outcome wl_done(struct wl_job *job, const char *result_json_fmt, ...)
 	return note(job, WL_DONE);
 }
 
-static void WL_PRINTF(3, 0) add_reason(struct wl_job *job, const char *key, const char *fmt, va_list args)
+static void WL_PRINTF(3, 0)
+	add_reason(struct wl_job *job, const char *key, const char *fmt, va_list args)
 {
 	begin(job, key);
 	strbuf_json(&job->end, fmt ? arena_vprintf(job->arena, fmt, args) : "no reason given");
@@ -87,8 +91,8 @@ enum wl_outcome wl_snooze(struct wl_job *job, int after_s)
 	return note(job, WL_SNOOZE);
 }
 
-/* Only what was asked for can be obeyed: without a cancel line the engine would take the word for a breach. SIGTERM without one means that the
- * process is to go. */
+/* Only what was asked for can be obeyed: without a cancel line the engine would take the word for a
+ * breach. SIGTERM without one means that the process is to go. */
 enum wl_outcome wl_cancel(struct wl_job *job)
 {
 	host_job_notes(job);

@@ -12,7 +12,7 @@ struct wl_rows {
 	struct wl_job *job;
 	const json_t *rows; /* array of arrays */
 	size_t next;
-	const json_t *row;  /* NULL before the first */
+	const json_t *row; /* NULL before the first */
 };
 
 static const json_t *ask_rows(struct wl_job *job, const char *sql, struct wl_args args)
@@ -34,7 +34,8 @@ static const json_t *ask_rows(struct wl_job *job, const char *sql, struct wl_arg
 		host_job_leave(job, "retry", "wl_query: the answer is %s", reason);
 	error = json_object_get(root, "error");
 	if (error)
-		host_job_leave(job, "retry", "wl_query: %s", json_string_value(error) ? json_string_value(error) : "?");
+		host_job_leave(job, "retry", "wl_query: %s",
+			       json_string_value(error) ? json_string_value(error) : "?");
 	return json_object_get(root, "rows");
 }
 
@@ -81,8 +82,9 @@ const char *wl_col_str(struct wl_rows *rows, int column)
 		return "false";
 	case JSON_OBJECT:
 		base64 = json_object_get(value, "base64");
-		if (json_is_string(base64) && base64_decode(arena, json_string_value(base64), json_string_length(base64), &data,
-		                                            &bytes) == 0)
+		if (json_is_string(base64) &&
+		    base64_decode(arena, json_string_value(base64), json_string_length(base64),
+				  &data, &bytes) == 0)
 			return arena_strndup(arena, data, bytes);
 		return NULL;
 	default:

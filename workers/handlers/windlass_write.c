@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a handler stages: statements, locks, follow-up jobs; and the steps that commit them early. */
+/* What a handler stages: statements, locks, follow-up jobs; and the steps that commit them early.
+ */
 #include <stdarg.h>
 #include <string.h>
 
@@ -41,16 +42,19 @@ static struct json_slice check_json(struct wl_job *job, const char *function, co
 	json_t *root = json_text_parse(slice.text, slice.bytes, &error);
 
 	if (!root)
-		host_job_leave(job, "retry", "%s: not JSON at line %d, column %d: %s", function, error.line, error.column,
-		               error.message);
+		host_job_leave(job, "retry", "%s: not JSON at line %d, column %d: %s", function,
+			       error.line, error.column, error.message);
 	json_decref(root);
 	return slice;
 }
 
-const char *wl_enqueue(struct wl_job *job, const char *type, const char *payload_json, const char *options_json)
+const char *wl_enqueue(struct wl_job *job, const char *type, const char *payload_json,
+		       const char *options_json)
 {
 	struct strbuf *out;
-	struct json_slice payload = check_json(job, "wl_enqueue", payload_json ? payload_json : "{}"), options = { 0 };
+	struct json_slice payload =
+				  check_json(job, "wl_enqueue", payload_json ? payload_json : "{}"),
+			  options = { 0 };
 	struct uuid id;
 	char text[UUID_TEXT];
 
@@ -78,7 +82,8 @@ static const char *step_of_before(struct wl_job *job, const char *step)
 	const char *cursor = NULL;
 
 	while (job->steps.bytes > 0 && json_slice_next(job->steps, &cursor, &member) == 1) {
-		struct json_slice quoted = { .text = member.key.text - 1, .bytes = member.key.bytes + 2 };
+		struct json_slice quoted = { .text = member.key.text - 1,
+					     .bytes = member.key.bytes + 2 };
 		const char *name = json_slice_string(job->arena, quoted);
 
 		if (name && strcmp(name, step) == 0)
@@ -123,14 +128,18 @@ static struct json_slice ask_step(struct wl_job *job, const char *step, struct j
 
 static void check_step(struct wl_job *job, const char *step, struct json_slice answer)
 {
-	struct json_slice error = json_slice_get(answer, "error"), unmet = json_slice_get(answer, "unmet");
+	struct json_slice error = json_slice_get(answer, "error"),
+			  unmet = json_slice_get(answer, "unmet");
 	int64_t index = 0;
 
 	if (error.bytes > 0)
-		host_job_leave(job, "retry", "step %s: %s", step, json_slice_string(job->arena, error));
+		host_job_leave(job, "retry", "step %s: %s", step,
+			       json_slice_string(job->arena, error));
 	if (unmet.bytes > 0) {
 		(void)json_slice_int(unmet, &index);
-		host_job_leave(job, "again", "step %s: statement %d did not touch as many rows as it must", step, (int)index + 1);
+		host_job_leave(job, "again",
+			       "step %s: statement %d did not touch as many rows as it must", step,
+			       (int)index + 1);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handler processes: their start, their pipes (ours non-blocking, theirs not), their end. A host that does not read fills its
- * pipe and then our buffer, which is bounded by what the pool puts there; it never makes the loop wait. */
+/* Handler processes: their start, their pipes (ours non-blocking, theirs not), their end. A host
+ * that does not read fills its pipe and then our buffer, which is bounded by what the pool puts
+ * there; it never makes the loop wait. */
 #include "workers/pool/host.h"
 
 #include <errno.h>
@@ -21,9 +22,10 @@
 #include "common/base/log.h"
 #include "workers/pool/host_group.h"
 
-/* 64 of them per user stay under the kernel's soft limit (pipe-user-pages-soft) with room for others. */
+/* 64 of them per user stay under the kernel's soft limit (pipe-user-pages-soft) with room for
+ * others. */
 #define PIPE_BYTES (256 * 1024)
-#define DYING_MS 100 /* between the end of its output and SIGKILL */
+#define DYING_MS   100 /* between the end of its output and SIGKILL */
 
 /* ---- start */
 struct ends { /* the child's ends and the cell, until it is started */
@@ -68,22 +70,26 @@ static int open_cell(struct host *host, struct ends *ends)
 	/* A host must not be able to shrink what we have mapped. */
 	if (fcntl(ends->cell, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -1;
-	cell = mmap(NULL, sizeof(struct host_cell), PROT_READ | PROT_WRITE, MAP_SHARED, ends->cell, 0);
+	cell = mmap(NULL, sizeof(struct host_cell), PROT_READ | PROT_WRITE, MAP_SHARED, ends->cell,
+		    0);
 	if (cell == MAP_FAILED)
 		return -1;
 	host->cell = cell;
 	return 0;
 }
 
-static int spawn(struct host *host, const struct host_launch *launch, const struct ends *ends, struct error *err_r)
+static int spawn(struct host *host, const struct host_launch *launch, const struct ends *ends,
+		 struct error *err_r)
 {
-	struct process_fd fds[] = { { ends->in, 0 }, { ends->out, 1 }, { ends->error, 2 }, { ends->cell, HOST_CELL_FD } };
+	struct process_fd fds[] = {
+		{ ends->in, 0 }, { ends->out, 1 }, { ends->error, 2 }, { ends->cell, HOST_CELL_FD }
+	};
 	struct process_spec spec = { .argv = launch->argv,
-		                     .env = launch->env,
-		                     .directory = launch->directory,
-		                     .fds = fds,
-		                     .fd_count = launch->with_cell ? 4 : 3,
-		                     .own_group = true };
+				     .env = launch->env,
+				     .directory = launch->directory,
+				     .fds = fds,
+				     .fd_count = launch->with_cell ? 4 : 3,
+				     .own_group = true };
 
 	return process_spawn(&spec, &host->process, err_r);
 }
@@ -92,7 +98,8 @@ static void on_in(void *ctx, uint32_t events)
 {
 	struct host *host = ctx;
 
-	/* The reading end is closed: the watch would report that for ever, and there is nobody left to write to. */
+	/* The reading end is closed: the watch would report that for ever, and there is nobody left
+	 * to write to. */
 	if (!(events & (EPOLLERR | EPOLLHUP))) {
 		host_flush(host);
 		return;
@@ -166,8 +173,10 @@ static void on_process(void *ctx, uint32_t events)
 	int status = 0;
 
 	(void)events;
-	/* Peak memory is told before the reaping; what it left behind in its process group goes with it. */
-	(void)syscall(SYS_waitid, P_PID, host->process.pid, &info, WEXITED | WNOHANG | WNOWAIT, &usage);
+	/* Peak memory is told before the reaping; what it left behind in its process group goes
+	 * with it. */
+	(void)syscall(SYS_waitid, P_PID, host->process.pid, &info, WEXITED | WNOHANG | WNOWAIT,
+		      &usage);
 	host_signal(host, SIGKILL);
 	read_rest(host);
 	host_output_finish(&host->output);
@@ -186,13 +195,17 @@ static void watch(struct host *host)
 	host->process_watch = loop_add(host->loop, host->process.pidfd, EPOLLIN, on_process, host);
 }
 
-struct host *host_new(struct pool *pool, struct host_group *group, struct loop *loop, const struct host_launch *launch,
-                      struct error *err_r)
+struct host *host_new(struct pool *pool, struct host_group *group, struct loop *loop,
+		      const struct host_launch *launch, struct error *err_r)
 {
 	struct host *host = xcalloc(1, sizeof(*host));
 	struct ends ends;
 
-	*host = (struct host){ .pool = pool, .group = group, .loop = loop, .process = PROCESS_NONE, .state = HOST_UP };
+	*host = (struct host){ .pool = pool,
+			       .group = group,
+			       .loop = loop,
+			       .process = PROCESS_NONE,
+			       .state = HOST_UP };
 	list_init(&host->link);
 	list_init(&host->in_hand);
 	host->concurrency = 1;
@@ -311,7 +324,8 @@ void host_flush(struct host *host)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
-		if (n < 0) { /* EPIPE: it is going; its end is told by its process, what it left unread by the pipe */
+		if (n < 0) { /* EPIPE: it is going; its end is told by its process, what it left
+				unread by the pipe */
 			host->out_at = host->out.len;
 			break;
 		}
@@ -335,7 +349,8 @@ static void take_lines(struct host *host)
 	size_t at = 0;
 
 	while (host->end != HOST_END_FAULT && at < host->in.len) {
-		const char *start = host->in.data + at, *end = memchr(start, '\n', host->in.len - at);
+		const char *start = host->in.data + at,
+			   *end = memchr(start, '\n', host->in.len - at);
 
 		if (!end)
 			break;
@@ -352,7 +367,8 @@ static void check_line_length(struct host *host)
 {
 	if (host->in.len <= host->line_bytes_max || host->end == HOST_END_FAULT)
 		return;
-	snprintf(host->fault, sizeof(host->fault), "wrote a line longer than %zu bytes", host->line_bytes_max);
+	snprintf(host->fault, sizeof(host->fault), "wrote a line longer than %zu bytes",
+		 host->line_bytes_max);
 	host_kill(host, HOST_END_FAULT);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of the host protocol. Job lines are put together from the texts as they were stored: nothing is parsed or dumped on
- * the way to a handler. Lines of hosts are parsed strictly once; results stay the raw text that the handler wrote. */
+/* Lines of the host protocol. Job lines are put together from the texts as they were stored:
+ * nothing is parsed or dumped on the way to a handler. Lines of hosts are parsed strictly once;
+ * results stay the raw text that the handler wrote. */
 #include "workers/pool/host_codec.h"
 
 #include <math.h>
@@ -12,8 +13,8 @@
 #include "common/base/digest.h"
 
 #define REASON_BYTES_MAX 2000
-#define NAME_BYTES_MAX 200 /* of a step or a call */
-#define HEADERS_MAX 50
+#define NAME_BYTES_MAX   200 /* of a step or a call */
+#define HEADERS_MAX      50
 
 /* ---- to the host */
 #define ADD(out, literal) strbuf_add((out), (literal), sizeof(literal) - 1)
@@ -67,7 +68,8 @@ void host_codec_job(struct strbuf *out, const struct task *task)
 	ADD(out, ",\"tags\":");
 	add_text(out, job->tags ? job->tags : "[]");
 	ADD(out, ",\"payload\":");
-	json_slice_add_line(out, (struct json_slice){ .text = job->payload, .bytes = job->payload_bytes });
+	json_slice_add_line(
+		out, (struct json_slice){ .text = job->payload, .bytes = job->payload_bytes });
 	if (task->steps) {
 		ADD(out, ",\"steps\":");
 		add_text(out, task->steps);
@@ -94,7 +96,8 @@ void host_codec_cancel(struct strbuf *out, const struct uuid *job, enum task_can
 	strbuf_printf(out, ",\"cancel\":\"%s\"}\n", cancel_name(why));
 }
 
-void host_codec_answer(struct strbuf *out, const struct uuid *job, int64_t number, const char *members, size_t bytes)
+void host_codec_answer(struct strbuf *out, const struct uuid *job, int64_t number,
+		       const char *members, size_t bytes)
 {
 	ADD(out, "{");
 	add_id(out, job);
@@ -120,9 +123,11 @@ static const struct {
 	const char *key;
 	enum host_line_kind kind;
 } line_keys[] = {
-	{ "done", HOST_LINE_END },         { "retry", HOST_LINE_END },     { "discard", HOST_LINE_END },
-	{ "snooze", HOST_LINE_END },       { "cancelled", HOST_LINE_END }, { "again", HOST_LINE_END },
-	{ "progress", HOST_LINE_PROGRESS }, { "ask", HOST_LINE_ASK },       { "started", HOST_LINE_STARTED },
+	{ "done", HOST_LINE_END },          { "retry", HOST_LINE_END },
+	{ "discard", HOST_LINE_END },       { "snooze", HOST_LINE_END },
+	{ "cancelled", HOST_LINE_END },     { "again", HOST_LINE_END },
+	{ "progress", HOST_LINE_PROGRESS }, { "ask", HOST_LINE_ASK },
+	{ "started", HOST_LINE_STARTED },
 };
 
 static int classify_job_line(struct host_line *line, const char *id)
@@ -135,7 +140,8 @@ static int classify_job_line(struct host_line *line, const char *id)
 		if (!json_object_get(line->root, line_keys[i].key))
 			continue;
 		if (found)
-			return host_line_fault(line, "both \"%s\" and \"%s\" in one line", found, line_keys[i].key);
+			return host_line_fault(line, "both \"%s\" and \"%s\" in one line", found,
+					       line_keys[i].key);
 		found = line_keys[i].key;
 		line->kind = line_keys[i].kind;
 	}
@@ -180,7 +186,8 @@ int host_line_parse(const char *text, size_t bytes, struct host_line *line_r)
 	*line_r = (struct host_line){ .text = { .text = text, .bytes = bytes } };
 	line_r->root = json_text_parse(text, bytes, &error);
 	if (!line_r->root)
-		return host_line_fault(line_r, "not JSON at column %d: %.100s", error.column, error.message);
+		return host_line_fault(line_r, "not JSON at column %d: %.100s", error.column,
+				       error.message);
 	if (!json_is_object(line_r->root))
 		host_line_fault(line_r, "not a JSON object");
 	else if (classify(line_r) == 0)
@@ -196,13 +203,15 @@ void host_line_release(struct host_line *line)
 }
 
 /* ---- outcomes */
-static int read_reason(struct host_line *line, const json_t *value, struct arena *arena, const char **reason_r)
+static int read_reason(struct host_line *line, const json_t *value, struct arena *arena,
+		       const char **reason_r)
 {
 	size_t bytes = json_string_length(value);
 
 	if (!json_is_string(value))
 		return host_line_fault(line, "the reason is not a string");
-	/* A cut in the middle of a character is healed: continuation bytes are dropped up to its start. */
+	/* A cut in the middle of a character is healed: continuation bytes are dropped up to its
+	 * start. */
 	if (bytes > REASON_BYTES_MAX) {
 		bytes = REASON_BYTES_MAX;
 		while (bytes > 0 && ((unsigned char)json_string_value(value)[bytes] & 0xC0) == 0x80)
@@ -212,7 +221,8 @@ static int read_reason(struct host_line *line, const json_t *value, struct arena
 	return 0;
 }
 
-static int read_duration(struct host_line *line, const json_t *value, const char *key, int64_t *ms_r)
+static int read_duration(struct host_line *line, const json_t *value, const char *key,
+			 int64_t *ms_r)
 {
 	char text[64];
 
@@ -226,8 +236,8 @@ static int read_duration(struct host_line *line, const json_t *value, const char
 	return host_line_fault(line, "\"%s\" is not a duration", key);
 }
 
-static int read_done(struct host_line *line, const struct task *task, const struct host_limits *limits,
-                     struct task_outcome *outcome_r)
+static int read_done(struct host_line *line, const struct task *task,
+		     const struct host_limits *limits, struct task_outcome *outcome_r)
 {
 	struct json_slice result = json_slice_get(line->text, "done");
 	struct arena *arena = task->job->arena;
@@ -240,12 +250,14 @@ static int read_done(struct host_line *line, const struct task *task, const stru
 	if (got < 0)
 		return -1;
 	if (got == 0 && (int64_t)result.bytes > limits->result_bytes_max) {
-		refused = arena_printf(arena, "its result has %zu bytes, the limit is %lld", result.bytes,
-		                       (long long)limits->result_bytes_max);
+		refused = arena_printf(arena, "its result has %zu bytes, the limit is %lld",
+				       result.bytes, (long long)limits->result_bytes_max);
 		got = 1;
 	}
 	if (got > 0) {
-		*outcome_r = (struct task_outcome){ .kind = OUTCOME_RETRY, .after_ms = -1, .reason = refused };
+		*outcome_r = (struct task_outcome){ .kind = OUTCOME_RETRY,
+						    .after_ms = -1,
+						    .reason = refused };
 		return 0;
 	}
 	outcome_r->kind = OUTCOME_DONE;
@@ -254,18 +266,20 @@ static int read_done(struct host_line *line, const struct task *task, const stru
 	return 0;
 }
 
-static int read_retry(struct host_line *line, const json_t *why, struct arena *arena, struct task_outcome *outcome_r)
+static int read_retry(struct host_line *line, const json_t *why, struct arena *arena,
+		      struct task_outcome *outcome_r)
 {
 	const json_t *after = json_object_get(line->root, "after");
 
 	outcome_r->kind = OUTCOME_RETRY;
-	if (after && !json_is_null(after) && read_duration(line, after, "after", &outcome_r->after_ms) < 0)
+	if (after && !json_is_null(after) &&
+	    read_duration(line, after, "after", &outcome_r->after_ms) < 0)
 		return -1;
 	return read_reason(line, why, arena, &outcome_r->reason);
 }
 
-int host_line_outcome(struct host_line *line, const struct task *task, const struct host_limits *limits,
-                      struct task_outcome *outcome_r)
+int host_line_outcome(struct host_line *line, const struct task *task,
+		      const struct host_limits *limits, struct task_outcome *outcome_r)
 {
 	struct arena *arena = task->job->arena;
 	const json_t *value;
@@ -298,7 +312,8 @@ int host_line_outcome(struct host_line *line, const struct task *task, const str
 /* ---- progress and asks */
 int host_line_progress(struct host_line *line, double *part_r, const char **note_r)
 {
-	const json_t *part = json_object_get(line->root, "progress"), *note = json_object_get(line->root, "note");
+	const json_t *part = json_object_get(line->root, "progress"),
+		     *note = json_object_get(line->root, "note");
 
 	if (!json_is_number(part))
 		return host_line_fault(line, "\"progress\" is not a number");
@@ -309,17 +324,20 @@ int host_line_progress(struct host_line *line, double *part_r, const char **note
 	return 0;
 }
 
-static int read_name(struct host_line *line, const json_t *value, const char *key, struct arena *arena, const char **name_r)
+static int read_name(struct host_line *line, const json_t *value, const char *key,
+		     struct arena *arena, const char **name_r)
 {
 	size_t bytes = json_string_length(value);
 
 	if (!json_is_string(value) || bytes == 0 || bytes > NAME_BYTES_MAX)
-		return host_line_fault(line, "\"%s\" is not a name of 1 to %d bytes", key, NAME_BYTES_MAX);
+		return host_line_fault(line, "\"%s\" is not a name of 1 to %d bytes", key,
+				       NAME_BYTES_MAX);
 	*name_r = arena_strdup(arena, json_string_value(value));
 	return 0;
 }
 
-static int read_headers(struct host_line *line, json_t *headers, struct arena *arena, struct task_call *call_r)
+static int read_headers(struct host_line *line, json_t *headers, struct arena *arena,
+			struct task_call *call_r)
 {
 	const char **list, *name;
 	size_t count = 0;
@@ -330,16 +348,20 @@ static int read_headers(struct host_line *line, json_t *headers, struct arena *a
 	if (json_object_size(headers) > HEADERS_MAX)
 		return host_line_fault(line, "more than %d headers", HEADERS_MAX);
 	list = ARENA_ARRAY(arena, const char *, json_object_size(headers) + 1);
-	json_object_foreach(headers, name, value) {
-		if (!json_is_string(value) || strpbrk(name, "\r\n:") || strpbrk(json_string_value(value), "\r\n"))
-			return host_line_fault(line, "a header is not a name with a string of one line");
+	json_object_foreach(headers, name, value)
+	{
+		if (!json_is_string(value) || strpbrk(name, "\r\n:") ||
+		    strpbrk(json_string_value(value), "\r\n"))
+			return host_line_fault(line,
+					       "a header is not a name with a string of one line");
 		list[count++] = arena_printf(arena, "%s: %s", name, json_string_value(value));
 	}
 	call_r->headers = list;
 	return 0;
 }
 
-static int read_body(struct host_line *line, const json_t *body, struct arena *arena, struct task_call *call_r)
+static int read_body(struct host_line *line, const json_t *body, struct arena *arena,
+		     struct task_call *call_r)
 {
 	const json_t *base64 = json_object_get(body, "base64");
 	void *data;
@@ -351,8 +373,9 @@ static int read_body(struct host_line *line, const json_t *body, struct arena *a
 		call_r->body = arena_strndup(arena, json_string_value(body), call_r->body_bytes);
 		return 0;
 	}
-	if (!json_is_string(base64) || base64_decode(arena, json_string_value(base64), json_string_length(base64), &data,
-	                                             &call_r->body_bytes) < 0)
+	if (!json_is_string(base64) ||
+	    base64_decode(arena, json_string_value(base64), json_string_length(base64), &data,
+			  &call_r->body_bytes) < 0)
 		return host_line_fault(line, "\"body\" is neither a string nor {\"base64\":…}");
 	call_r->body = data;
 	return 0;
@@ -361,16 +384,19 @@ static int read_body(struct host_line *line, const json_t *body, struct arena *a
 static int read_call(struct host_line *line, struct arena *arena, struct task_call *call_r)
 {
 	json_t *request = json_object_get(line->root, "request");
-	const json_t *method = json_object_get(request, "method"), *url = json_object_get(request, "url"), *timeout;
+	const json_t *method = json_object_get(request, "method"),
+		     *url = json_object_get(request, "url"), *timeout;
 
 	if (read_name(line, json_object_get(line->root, "call"), "call", arena, &call_r->step) < 0)
 		return -1;
 	if (!json_is_string(url) || (method && !json_is_string(method)))
-		return host_line_fault(line, "\"request\" has no \"url\", or its \"method\" is not a string");
+		return host_line_fault(
+			line, "\"request\" has no \"url\", or its \"method\" is not a string");
 	call_r->method = arena_strdup(arena, method ? json_string_value(method) : "GET");
 	call_r->url = arena_strdup(arena, json_string_value(url));
 	timeout = json_object_get(request, "timeout_ms");
-	if (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 0 || json_integer_value(timeout) > 86400000))
+	if (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 0 ||
+			json_integer_value(timeout) > 86400000))
 		return host_line_fault(line, "\"timeout_ms\" is not a number of milliseconds");
 	call_r->timeout_ms = (int)json_integer_value(timeout);
 	if (read_headers(line, json_object_get(request, "headers"), arena, call_r) < 0)
@@ -378,8 +404,8 @@ static int read_call(struct host_line *line, struct arena *arena, struct task_ca
 	return read_body(line, json_object_get(request, "body"), arena, call_r);
 }
 
-static int read_step(struct host_line *line, struct task *task, const struct host_limits *limits, struct task_ask *ask_r,
-                     const char **refused_r)
+static int read_step(struct host_line *line, struct task *task, const struct host_limits *limits,
+		     struct task_ask *ask_r, const char **refused_r)
 {
 	struct arena *arena = task->job->arena;
 	struct json_slice value = json_slice_get(line->text, "value");
@@ -394,10 +420,11 @@ static int read_step(struct host_line *line, struct task *task, const struct hos
 	return host_write_set_read(line, task, limits, &ask_r->writes, refused_r) < 0 ? -1 : 0;
 }
 
-int host_line_ask(struct host_line *line, struct task *task, const struct host_limits *limits, struct task_ask *ask_r,
-                  const char **refused_r)
+int host_line_ask(struct host_line *line, struct task *task, const struct host_limits *limits,
+		  struct task_ask *ask_r, const char **refused_r)
 {
-	const json_t *number = json_object_get(line->root, "ask"), *query = json_object_get(line->root, "query");
+	const json_t *number = json_object_get(line->root, "ask"),
+		     *query = json_object_get(line->root, "query");
 	size_t bytes = 0;
 
 	CHECK(line->kind == HOST_LINE_ASK);
@@ -407,8 +434,8 @@ int host_line_ask(struct host_line *line, struct task *task, const struct host_l
 		return host_line_fault(line, "\"ask\" is not a number");
 	if (query) {
 		ask_r->kind = TASK_ASK_QUERY;
-		return host_statement_read(line, query, json_object_get(line->root, "args"), task->job->arena, &ask_r->query,
-		                           &bytes);
+		return host_statement_read(line, query, json_object_get(line->root, "args"),
+					   task->job->arena, &ask_r->query, &bytes);
 	}
 	if (json_object_get(line->root, "call")) {
 		ask_r->kind = TASK_ASK_CALL;

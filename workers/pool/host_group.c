@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which job types share hosts, and what those hosts are started with: the command, an environment of four names plus what
- * the types list, never the engine's own. */
+/* Which job types share hosts, and what those hosts are started with: the command, an environment
+ * of four names plus what the types list, never the engine's own. */
 #include "workers/pool/host_group.h"
 
 #include <stdlib.h>
@@ -68,7 +68,8 @@ static void add_env(struct gathering *gathering, struct arena *arena, const char
 }
 
 /* The strictest concurrency and the widest memory of those that share the hosts. */
-static void add_type(struct host_recipe *recipe, struct gathering *gathering, const struct job_type *type)
+static void add_type(struct host_recipe *recipe, struct gathering *gathering,
+		     const struct job_type *type)
 {
 	if (gathering->type_count < ARRAY_LEN(gathering->types))
 		gathering->types[gathering->type_count++] = arena_strdup(recipe->arena, type->name);
@@ -88,12 +89,15 @@ static const char *const *terminated(struct arena *arena, const char *const *ite
 	return list;
 }
 
-static void add_command(struct host_recipe *recipe, const char *program, const struct job_type *type)
+static void add_command(struct host_recipe *recipe, const char *program,
+			const struct job_type *type)
 {
 	struct arena *arena = recipe->arena;
-	const char *head[] = { program,    "host",
-		               "--parent", arena_printf(arena, "%lld", (long long)getpid()),
-		               "--memory", arena_printf(arena, "%lld", (long long)recipe->memory_bytes_max) };
+	const char *head[] = {
+		program,    "host",
+		"--parent", arena_printf(arena, "%lld", (long long)getpid()),
+		"--memory", arena_printf(arena, "%lld", (long long)recipe->memory_bytes_max)
+	};
 	size_t count = 0, words = 0;
 	const char **argv;
 
@@ -126,8 +130,8 @@ static void note_module_file(struct host_recipe *recipe, const struct job_type *
 }
 
 /* False when no type of the definitions belongs to the group any more. */
-static bool recipe_make(const struct host_group *group, const char *program, const struct definitions *defs,
-                        struct host_recipe *recipe_r)
+static bool recipe_make(const struct host_group *group, const char *program,
+			const struct definitions *defs, struct host_recipe *recipe_r)
 {
 	struct gathering *gathering = xcalloc(1, sizeof(*gathering));
 	const struct job_type *one = NULL;
@@ -144,7 +148,8 @@ static bool recipe_make(const struct host_group *group, const char *program, con
 		}
 	}
 	if (one) {
-		recipe_r->types = terminated(recipe_r->arena, gathering->types, gathering->type_count);
+		recipe_r->types =
+			terminated(recipe_r->arena, gathering->types, gathering->type_count);
 		recipe_r->env = terminated(recipe_r->arena, gathering->env, gathering->env_count);
 		recipe_r->directory = arena_strdup(recipe_r->arena, one->directory);
 		add_command(recipe_r, program, one);
@@ -165,18 +170,21 @@ static bool same_list(const char *const *a, const char *const *b)
 
 static bool same_recipe(const struct host_recipe *a, const struct host_recipe *b)
 {
-	return same_list(a->argv, b->argv) && same_list(a->env, b->env) && same_list(a->types, b->types) &&
-	       strcmp(a->directory, b->directory) == 0 && a->inode == b->inode && a->built.tv_sec == b->built.tv_sec &&
+	return same_list(a->argv, b->argv) && same_list(a->env, b->env) &&
+	       same_list(a->types, b->types) && strcmp(a->directory, b->directory) == 0 &&
+	       a->inode == b->inode && a->built.tv_sec == b->built.tv_sec &&
 	       a->built.tv_nsec == b->built.tv_nsec;
 }
 
 /* ---- the group */
-struct host_group *host_group_new(struct pool *pool, const char *program, const struct definitions *defs,
-                                  const struct job_type *type)
+struct host_group *host_group_new(struct pool *pool, const char *program,
+				  const struct definitions *defs, const struct job_type *type)
 {
 	struct host_group *group = xcalloc(1, sizeof(*group));
 
-	*group = (struct host_group){ .pool = pool, .key = make_key(type), .module = type->kind == HANDLER_MODULE };
+	*group = (struct host_group){ .pool = pool,
+				      .key = make_key(type),
+				      .module = type->kind == HANDLER_MODULE };
 	group->name = xstrdup(group->module ? type->module : type->exec[0]);
 	list_init(&group->link);
 	list_init(&group->hosts);
@@ -219,14 +227,14 @@ bool host_group_renew(struct host_group *group, const char *program, const struc
 	return stale;
 }
 
-struct host *host_group_spawn(struct host_group *group, struct loop *loop, size_t line_bytes_max, int64_t result_bytes_max,
-                              struct error *err_r)
+struct host *host_group_spawn(struct host_group *group, struct loop *loop, size_t line_bytes_max,
+			      int64_t result_bytes_max, struct error *err_r)
 {
 	struct host_launch launch = { .argv = group->recipe.argv,
-		                      .env = group->recipe.env,
-		                      .directory = group->recipe.directory,
-		                      .with_cell = group->module,
-		                      .line_bytes_max = line_bytes_max };
+				      .env = group->recipe.env,
+				      .directory = group->recipe.directory,
+				      .with_cell = group->module,
+				      .line_bytes_max = line_bytes_max };
 	struct strbuf hello;
 	struct host *host;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handlers' output, cut into lines and written to the log as event handler-output. The text is a value and never a format. */
+/* Handlers' output, cut into lines and written to the log as event handler-output. The text is a
+ * value and never a format. */
 #include "workers/pool/host_output.h"
 
 #include <string.h>
@@ -15,8 +16,9 @@ void host_output_init(struct host_output *output, const char *stream, pid_t pid,
 static void report_dropped(struct host_output *output)
 {
 	if (output->dropped > 0)
-		log_line(LOG_WARN, "handler-output-dropped", LOG_S("handler", output->group), LOG_I("host", output->pid),
-		         LOG_S("stream", output->stream), LOG_I("lines", output->dropped));
+		log_line(LOG_WARN, "handler-output-dropped", LOG_S("handler", output->group),
+			 LOG_I("host", output->pid), LOG_S("stream", output->stream),
+			 LOG_I("lines", output->dropped));
 	output->dropped = 0;
 }
 
@@ -34,15 +36,17 @@ static void log_one(struct host_output *output)
 	if (++output->lines > HOST_OUTPUT_LINES_A_SECOND)
 		output->dropped++;
 	else if (output->line[0])
-		log_line(LOG_INFO, "handler-output", LOG_S("handler", output->group), LOG_I("host", output->pid),
-		         LOG_S("stream", output->stream), LOG_S("text", output->line));
+		log_line(LOG_INFO, "handler-output", LOG_S("handler", output->group),
+			 LOG_I("host", output->pid), LOG_S("stream", output->stream),
+			 LOG_S("text", output->line));
 }
 
 void host_output_add(struct host_output *output, const char *text, size_t bytes)
 {
 	while (bytes > 0) {
 		const char *end = memchr(text, '\n', bytes);
-		size_t part = end ? (size_t)(end - text) : bytes, room = sizeof(output->line) - 1 - output->bytes;
+		size_t part = end ? (size_t)(end - text) : bytes,
+		       room = sizeof(output->line) - 1 - output->bytes;
 		size_t kept = part < room ? part : room; /* a longer line is cut */
 
 		memcpy(output->line + output->bytes, text, kept);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* epoll and a binary heap of timers. What callbacks remove is freed only when the round is over, so an event that was
- * already fetched for it finds a corpse and not a hole. Timers that move later or are disarmed stay where they are in the
- * heap and are looked at again when they come up: setting one per job costs a store. */
+/* epoll and a binary heap of timers. What callbacks remove is freed only when the round is over, so
+ * an event that was already fetched for it finds a corpse and not a hole. Timers that move later or
+ * are disarmed stay where they are in the heap and are looked at again when they come up: setting
+ * one per job costs a store. */
 #include "workers/pool/loop.h"
 
 #include <errno.h>
@@ -75,12 +76,14 @@ void loop_free(struct loop **loop)
 	*loop = NULL;
 }
 
-struct loop_watch *loop_add(struct loop *loop, int fd, uint32_t epoll_events, loop_ready_fn *ready, void *ctx)
+struct loop_watch *loop_add(struct loop *loop, int fd, uint32_t epoll_events, loop_ready_fn *ready,
+			    void *ctx)
 {
 	struct loop_watch *watch = xcalloc(1, sizeof(*watch));
 	struct epoll_event event = { .events = epoll_events, .data.ptr = watch };
 
-	*watch = (struct loop_watch){ .fd = fd, .events = epoll_events, .ready = ready, .ctx = ctx };
+	*watch =
+		(struct loop_watch){ .fd = fd, .events = epoll_events, .ready = ready, .ctx = ctx };
 	CHECK(epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
 	return watch;
 }
@@ -130,7 +133,8 @@ static void sift_down(struct loop *loop, struct loop_timer *timer, size_t place)
 
 		if (child > loop->heap_count)
 			break;
-		if (child < loop->heap_count && loop->heap[child + 1]->heap_ns < loop->heap[child]->heap_ns)
+		if (child < loop->heap_count &&
+		    loop->heap[child + 1]->heap_ns < loop->heap[child]->heap_ns)
 			child++;
 		if (loop->heap[child]->heap_ns >= timer->heap_ns)
 			break;
@@ -194,7 +198,8 @@ void loop_timer_free(struct loop_timer **timer)
 	*timer = NULL;
 }
 
-/* Drops what is disarmed and puts what has moved where it belongs, until the first one is really the next. */
+/* Drops what is disarmed and puts what has moved where it belongs, until the first one is really
+ * the next. */
 static struct loop_timer *next_timer(struct loop *loop)
 {
 	while (loop->heap_count > 0) {
@@ -227,7 +232,8 @@ static int wait_ms(struct loop *loop, int timeout_ms)
 	return left_ms > 3600000 ? 3600000 : (int)left_ms;
 }
 
-/* Runs those that were due when this began: one that arms itself again for now waits for the next round. */
+/* Runs those that were due when this began: one that arms itself again for now waits for the next
+ * round. */
 static void run_due(struct loop *loop)
 {
 	int64_t now_ns;
@@ -236,7 +242,8 @@ static void run_due(struct loop *loop)
 	if (!timer)
 		return;
 	now_ns = clock_mono_ns();
-	for (size_t bound = loop->heap_count; bound > 0 && timer && timer->due_ns <= now_ns; bound--) {
+	for (size_t bound = loop->heap_count; bound > 0 && timer && timer->due_ns <= now_ns;
+	     bound--) {
 		heap_take_first(loop);
 		timer->due_ns = 0;
 		timer->due(timer->ctx);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool's calls: tasks come in, wait in the group of their handler, are cancelled, drained, given back. What callbacks and
- * calls change is acted on once a round, in pool_dispatch, so that lines travel in batches. */
+/* The pool's calls: tasks come in, wait in the group of their handler, are cancelled, drained,
+ * given back. What callbacks and calls change is acted on once a round, in pool_dispatch, so that
+ * lines travel in batches. */
 #include "workers/pool/pool.h"
 
 #include <signal.h>
@@ -36,7 +37,8 @@ struct pool *pool_new(const struct pool_options *options)
 	CHECK(options->hosts_max > 0 && options->loop && options->ops);
 	pool->options = *options;
 	pool->loop = options->loop;
-	pool->limits = (struct host_limits){ options->payload_bytes_max, options->result_bytes_max };
+	pool->limits =
+		(struct host_limits){ options->payload_bytes_max, options->result_bytes_max };
 	pool->program = realpath(options->program, NULL);
 	if (!pool->program)
 		pool->program = xstrdup(options->program);
@@ -92,7 +94,8 @@ void pool_kick(struct pool *pool)
 }
 
 /* ---- which group */
-static struct host_group *find_group(struct pool *pool, const struct definitions *defs, const struct job_type *type)
+static struct host_group *find_group(struct pool *pool, const struct definitions *defs,
+				     const struct job_type *type)
 {
 	struct host_group *group;
 
@@ -259,12 +262,14 @@ static size_t free_places(const struct pool *pool)
 	for (const struct list *g = pool->groups.next; g != &pool->groups; g = g->next) {
 		const struct host_group *group = list_entry(g, struct host_group, link);
 
-		for (const struct list *at = group->hosts.next; at != &group->hosts; at = at->next) {
+		for (const struct list *at = group->hosts.next; at != &group->hosts;
+		     at = at->next) {
 			const struct host *host = list_entry(at, struct host, link);
 
 			if (host->state == HOST_UP || host->in_hand_count > 0)
 				hosts++;
-			if (host->state == HOST_UP && host->in_hand_count < (size_t)host->concurrency)
+			if (host->state == HOST_UP &&
+			    host->in_hand_count < (size_t)host->concurrency)
 				places += (size_t)host->concurrency - host->in_hand_count;
 		}
 	}
@@ -401,7 +406,8 @@ void pool_reload(struct pool *pool, struct definitions *defs)
 	pool_kick(pool);
 }
 
-/* Every host is watched through a pidfd; a signal says nothing that the loop does not hear by itself. */
+/* Every host is watched through a pidfd; a signal says nothing that the loop does not hear by
+ * itself. */
 void pool_reap(struct pool *pool)
 {
 	(void)pool;

@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which host gets what, and how many hosts there are. A module host takes several jobs ahead while they are short, so that
- * lines and answers travel in batches; a job that turns out to be long has those behind it pulled back through the cell. */
+/* Which host gets what, and how many hosts there are. A module host takes several jobs ahead while
+ * they are short, so that lines and answers travel in batches; a job that turns out to be long has
+ * those behind it pulled back through the cell. */
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "workers/pool/pool_impl.h"
 
-#define GROW_NS (2 * INT64_C(1000000))         /* tasks wait that long, and hosts are started that far apart */
-#define SHORT_NS (1 * INT64_C(1000000))        /* jobs shorter than this keep a processor busy: more hosts would not help */
-#define STARVING_NS (50 * INT64_C(1000000))    /* then a group takes a host from another */
-#define TENURE_NS (200 * INT64_C(1000000))     /* that has been at work for so long: starting costs tens of milliseconds */
-#define WARM_NS (60 * INT64_C(1000000000))     /* idle hosts are kept that long; one of each group for ever */
-#define BATCH_BYTES (1024 * 1024)              /* payloads of one batch line */
-#define UNREADY_MAX 2                          /* module hosts being started at a time */
+#define GROW_NS \
+	(2 * INT64_C(1000000)) /* tasks wait that long, and hosts are started that far apart */
+#define SHORT_NS                                                                                 \
+	(1 * INT64_C(1000000)) /* jobs shorter than this keep a processor busy: more hosts would \
+				  not help */
+#define STARVING_NS (50 * INT64_C(1000000)) /* then a group takes a host from another */
+#define TENURE_NS                                                                             \
+	(200 * INT64_C(1000000)) /* that has been at work for so long: starting costs tens of \
+				    milliseconds */
+#define WARM_NS \
+	(60 * INT64_C(1000000000)) /* idle hosts are kept that long; one of each group for ever */
+#define BATCH_BYTES (1024 * 1024)  /* payloads of one batch line */
+#define UNREADY_MAX 2              /* module hosts being started at a time */
 
 /* ---- sending */
 static int64_t expected_ns(struct pool *pool, const struct task *task)
@@ -37,7 +44,8 @@ static bool takes(struct pool *pool, const struct host *host, const struct run *
 {
 	if (host->state != HOST_UP || host_unwritten(host) > HOST_AHEAD_BYTES)
 		return false;
-	if (host->cell && atomic_load(&host_cell_slot(host->cell, host->lines_sent)->state) != SLOT_FREE)
+	if (host->cell &&
+	    atomic_load(&host_cell_slot(host->cell, host->lines_sent)->state) != SLOT_FREE)
 		return false; /* pulled back and not passed over yet */
 	return host->in_hand_count == 0 || may_follow(pool, host, run);
 }
@@ -164,7 +172,8 @@ static size_t count_all(const struct pool *pool, size_t *processes_r)
 	for (const struct list *g = pool->groups.next; g != &pool->groups; g = g->next) {
 		const struct host_group *group = list_entry(g, struct host_group, link);
 
-		for (const struct list *at = group->hosts.next; at != &group->hosts; at = at->next) {
+		for (const struct list *at = group->hosts.next; at != &group->hosts;
+		     at = at->next) {
 			const struct host *host = list_entry(at, struct host, link);
 
 			count += host->state == HOST_UP || host->in_hand_count > 0;
@@ -174,7 +183,8 @@ static size_t count_all(const struct pool *pool, size_t *processes_r)
 	return count;
 }
 
-/* The host of other groups that has been idle longest, of those with a second one if there is any such. */
+/* The host of other groups that has been idle longest, of those with a second one if there is any
+ * such. */
 static struct host *idle_elsewhere(struct pool *pool, const struct host_group *group)
 {
 	struct host *best = NULL;
@@ -190,9 +200,11 @@ static struct host *idle_elsewhere(struct pool *pool, const struct host_group *g
 		for (struct list *at = other->hosts.next; at != &other->hosts; at = at->next) {
 			struct host *host = list_entry(at, struct host, link);
 
-			if (host->state != HOST_UP || host->in_hand_count > 0 || (best_spare && !spare))
+			if (host->state != HOST_UP || host->in_hand_count > 0 ||
+			    (best_spare && !spare))
 				continue;
-			if (!best || (spare && !best_spare) || host->idle_since_ns < best->idle_since_ns) {
+			if (!best || (spare && !best_spare) ||
+			    host->idle_since_ns < best->idle_since_ns) {
 				best = host;
 				best_spare = spare;
 			}
@@ -201,7 +213,8 @@ static struct host *idle_elsewhere(struct pool *pool, const struct host_group *g
 	return best;
 }
 
-static struct host_group *largest_group(struct pool *pool, size_t *count_r, size_t *claimants_r, bool *leaving_r)
+static struct host_group *largest_group(struct pool *pool, size_t *count_r, size_t *claimants_r,
+					bool *leaving_r)
 {
 	struct host_group *largest = NULL;
 
@@ -235,7 +248,8 @@ static void take_from_largest(struct pool *pool, struct host_group *group, size_
 	struct host_group *largest = largest_group(pool, &most, &claimants, &leaving);
 
 	share = (size_t)pool->options.hosts_max / (claimants ? claimants : 1);
-	if (leaving || !largest || largest == group || (count > 0 && (count >= share || most <= share)))
+	if (leaving || !largest || largest == group ||
+	    (count > 0 && (count >= share || most <= share)))
 		return;
 	for (struct list *at = largest->hosts.next; at != &largest->hosts; at = at->next) {
 		struct host *host = list_entry(at, struct host, link);
@@ -252,15 +266,18 @@ static void take_from_largest(struct pool *pool, struct host_group *group, size_
 
 static bool starves(const struct pool *pool, const struct host_group *group)
 {
-	int64_t since_ns = group->served_ns > group->waiting_since_ns ? group->served_ns : group->waiting_since_ns;
+	int64_t since_ns = group->served_ns > group->waiting_since_ns ? group->served_ns
+								      : group->waiting_since_ns;
 
 	return pool->now_ns - since_ns >= STARVING_NS;
 }
 
-/* A host of this group may be started now: there is a place, or an idle one of another group leaves. */
+/* A host of this group may be started now: there is a place, or an idle one of another group
+ * leaves. */
 static bool make_room(struct pool *pool, struct host_group *group, size_t count)
 {
-	size_t limit = (size_t)pool->options.hosts_max, processes, all = count_all(pool, &processes);
+	size_t limit = (size_t)pool->options.hosts_max, processes,
+	       all = count_all(pool, &processes);
 	struct host *idle;
 
 	if (pool->claimant && pool->claimant->waiting_count == 0)
@@ -284,20 +301,23 @@ static bool make_room(struct pool *pool, struct host_group *group, size_t count)
 
 static bool spawn(struct pool *pool, struct host_group *group)
 {
-	/* A line carries the payload limit and a mebibyte beside it; a job's result is below that. */
+	/* A line carries the payload limit and a mebibyte beside it; a job's result is below that.
+	 */
 	size_t line_bytes = (size_t)pool->limits.payload_bytes_max + 1024 * 1024;
 	struct error error;
 
 	if (host_group_spawn(group, pool->loop, line_bytes, pool->limits.result_bytes_max, &error))
 		return true;
-	log_line(LOG_ERROR, "handler-not-started", LOG_S("handler", group->name), LOG_S("reason", error.message));
+	log_line(LOG_ERROR, "handler-not-started", LOG_S("handler", group->name),
+		 LOG_S("reason", error.message));
 	group_back_off(group);
 	if (error.code == ERROR_NOT_FOUND || group->failures >= 3)
 		group_fail(group, error.message);
 	return false;
 }
 
-/* When the group may start its next host: now, later (the kick is set), or after something has happened (0). */
+/* When the group may start its next host: now, later (the kick is set), or after something has
+ * happened (0). */
 static int64_t grow_at(struct pool *pool, struct host_group *group, size_t count, size_t unready)
 {
 	const struct run *first = run_of(group->waiting.next);
@@ -326,7 +346,8 @@ static void grow(struct pool *pool, struct host_group *group)
 
 		if (due_ns > pool->now_ns)
 			pool_kick_at(pool, due_ns);
-		if (due_ns == 0 || due_ns > pool->now_ns || !make_room(pool, group, count) || !spawn(pool, group))
+		if (due_ns == 0 || due_ns > pool->now_ns || !make_room(pool, group, count) ||
+		    !spawn(pool, group))
 			return;
 		serve(pool, group);
 	}
@@ -355,7 +376,8 @@ static void retire_idle(struct pool *pool, struct host_group *group)
 	for (struct list *at = group->hosts.next; at != &group->hosts && count > 1; at = at->next) {
 		struct host *host = list_entry(at, struct host, link);
 
-		if (host->state != HOST_UP || host->in_hand_count > 0 || pool->now_ns - host->idle_since_ns < WARM_NS)
+		if (host->state != HOST_UP || host->in_hand_count > 0 ||
+		    pool->now_ns - host->idle_since_ns < WARM_NS)
 			continue;
 		host_retire(host);
 		count--;
@@ -404,7 +426,8 @@ static bool look_at(struct host *host, int64_t now_ns)
 		struct run *run = run_of(at);
 		struct host_slot *slot = run_slot(run);
 
-		if (atomic_load(&slot->state) != SLOT_STARTED || now_ns - run_began(run, now_ns) < HOST_WINDOW_NS)
+		if (atomic_load(&slot->state) != SLOT_STARTED ||
+		    now_ns - run_began(run, now_ns) < HOST_WINDOW_NS)
 			continue;
 		pull_back(host);
 		return false;

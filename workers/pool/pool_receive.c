@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What hosts say: ready, progress, questions and the line that ends an attempt; and what they do not say in time. A line that breaks
- * the protocol ends the process: after it nothing that follows could be believed. */
+/* What hosts say: ready, progress, questions and the line that ends an attempt; and what they do
+ * not say in time. A line that breaks the protocol ends the process: after it nothing that follows
+ * could be believed. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 #include "common/base/log.h"
 #include "workers/pool/pool_impl.h"
 
-#define UNWRITTEN_BYTES_MAX (32 * 1024 * 1024) /* answers that a host asked for and does not read */
+#define UNWRITTEN_BYTES_MAX (32 * 1024 * 1024) /* answers that a host asked for and does not read \
+						*/
 
 struct pool_ask { /* what the engine holds as a task_ask */
 	struct task_ask ask;
@@ -71,7 +73,8 @@ static void note_duration(struct run *run)
 {
 	struct pool *pool = run->group->pool;
 	struct host_slot *slot = run_slot(run);
-	int64_t now_ns = clock_mono_ns(), began_ns = run_began(run, now_ns), ended_ns = now_ns, *average;
+	int64_t now_ns = clock_mono_ns(), began_ns = run_began(run, now_ns), ended_ns = now_ns,
+		*average;
 
 	if (began_ns == 0)
 		began_ns = now_ns;
@@ -99,7 +102,7 @@ static void fit_cancelled(struct run *run, struct task_outcome *outcome)
 	}
 	outcome->kind = OUTCOME_RETRY;
 	outcome->reason = arena_printf(run->task->job->arena, "timed out after %s",
-	                               duration_format(run->task->timeout_ms, text));
+				       duration_format(run->task->timeout_ms, text));
 }
 
 static void take_end(struct host *host, struct run *run, struct host_line *line)

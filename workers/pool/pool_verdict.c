@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A host is dead: who is guilty? The one job that had been started and not answered; it gets the strike, everything else of
- * that host runs again as if nothing had been. Where several may be guilty nobody is punished: each of them runs alone once, and the one
- * that dies alone is it. A host that dies before it has said anything is the handler's fault and no job's. */
+/* A host is dead: who is guilty? The one job that had been started and not answered; it gets the
+ * strike, everything else of that host runs again as if nothing had been. Where several may be
+ * guilty nobody is punished: each of them runs alone once, and the one that dies alone is it. A
+ * host that dies before it has said anything is the handler's fault and no job's. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,10 +12,11 @@
 #include "common/base/log.h"
 #include "workers/pool/pool_impl.h"
 
-#define REASON_BYTES 320
+#define REASON_BYTES      320
 #define BACK_OFF_FIRST_MS 50
-#define BACK_OFF_MAX_MS 10000
-#define FAILURES_MAX 3 /* deaths in a row before anything was said, until waiting tasks end as retries */
+#define BACK_OFF_MAX_MS   10000
+#define FAILURES_MAX \
+	3 /* deaths in a row before anything was said, until waiting tasks end as retries */
 
 struct death {
 	struct host *host;
@@ -30,10 +32,11 @@ static void add_memory(struct death *death)
 	size_t used = strlen(death->reason);
 
 	if (limit > 0 && death->peak_bytes >= limit / 10 * 8)
-		snprintf(death->reason + used, sizeof(death->reason) - used, ", at its memory limit of %lld MiB",
-		         (long long)(limit >> 20));
+		snprintf(death->reason + used, sizeof(death->reason) - used,
+			 ", at its memory limit of %lld MiB", (long long)(limit >> 20));
 	else if (WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGKILL)
-		snprintf(death->reason + used, sizeof(death->reason) - used, ", by the system or a person");
+		snprintf(death->reason + used, sizeof(death->reason) - used,
+			 ", by the system or a person");
 }
 
 static void describe(struct death *death)
@@ -46,11 +49,12 @@ static void describe(struct death *death)
 	} else if (WIFSIGNALED(death->status)) {
 		int number = WTERMSIG(death->status);
 
-		snprintf(reason, REASON_BYTES, "killed by signal %d (%s)", number, strsignal(number));
+		snprintf(reason, REASON_BYTES, "killed by signal %d (%s)", number,
+			 strsignal(number));
 		add_memory(death);
 	} else {
 		snprintf(reason, REASON_BYTES, "exited with %d %s", WEXITSTATUS(death->status),
-		         host->ready ? "while running" : "before it was ready");
+			 host->ready ? "while running" : "before it was ready");
 		add_memory(death);
 	}
 }
@@ -105,7 +109,8 @@ static void end_guilty(struct death *death, struct run *run)
 	if (task->cancel == TASK_CANCEL_REQUESTED && death->host->end == HOST_END_TIMEOUT) {
 		run_end_as(run, OUTCOME_CANCELLED, NULL);
 	} else if (death->host->end == HOST_END_TIMEOUT) {
-		snprintf(reason, sizeof(reason), "timed out after %s", duration_format(task->timeout_ms, duration));
+		snprintf(reason, sizeof(reason), "timed out after %s",
+			 duration_format(task->timeout_ms, duration));
 		run_end_as(run, OUTCOME_RETRY, reason);
 	} else {
 		run_end_as(run, OUTCOME_CRASHED, death->reason);
@@ -190,16 +195,21 @@ void group_back_off(struct host_group *group)
 
 void group_fail(struct host_group *group, const char *reason)
 {
-	for (size_t count = group->waiting_count; count > 0 && !list_empty(&group->waiting); count--)
+	for (size_t count = group->waiting_count; count > 0 && !list_empty(&group->waiting);
+	     count--)
 		run_end_as(run_of(group->waiting.next), OUTCOME_RETRY, reason);
 }
 
 static void count_death(struct host *host)
 {
-	const char *why = host->end == HOST_END_TIMEOUT ? "timeout" : host->end == HOST_END_FAULT ? "protocol" : "crashed";
+	const char *why = host->end == HOST_END_TIMEOUT ? "timeout"
+			  : host->end == HOST_END_FAULT ? "protocol"
+							: "crashed";
 
 	if (host->pool->options.metrics)
-		metric_add(metrics_series(host->pool->options.metrics, METRIC_HOST_DEATHS, why, NULL), 1);
+		metric_add(
+			metrics_series(host->pool->options.metrics, METRIC_HOST_DEATHS, why, NULL),
+			1);
 }
 
 /* A host that said nothing and that no job is to blame for. */
@@ -207,8 +217,8 @@ static void judge_handler(struct death *death)
 {
 	struct host_group *group = death->host->group;
 
-	log_line(LOG_ERROR, "handler-unready", LOG_S("handler", group->name), LOG_S("reason", death->reason),
-	         LOG_I("failures", group->failures + 1));
+	log_line(LOG_ERROR, "handler-unready", LOG_S("handler", group->name),
+		 LOG_S("reason", death->reason), LOG_I("failures", group->failures + 1));
 	group_back_off(group);
 	if (death->host->refused || group->failures >= FAILURES_MAX)
 		group_fail(group, death->reason);
@@ -217,7 +227,8 @@ static void judge_handler(struct death *death)
 void pool_host_gone(struct host *host, int status, int64_t peak_bytes)
 {
 	struct death death = { .host = host, .status = status, .peak_bytes = peak_bytes };
-	bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 && host->end == HOST_END_ITSELF && !host->refused;
+	bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+		     host->end == HOST_END_ITSELF && !host->refused;
 	bool asked = host->in_fd < 0 || host->end == HOST_END_ABORT, blamed;
 	struct pool *pool = host->pool;
 
@@ -226,7 +237,8 @@ void pool_host_gone(struct host *host, int status, int64_t peak_bytes)
 	requeue_rest(host);
 	if (blamed || (!clean && !asked)) {
 		count_death(host);
-		log_line(LOG_WARN, "host-died", LOG_S("handler", host->group->name), LOG_S("reason", death.reason));
+		log_line(LOG_WARN, "host-died", LOG_S("handler", host->group->name),
+			 LOG_S("reason", death.reason));
 	}
 	if (!blamed && !asked && (host->refused || !host->ready))
 		judge_handler(&death);

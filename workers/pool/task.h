@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job in hand inside one engine: the claimed job, what its attempt has asked for so far, and what it ended in. Lives in the job's
- * arena; owned by the engine's loop thread, lent to the effects thread while a transaction carries it. */
+/* A job in hand inside one engine: the claimed job, what its attempt has asked for so far, and what
+ * it ended in. Lives in the job's arena; owned by the engine's loop thread, lent to the effects
+ * thread while a transaction carries it. */
 #ifndef WORKERS_POOL_TASK_H
 #define WORKERS_POOL_TASK_H
 #include <stdbool.h>
@@ -13,32 +14,33 @@
 
 enum task_cancel { TASK_GO_ON = 0, TASK_CANCEL_REQUESTED, TASK_CANCEL_TIMEOUT, TASK_CANCEL_DRAIN };
 
-/* What an attempt ended in, as the handler (or its death) said it. Strings and write set live in the job's arena. */
+/* What an attempt ended in, as the handler (or its death) said it. Strings and write set live in
+ * the job's arena. */
 struct task_outcome {
 	enum job_outcome kind;
-	bool again;           /* row expectation unmet inside the handler (wl_step): same attempt, at once */
-	int64_t after_ms;     /* retry, snooze: -1 = the type's backoff */
-	const char *reason;   /* retry, discard, crashed; NULL otherwise */
-	const char *result;   /* JSON text, or NULL */
+	bool again; /* row expectation unmet inside the handler (wl_step): same attempt, at once */
+	int64_t after_ms;   /* retry, snooze: -1 = the type's backoff */
+	const char *reason; /* retry, discard, crashed; NULL otherwise */
+	const char *result; /* JSON text, or NULL */
 	struct write_set writes;
 };
 
 struct task {
-	struct list link;           /* of whoever holds it now */
-	struct claimed_job *job;    /* its arena holds this struct too */
-	struct definitions *defs;   /* reference */
+	struct list link;         /* of whoever holds it now */
+	struct claimed_job *job;  /* its arena holds this struct too */
+	struct definitions *defs; /* reference */
 	const struct job_type *type;
 	int64_t timeout_ms;
-	const char *steps;          /* JSON object text, NULL: none; replaced when a step commits */
-	struct receipt *receipts;   /* all known */
+	const char *steps;        /* JSON object text, NULL: none; replaced when a step commits */
+	struct receipt *receipts; /* all known */
 	size_t receipt_count;
-	size_t receipts_saved;      /* of them already in the store */
+	size_t receipts_saved; /* of them already in the store */
 	enum task_cancel cancel;
 	int again_count;
 	int64_t taken_ns, started_ns, ended_ns; /* monotonic; 0: not yet */
 	struct task_outcome outcome;
 	struct completion completion; /* built by consumers/settle, answered by the store */
-	void *host;                 /* pool's: where it runs, or NULL */
+	void *host;                   /* pool's: where it runs, or NULL */
 };
 
 enum task_ask_kind { TASK_ASK_QUERY = 1, TASK_ASK_CALL, TASK_ASK_STEP };
@@ -49,10 +51,11 @@ struct task_call {
 	const char *const *headers; /* "Name: value", NULL-terminated */
 	const char *body;           /* NULL: none */
 	size_t body_bytes;
-	int timeout_ms;             /* 0: 30 s; bounded by what is left of the job's */
+	int timeout_ms; /* 0: 30 s; bounded by what is left of the job's */
 };
 
-/* A question of a running handler; exactly one pool_answer per ask, unless the task has ended meanwhile (then the answer is dropped). */
+/* A question of a running handler; exactly one pool_answer per ask, unless the task has ended
+ * meanwhile (then the answer is dropped). */
 struct task_ask {
 	struct task *task;
 	enum task_ask_kind kind;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop: order of timers, timers that move, watches and timers removed by the callbacks of others. */
+/* The loop: order of timers, timers that move, watches and timers removed by the callbacks of
+ * others. */
 #include "workers/pool/loop.h"
 
 #include <setjmp.h>
@@ -59,7 +60,8 @@ static void timers_move_both_ways(void **state)
 {
 	struct loop *loop = loop_new();
 	struct order order = { .count = 0 };
-	struct mark later = { &order, NULL, 1 }, sooner = { &order, NULL, 2 }, never = { &order, NULL, 3 };
+	struct mark later = { &order, NULL, 1 }, sooner = { &order, NULL, 2 },
+		    never = { &order, NULL, 3 };
 	int64_t now = clock_mono_ns();
 
 	(void)state;

@@ -2,11 +2,15 @@
 /* See pool_fixture.h. The test program is its own host: it is started again as `PROGRAM host …`. */
 #include "tests/unit/workers/pool/pool_fixture.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "common/base/clock.h"
 #include "workers/handlers/host_main.h"
@@ -205,4 +209,30 @@ void fixture_spin(struct fixture *fixture, int ms)
 
 	while (clock_mono_ms() < until_ms)
 		loop_once(fixture->loop, 5);
+}
+
+void fixture_expect(const struct task *task, enum job_outcome want, const char *result_or_reason)
+{
+	const char *got =
+		task->outcome.kind == OUTCOME_DONE ? task->outcome.result : task->outcome.reason;
+
+	if (task->outcome.kind != want ||
+	    (result_or_reason && (!got || !strstr(got, result_or_reason))))
+		fail_msg("%s: outcome %d (%s), wanted %d (%s)", task->job->type, task->outcome.kind,
+			 got ? got : "NULL", want,
+			 result_or_reason ? result_or_reason : "anything");
+}
+
+bool fixture_answer(struct fixture *fixture, struct task_ask *ask)
+{
+	const char *members = "\"columns\":[\"price\",\"name\"],\"rows\":[[5,\"tea\"]]";
+
+	if (ask->kind == TASK_ASK_STEP)
+		members = ask->step_value[0] == '{' ? "\"value\":{\"price\":5}"
+						    : "\"error\":\"no value\"";
+	else if (ask->kind == TASK_ASK_CALL)
+		members =
+			"\"fate\":\"answered\",\"status\":200,\"body\":\"{\\\"ok\\\":1}\",\"error\":\"\"";
+	pool_answer(fixture->pool, ask, members, strlen(members));
+	return true;
 }

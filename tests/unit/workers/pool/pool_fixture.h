@@ -5,6 +5,13 @@
 #define TESTS_UNIT_WORKERS_POOL_POOL_FIXTURE_H
 #include "workers/pool/pool.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true /* signals end as exit codes, memory has no limit, and everything is slow \
+			*/
+#else
+#define SANITIZED false
+#endif
+
 #define FIXTURE_TASKS_MAX 4096
 
 struct fixture_task {
@@ -39,6 +46,11 @@ struct task *fixture_again(struct fixture *fixture,
 			   struct task *task); /* the same job, its next attempt */
 /* Runs the loop until so many tasks have ended, at most timeout_ms; returns whether they have. */
 bool fixture_wait(struct fixture *fixture, size_t ended, int timeout_ms);
+/* Fails the test unless the task ended like that; result_or_reason: a part of it, or NULL for
+ * anything. */
+void fixture_expect(const struct task *task, enum job_outcome want, const char *result_or_reason);
+/* For fixture.ask: one row (5, "tea"), a step's value, a 200. */
+bool fixture_answer(struct fixture *fixture, struct task_ask *ask);
 void fixture_spin(struct fixture *fixture, int ms);
 /* This program as `windlass host`, when it was called like that: does not return then. */
 void fixture_be_host(int argc, char **argv);

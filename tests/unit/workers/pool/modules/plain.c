@@ -25,7 +25,8 @@ static enum wl_outcome sleeps(struct wl_job *job)
 static enum wl_outcome writes(struct wl_job *job)
 {
 	wl_write(job, 1, "INSERT INTO t VALUES ($1,$2,$3,$4,$5,$6)",
-		 WL(wl_text("a\"b"), wl_i64(INT64_MIN), wl_f64(0.1), wl_bool(true), wl_blob("\0\1", 2), wl_null()));
+		 WL(wl_text("a\"b"), wl_i64(INT64_MIN), wl_f64(0.1), wl_bool(true),
+		    wl_blob("\0\1", 2), wl_null()));
 	wl_write(job, WL_ANY, "DELETE FROM u", WL_NONE);
 	wl_lock(job, "product:1");
 	wl_enqueue(job, "noop", "{\"from\": 1}", "{\"priority\":\"high\"}");
@@ -34,7 +35,8 @@ static enum wl_outcome writes(struct wl_job *job)
 
 static enum wl_outcome asks(struct wl_job *job)
 {
-	struct wl_rows *rows = wl_query(job, "SELECT price, name FROM products WHERE sku = $1", WL(wl_text("a")));
+	struct wl_rows *rows =
+		wl_query(job, "SELECT price, name FROM products WHERE sku = $1", WL(wl_text("a")));
 	struct wl_reply reply;
 	const char *before = wl_stepped(job, "reserve"), *value;
 	int64_t price;
@@ -43,10 +45,14 @@ static enum wl_outcome asks(struct wl_job *job)
 		return wl_discard(job, "no such product");
 	price = wl_col_int(rows, 0);
 	value = wl_step(job, "reserve", "{\"price\":%lld}", (long long)price);
-	reply = wl_call(job, "charge", &(struct wl_request){ .method = "POST", .url = "http://pay/", .body = value });
-	return wl_done(job, "{\"price\":%lld,\"name\":%s,\"before\":%s,\"value\":%s,\"fate\":%d,\"status\":%d,\"body\":%s}",
-		       (long long)price, wl_quote(job, wl_col_str(rows, 1)), before ? before : "null", value, reply.fate,
-		       reply.status, wl_quote(job, reply.body));
+	reply = wl_call(
+		job, "charge",
+		&(struct wl_request){ .method = "POST", .url = "http://pay/", .body = value });
+	return wl_done(
+		job,
+		"{\"price\":%lld,\"name\":%s,\"before\":%s,\"value\":%s,\"fate\":%d,\"status\":%d,\"body\":%s}",
+		(long long)price, wl_quote(job, wl_col_str(rows, 1)), before ? before : "null",
+		value, reply.fate, reply.status, wl_quote(job, reply.body));
 }
 
 static enum wl_outcome waits(struct wl_job *job)
@@ -87,5 +93,5 @@ static void many(struct wl_job *const *jobs, size_t count, enum wl_outcome *outc
 	}
 }
 
-WL_MODULE({ "noop", noop, 0 }, { "echo", echo, 0 }, { "sleep", sleeps, 0 }, { "write", writes, 0 }, { "ask", asks, 0 },
-	  { "wait", waits, 0 }, { "say", says, 0 }, { "many", 0, many })
+WL_MODULE({ "noop", noop, 0 }, { "echo", echo, 0 }, { "sleep", sleeps, 0 }, { "write", writes, 0 },
+	  { "ask", asks, 0 }, { "wait", waits, 0 }, { "say", says, 0 }, { "many", 0, many })

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handlers that misbehave, each in its own way, beside one that does not. Built as a module by pool_test.c. */
+/* Handlers that misbehave, each in its own way, beside one that does not. Built as a module by
+ * pool_test.c. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -75,7 +76,8 @@ static int engine_fd(void)
 	for (int fd = 10; fd < 64; fd++) {
 		struct stat st;
 
-		if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
+		if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
+		    (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
 			return fd;
 	}
 	abort();
@@ -131,6 +133,7 @@ static enum wl_outcome kills(struct wl_job *job)
 	return wl_done(job, NULL);
 }
 
-WL_MODULE({ "fine", fine, 0 }, { "null", null, 0 }, { "abort", aborts, 0 }, { "stack", stack, 0 }, { "exit", exits, 0 },
-	  { "loop", loops, 0 }, { "memory", memory, 0 }, { "garbage", garbage, 0 }, { "partial", partial, 0 },
-	  { "huge", huge, 0 }, { "stranger", stranger, 0 }, { "print", prints, 0 }, { "kill", kills, 0 })
+WL_MODULE({ "fine", fine, 0 }, { "null", null, 0 }, { "abort", aborts, 0 }, { "stack", stack, 0 },
+	  { "exit", exits, 0 }, { "loop", loops, 0 }, { "memory", memory, 0 },
+	  { "garbage", garbage, 0 }, { "partial", partial, 0 }, { "huge", huge, 0 },
+	  { "stranger", stranger, 0 }, { "print", prints, 0 }, { "kill", kills, 0 })

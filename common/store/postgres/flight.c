@@ -297,6 +297,9 @@ int postgres_fly(struct postgres *pg, struct error *err_r)
 	if (pg->failed_at == SIZE_MAX)
 		return 0;
 	postgres_error(pg->conn, pg->answers[pg->failed_at].result, err_r);
+	/* "Read only" tells a writer that its server is a standby now; a reader that its statement writes. */
+	if (pg->base.use == STORE_READ && !strcmp(err_r->sqlstate, "25006"))
+		err_r->code = ERROR_SQL;
 	if (err_r->code == ERROR_UNAVAILABLE)
 		postgres_drop(pg);
 	else

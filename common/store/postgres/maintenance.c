@@ -51,17 +51,20 @@ static const char fold_tally[] =
 static const char expire_idempotency[] =
 	"DELETE FROM windlass.idempotency WHERE ctid = ANY (ARRAY(SELECT ctid FROM windlass.idempotency"
 	" WHERE created < now() - interval '24 hours' ORDER BY created LIMIT 5000))";
+/* OFFSET 0: the look-up starts from the few rows there are, whatever a stale plan thinks; done is large. */
 static const char expire_cancel[] =
-	"DELETE FROM windlass.cancel WHERE id IN (SELECT c.id FROM windlass.cancel c JOIN windlass.done d ON d.id = c.id LIMIT 1000)";
+	"DELETE FROM windlass.cancel WHERE id IN (SELECT c.id FROM windlass.cancel c"
+	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = c.id OFFSET 0) e LIMIT 1000)";
 static const char expire_progress[] =
-	"DELETE FROM windlass.progress WHERE id IN (SELECT p.id FROM windlass.progress p JOIN windlass.done d ON d.id = p.id LIMIT 5000)";
+	"DELETE FROM windlass.progress WHERE id IN (SELECT p.id FROM windlass.progress p"
+	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = p.id OFFSET 0) e LIMIT 5000)";
 /* A walk over all keys, a portion a call; the place where it stands is remembered by this connection. */
 static const char expire_unique[] =
 	"WITH portion AS MATERIALIZED (SELECT tenant, type, key, id, until FROM windlass.unique_key"
 	"  WHERE (tenant, type, key) > ($1::text, $2::text, $3::text) ORDER BY tenant, type, key LIMIT 2000),"
 	" gone AS (DELETE FROM windlass.unique_key u USING portion p WHERE u.tenant = p.tenant AND u.type = p.type AND u.key = p.key"
-	"  AND u.id = p.id AND CASE WHEN p.until IS NULL THEN EXISTS (SELECT FROM windlass.done d WHERE d.id = p.id)"
-	"  ELSE u.until <= now() END)"
+	"  AND u.id = p.id AND CASE WHEN p.until IS NOT NULL THEN u.until <= now()"
+	"  ELSE EXISTS (SELECT FROM windlass.done d WHERE d.id = p.id) OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = p.id) END)"
 	" SELECT tenant, type, key FROM portion ORDER BY tenant DESC, type DESC, key DESC LIMIT 1";
 
 static void remember(struct postgres *pg, const PGresult *result)

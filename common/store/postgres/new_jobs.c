@@ -93,7 +93,8 @@ static const char take_keys[] =
 	" FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::int8[]) AS i(tenant, type, key, id, for_ms)"
 	" ORDER BY tenant, type, key"
 	" ON CONFLICT (tenant, type, key) DO UPDATE SET id = excluded.id, until = excluded.until"
-	" WHERE CASE WHEN u.until IS NULL THEN EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id) ELSE u.until <= now() END"
+	" WHERE CASE WHEN u.until IS NOT NULL THEN u.until <= now()"
+	" ELSE EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id) OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = u.id) END"
 	" RETURNING id";
 
 static const char who_has_keys[] =

@@ -192,6 +192,64 @@ END $$;
 SELECT windlass.make_day(parent, (now() AT TIME ZONE 'UTC')::date + n)
 FROM unnest('{jobs,done,attempt,step,call}'::text[]) AS parent, generate_series(-1, 2) AS n;
 
+-- Days that are over for at least `keep` and still have a partition of their own.
+CREATE FUNCTION windlass.old_days(keep interval) RETURNS SETOF date LANGUAGE sql STABLE AS $$
+	SELECT DISTINCT d FROM (SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS d
+		FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent IN ('windlass.jobs'::regclass, 'windlass.done'::regclass, 'windlass.attempt'::regclass,
+			'windlass.step'::regclass, 'windlass.call'::regclass) AND c.relname ~ '_[0-9]{8}$') AS days
+	WHERE (d + 1)::timestamp AT TIME ZONE 'UTC' <= now() - keep ORDER BY 1
+$$;
+
+-- Drops a day. What must stay goes to the default partition: jobs that have not ended, and those that ended less than keep (not
+-- completed: keep_dead) ago. They are looked for before the locks are taken: no job leaves that set, and only a redriven one enters
+-- it, which is then in ready or in a lease. -1: too many stay for one short transaction; then trim_day has to thin the day out.
+CREATE FUNCTION windlass.drop_day(day date, keep interval, keep_dead interval) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	low uuid := windlass.day_floor(day);
+	high uuid := windlass.day_floor(day + 1);
+	parent text;
+	child text;
+	stay bigint;
+BEGIN
+	CREATE TEMPORARY TABLE kept (id uuid PRIMARY KEY) ON COMMIT DROP;
+	INSERT INTO kept SELECT j.id FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.id >= low AND d.id < high
+		WHERE j.id >= low AND j.id < high
+		AND (d.id IS NULL OR d.finished > now() - CASE WHEN d.state = 8 THEN keep ELSE keep_dead END);
+	SELECT count(*) INTO stay FROM kept;
+	IF stay > 20000 THEN
+		RETURN -1;
+	END IF;
+	LOCK TABLE windlass.jobs, windlass.done, windlass.attempt, windlass.step, windlass.call IN ACCESS EXCLUSIVE MODE;
+	INSERT INTO kept SELECT r.id FROM windlass.ready r WHERE r.id >= low AND r.id < high ON CONFLICT DO NOTHING;
+	INSERT INTO kept SELECT u FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u WHERE u >= low AND u < high
+		ON CONFLICT DO NOTHING;
+	FOREACH parent IN ARRAY '{jobs,done,attempt,step,call}'::text[] LOOP
+		child := parent || to_char(day, '_YYYYMMDD');
+		CONTINUE WHEN to_regclass('windlass.' || child) IS NULL;
+		EXECUTE format('ALTER TABLE windlass.%I DETACH PARTITION windlass.%I', parent, child);
+		EXECUTE format('INSERT INTO windlass.%I SELECT c.* FROM windlass.%I c JOIN kept k ON k.id = c.id', parent, child);
+		EXECUTE format('DROP TABLE windlass.%I', child);
+	END LOOP;
+	RETURN stay;
+END $$;
+
+-- Removes up to 5,000 jobs that ended long enough ago from one partition of done (the default one, or of a day that cannot be
+-- dropped yet) and whatever belongs to them.
+CREATE FUNCTION windlass.trim_day(partition text, keep interval, keep_dead interval) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	old uuid[];
+BEGIN
+	EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM windlass.%I WHERE finished <= now() -
+		CASE WHEN state = 8 THEN $1 ELSE $2 END LIMIT 5000) AS ended', partition) INTO old USING keep, keep_dead;
+	DELETE FROM windlass.attempt t USING unnest(old) AS o(id) WHERE t.id = o.id;
+	DELETE FROM windlass.step t USING unnest(old) AS o(id) WHERE t.id = o.id;
+	DELETE FROM windlass.call t USING unnest(old) AS o(id) WHERE t.id = o.id;
+	DELETE FROM windlass.jobs t USING unnest(old) AS o(id) WHERE t.id = o.id;
+	DELETE FROM windlass.done t USING unnest(old) AS o(id) WHERE t.id = o.id;
+	RETURN coalesce(cardinality(old), 0);
+END $$;
+
 -- ---- for people and oracles
 
 CREATE VIEW windlass.job_states AS

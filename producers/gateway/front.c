@@ -30,7 +30,7 @@ struct front {
 	struct gateway *gateway;
 	struct server *server;
 	struct route_metrics *metrics; /* route_count + 1 */
-	int port;
+	_Atomic int port;              /* set again when the listener tells which one it got */
 	bool admin;   /* a separate admin listener on loopback: its admin routes ask for no key */
 	bool guarded; /* somebody may come in without a key: only loopback hosts and known origins
 		       */
@@ -242,13 +242,13 @@ static void count_request(struct front *front, const struct exchange *exchange, 
 	if (status <= 0 || status >= STATUS_COUNT)
 		return;
 	struct metric_series *series =
-		atomic_load_explicit(&metrics->by_status[status], memory_order_relaxed);
+		atomic_load_explicit(&metrics->by_status[status], memory_order_acquire);
 	if (!series) {
 		snprintf(label, sizeof(label), "%s %s", row == OTHER ? "-" : routes[row].method,
 			 row == OTHER ? "-" : routes[row].pattern);
 		snprintf(code, sizeof(code), "%d", status);
 		series = metrics_series(front->gateway->metrics, METRIC_HTTP_REQUESTS, label, code);
-		atomic_store_explicit(&metrics->by_status[status], series, memory_order_relaxed);
+		atomic_store_explicit(&metrics->by_status[status], series, memory_order_release);
 	}
 	metric_add(series, 1);
 	metric_observe(metrics->seconds, seconds);
@@ -301,6 +301,7 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 {
 	struct front *front = xcalloc(1, sizeof(*front));
 	char host[256];
+	int port;
 	struct server_options server = {
 		.listen = options->listen,
 		.threads = options->threads,
@@ -316,12 +317,13 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 	front->admin = options->admin && listens_on_loopback(options->listen);
 	front->guarded = keyring_empty(gateway->keys) || front->admin;
 	make_metrics(front);
-	/* A request may come before server_start returns; the port matters to it only when it is
-	 * given. */
-	if (server_split_address(options->listen, host, sizeof(host), &front->port))
+	/* A request may come before server_start returns, so the port is set before, too. */
+	if (server_split_address(options->listen, host, sizeof(host), &port)) {
+		atomic_store(&front->port, port);
 		front->server = server_start(&server, err_r);
-	else
+	} else {
 		error_set(err_r, ERROR_INVALID, "%s is not host:port", options->listen);
+	}
 	if (!front->server) {
 		free(front->metrics);
 		free(front);

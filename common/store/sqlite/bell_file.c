@@ -168,18 +168,27 @@ void bell_file_close(struct bell_file **file)
 }
 
 /* glibc's mutex lets whoever is running barge in; a thread that commits in a loop would starve the
- * others. */
+ * others. Whoever was in last lets one of those who wait go first. */
 static void let_others_in(struct bell_file *file)
 {
 	struct bell_shared *shared = file->shared;
-	int64_t until = 0;
+	int64_t until_ns = clock_mono_ns() + 3000000;
 
-	if (!atomic_load(&shared->wanting) || atomic_load(&shared->turn) != file->last_turn)
-		return;
-	atomic_store(&shared->wanting, 0);
-	until = clock_mono_ns() + 1000000;
-	while (atomic_load(&shared->turn) == file->last_turn && clock_mono_ns() < until)
+	while (atomic_load(&shared->waiting) > 0 && atomic_load(&shared->turn) == file->last_turn) {
+		if (clock_mono_ns() > until_ns) {
+			atomic_store(&shared->waiting, 0);
+			return;
+		}
 		nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+	}
+}
+
+static void stop_waiting(struct bell_shared *shared)
+{
+	int32_t seen = atomic_load(&shared->waiting);
+
+	while (seen > 0 && !atomic_compare_exchange_weak(&shared->waiting, &seen, seen - 1))
+		;
 }
 
 /* In slices by the wall clock, for that is the one that every libc and ThreadSanitizer know here;
@@ -207,8 +216,9 @@ int bell_file_lock(struct bell_file *file, int timeout_ms, struct error *err_r)
 	let_others_in(file);
 	rc = pthread_mutex_trylock(&shared->writer);
 	if (rc == EBUSY) {
-		atomic_store(&shared->wanting, 1);
+		atomic_fetch_add(&shared->waiting, 1);
 		rc = wait_for(&shared->writer, timeout_ms);
+		stop_waiting(shared);
 	}
 	if (rc == ETIMEDOUT)
 		return error_set(err_r, ERROR_CONTENTION,

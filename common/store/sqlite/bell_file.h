@@ -20,9 +20,10 @@ struct bell_shared {
 	_Atomic uint32_t layout;
 	uint32_t bytes;
 	pthread_mutex_t writer; /* robust; held around write transactions */
-	/* A writer that was just in waits here for one step of `turn` when somebody was `wanting`:
-	 * no queue of one thread. */
-	_Atomic uint32_t turn, wanting;
+	/* Fairness: how often the mutex was taken, and how many wait for it (a guess: who is killed
+	 * while waiting stays counted until somebody waits for him in vain). */
+	_Atomic uint32_t turn;
+	_Atomic int32_t waiting;
 	_Alignas(64) _Atomic uint32_t sequence; /* futex word: grows with every event */
 	_Atomic uint64_t counts[4];             /* events by the bit of enum BELL_ */
 	_Atomic uint64_t ended;                 /* ids ever put into the ring */

@@ -143,6 +143,39 @@ static void links_share_a_bell(void **state)
 	assert_string_equal(one, two);
 }
 
+/* One that takes it again and again must not keep out another one that wants it now and then. */
+static void nobody_starves(void **state)
+{
+	struct bell_file *file;
+	int64_t worst_ms = 0;
+	pid_t greedy = fork();
+
+	(void)state;
+	file = must_open();
+	for (int64_t until = clock_mono_ms() + 20000; greedy == 0 && clock_mono_ms() < until;) {
+		must_lock(file);
+		for (int64_t held = clock_mono_ns() + 500000; clock_mono_ns() < held;)
+			;
+		bell_file_unlock(file);
+	}
+	if (greedy == 0)
+		_exit(0);
+	for (int i = 0; i < 200; i++) {
+		int64_t start = clock_mono_ms(), took;
+
+		must_lock(file);
+		bell_file_unlock(file);
+		took = clock_mono_ms() - start;
+		worst_ms = took > worst_ms ? took : worst_ms;
+		pause_ms(2);
+	}
+	kill(greedy, SIGKILL);
+	assert_int_equal(waitpid(greedy, NULL, 0), greedy);
+	if (worst_ms > 500)
+		fail_msg("had to wait for %ld ms", (long)worst_ms);
+	bell_file_close(&file);
+}
+
 /* All at once from nothing: exactly one makes it, nobody is refused, and the mutex holds. */
 static void opened_by_many(void **state)
 {
@@ -194,6 +227,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(rubbish_is_made_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(other_layouts_are_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(links_share_a_bell, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nobody_starves, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(opened_by_many, set_up, tear_down),
 	};
 

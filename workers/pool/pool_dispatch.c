@@ -8,19 +8,18 @@
 #include "common/base/log.h"
 #include "workers/pool/pool_impl.h"
 
-#define GROW_NS \
-	(2 * INT64_C(1000000)) /* tasks wait that long, and hosts are started that far apart */
-#define SHORT_NS                                                                                 \
-	(1 * INT64_C(1000000)) /* jobs shorter than this keep a processor busy: more hosts would \
-				  not help */
-#define STARVING_NS (50 * INT64_C(1000000)) /* then a group takes a host from another */
-#define TENURE_NS                                                                             \
-	(200 * INT64_C(1000000)) /* that has been at work for so long: starting costs tens of \
-				    milliseconds */
-#define WARM_NS \
-	(60 * INT64_C(1000000000)) /* idle hosts are kept that long; one of each group for ever */
-#define BATCH_BYTES (1024 * 1024)  /* payloads of one batch line */
-#define UNREADY_MAX 2              /* module hosts being started at a time */
+#define MS INT64_C(1000000)
+/* Tasks wait that long before another host is started, and hosts are started that far apart. */
+#define GROW_NS (2 * MS)
+/* Jobs shorter than this keep a processor busy: more hosts than processors would not help. */
+#define SHORT_NS (1 * MS)
+/* After that a group without its share takes a host from another, one that has been at work for its
+ * tenure: starting costs tens of milliseconds. */
+#define STARVING_NS (50 * MS)
+#define TENURE_NS   (200 * MS)
+#define WARM_NS     (60000 * MS)  /* idle hosts stay that long; one of each group for ever */
+#define BATCH_BYTES (1024 * 1024) /* payloads of one batch line */
+#define UNREADY_MAX 2             /* module hosts being started at a time */
 
 /* ---- sending */
 static int64_t expected_ns(struct pool *pool, const struct task *task)

@@ -10,8 +10,7 @@
 #include "common/base/log.h"
 #include "workers/pool/pool_impl.h"
 
-#define UNWRITTEN_BYTES_MAX (32 * 1024 * 1024) /* answers that a host asked for and does not read \
-						*/
+#define UNWRITTEN_BYTES_MAX (32 * 1024 * 1024) /* answers asked for and not read */
 
 struct pool_ask { /* what the engine holds as a task_ask */
 	struct task_ask ask;

@@ -15,8 +15,10 @@
 #define REASON_BYTES      320
 #define BACK_OFF_FIRST_MS 50
 #define BACK_OFF_MAX_MS   10000
-#define FAILURES_MAX \
-	3 /* deaths in a row before anything was said, until waiting tasks end as retries */
+/* Deaths in a row before anything was said, until waiting tasks end as retries; and when each was a
+ * SIGKILL from outside, which says little about the handler. */
+#define FAILURES_MAX        3
+#define FAILURES_KILLED_MAX 10
 
 struct death {
 	struct host *host;
@@ -216,11 +218,13 @@ static void count_death(struct host *host)
 static void judge_handler(struct death *death)
 {
 	struct host_group *group = death->host->group;
+	bool killed = WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGKILL;
 
 	log_line(LOG_ERROR, "handler-unready", LOG_S("handler", group->name),
 		 LOG_S("reason", death->reason), LOG_I("failures", group->failures + 1));
 	group_back_off(group);
-	if (death->host->refused || group->failures >= FAILURES_MAX)
+	if (death->host->refused ||
+	    group->failures >= (killed ? FAILURES_KILLED_MAX : FAILURES_MAX))
 		group_fail(group, death->reason);
 }
 

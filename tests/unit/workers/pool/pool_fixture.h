@@ -6,8 +6,9 @@
 #include "workers/pool/pool.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true /* signals end as exit codes, memory has no limit, and everything is slow \
-			*/
+#define SANITIZED                                                                      \
+	true /* signals end as exit codes, memory has no limit, and everything is slow \
+	      */
 #else
 #define SANITIZED false
 #endif

@@ -386,6 +386,57 @@ static void hosts_killed_from_outside_lose_nothing(void **state)
 	fixture_close(&fixture);
 }
 
+/* One of our children, by turns. */
+static pid_t some_child(int turn)
+{
+	char path[64], text[4096] = { 0 };
+	pid_t pids[64];
+	int count = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_true(fread(text, 1, sizeof(text) - 1, file) < sizeof(text));
+	fclose(file);
+	for (char *at = strtok(text, " "); at && count < 64; at = strtok(NULL, " "))
+		pids[count++] = atoi(at);
+	return count ? pids[turn % count] : 0;
+}
+
+static void hosts_killed_at_any_moment_cost_at_most_one_job_each(void **state)
+{
+	static struct fixture fixture;
+	size_t crashed = 0;
+	int kills = 0;
+	char want[64];
+
+	(void)state;
+	fixture_open(&fixture, poison_yaml, 3);
+	for (int i = 0; i < 4000; i++) {
+		snprintf(want, sizeof(want), "{\"n\":%d,\"us\":%d}", i, i % 50 == 0 ? 3000 : 0);
+		fixture_run(&fixture, "fine", want);
+	}
+	while (fixture.ended < 4000 && kills < 60) {
+		pid_t pid = some_child(kills);
+
+		fixture_spin(&fixture, 1 + kills % 7);
+		if (pid > 0 && kill(pid, SIGKILL) == 0)
+			kills++;
+	}
+	assert_true(fixture_wait(&fixture, 4000, 60000));
+	for (int i = 0; i < 4000; i++) {
+		const struct task *task = fixture.tasks[i].task;
+
+		snprintf(want, sizeof(want), "{\"n\":%d}", i);
+		crashed += task->outcome.kind == OUTCOME_CRASHED;
+		if (task->outcome.kind != OUTCOME_CRASHED)
+			fixture_expect(task, OUTCOME_DONE, want);
+	}
+	assert_true(kills > 10 && crashed <= (size_t)kills);
+	fixture_close(&fixture);
+}
+
 /* ---- handlers that cannot work */
 static void a_module_that_cannot_be_loaded_is_a_retry(void **state)
 {
@@ -418,6 +469,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(batches_are_taken_together_and_judged_alone),
 		cmocka_unit_test(every_poison_costs_its_own_job_one_strike),
 		cmocka_unit_test(hosts_killed_from_outside_lose_nothing),
+		cmocka_unit_test(hosts_killed_at_any_moment_cost_at_most_one_job_each),
 		cmocka_unit_test(a_module_that_cannot_be_loaded_is_a_retry),
 	};
 	int failed;

@@ -150,9 +150,9 @@ int main(int argc, char **argv)
 	box = mailbox_new(65536);
 	CHECK(pthread_create(&thread, NULL, writer, pg) == 0);
 	struct MHD_Daemon *daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, (uint16_t)atoi(argv[2]),
-		NULL, NULL, handle, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
-		MHD_OPTION_CONNECTION_LIMIT, 4096u, MHD_OPTION_END);
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO,
+		(uint16_t)atoi(argv[2]), NULL, NULL, handle, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+		completed, NULL, MHD_OPTION_CONNECTION_LIMIT, 4096u, MHD_OPTION_END);
 	CHECK(daemon);
 	sigwait(&set, &got);
 	_Exit(0);

@@ -3,7 +3,7 @@
  * (ready, lease, done) and take every payload to the client, one pipelined round trip a batch, and
  * nothing else: no handlers, no engine, no tallies. Usage: drain_probe URL JOBS WORK, where WORK is
  * noop, row (one row of the user's a job, folded into one INSERT) or hot (an UPDATE a job of one of
- * 20 rows, under sorted advisory locks, 64 jobs a batch). Prints one JSON line. */
+ * 20 rows, under sorted advisory locks). Prints one JSON line. */
 #include <endian.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -38,9 +38,9 @@ static const char fill[] =
 /* Takes a batch and writes its lease; $1 is the highest seq taken so far. */
 static const char claim[] =
 	"WITH picked AS MATERIALIZED (SELECT ctid FROM probe_ready WHERE queue = 'bench' AND priority = 1 AND seq > $1::int8"
-	"  ORDER BY seq LIMIT $2::int4 FOR UPDATE SKIP LOCKED),"
+	"  ORDER BY seq LIMIT 256 FOR UPDATE SKIP LOCKED),"
 	" took AS (DELETE FROM probe_ready WHERE ctid = ANY (ARRAY(SELECT ctid FROM picked)) RETURNING id, seq, attempt),"
-	" l AS (INSERT INTO probe_lease SELECT $3::uuid, array_agg(id), array_agg(attempt) FROM took HAVING count(*) > 0)"
+	" l AS (INSERT INTO probe_lease SELECT $2::uuid, array_agg(id), array_agg(attempt) FROM took HAVING count(*) > 0)"
 	" SELECT t.id, t.seq, j.payload FROM took t JOIN probe_jobs j USING (id) ORDER BY t.seq";
 static const char complete[] =
 	"INSERT INTO probe_done SELECT id, now(), 1, 8, NULL FROM unnest($1::uuid[]) id"
@@ -52,7 +52,6 @@ static const char release[] = "DELETE FROM probe_lease WHERE batch = $1::uuid";
 
 struct run {
 	const char *url;
-	int batch;
 	bool rows, hot;
 };
 
@@ -113,13 +112,12 @@ static void send_completion(struct drainer *d)
 
 static void send_claim(struct drainer *d)
 {
-	char seq[24], batch[12];
+	char seq[24];
 
 	snprintf(seq, sizeof(seq), "%llu", (unsigned long long)d->seq);
-	snprintf(batch, sizeof(batch), "%d", d->run->batch);
 	snprintf(d->lease, sizeof(d->lease), "%08x-0000-4000-8000-%012llx",
 		 (unsigned)((uintptr_t)d >> 4), (unsigned long long)++d->number);
-	send_text(d, "claim", 3, (const char *[]){ seq, batch, d->lease });
+	send_text(d, "claim", 2, (const char *[]){ seq, d->lease });
 }
 
 static void batch_take(struct drainer *d, const PGresult *r)
@@ -207,13 +205,11 @@ static void check(PGconn *pg, const char *sql, const char *jobs)
 int main(int argc, char **argv)
 {
 	static struct drainer drainers[CONNECTIONS];
-	struct run run = { .url = argv[1], .batch = BATCH_MAX };
+	struct run run = { .url = argv[1] };
 
 	CHECK(argc == 4);
 	run.rows = strcmp(argv[3], "row") == 0;
 	run.hot = strcmp(argv[3], "hot") == 0;
-	if (run.hot)
-		run.batch = 64;
 	PGconn *pg = probe_connect(run.url);
 
 	probe_run(pg, "SET client_min_messages = warning");

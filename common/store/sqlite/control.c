@@ -2,6 +2,7 @@
 /* Control on SQLite: cancel, retry, redrive, pause. One transaction each. */
 #include "common/store/control.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/store/sqlite/sqlite_impl.h"
@@ -53,8 +54,13 @@ int sqlite_control_cancel(struct store *base, const char *tenant, const struct u
 	return sqlite_commit(store, err_r);
 }
 
+static const char retake_key[] =
+	"INSERT INTO windlass_unique_key (tenant, type, key, id) SELECT tenant, type, unique_key, id "
+	"FROM windlass_jobs WHERE id = ?1 AND unique_key IS NOT NULL AND unique_for_ms = 0 "
+	"ON CONFLICT DO NOTHING";
+
 /* A discarded or cancelled job waits again: fresh failures, the same unique key unless somebody
- * else has taken it. */
+ * else has taken it. 1; 0: it has not ended so any more. */
 static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms,
 		  struct error *err_r)
 {
@@ -62,7 +68,7 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
 		"SELECT d.attempt, j.queue, j.priority FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
-		"WHERE d.id = ?1",
+		"WHERE d.id = ?1 AND d.state <> 8",
 		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
@@ -72,19 +78,13 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	waiting.queue = sqlite_column_dup(stmt, 1, store->tx.arena);
 	waiting.priority = sqlite3_column_int(stmt, 2);
 	sqlite_done(stmt);
-	return sqlite_history(store, id, waiting.attempt, 0, false, NULL, NULL, err_r) ||
-			       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1",
-					  "u", id) ||
-			       sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1",
-					  "u", id) ||
-			       sqlite_run(
-				       store, err_r,
-				       "INSERT INTO windlass_unique_key (tenant, type, key, id) SELECT tenant, type, unique_key, id FROM windlass_jobs "
-				       "WHERE id = ?1 AND unique_key IS NOT NULL AND unique_for_ms = 0 ON CONFLICT DO NOTHING",
-				       "u", id) ||
-			       sqlite_wait(store, id, &waiting, err_r)
-		       ? -1
-		       : 0;
+	if (sqlite_history(store, id, waiting.attempt, 0, false, NULL, NULL, err_r) ||
+	    sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id) ||
+	    sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1", "u", id) ||
+	    sqlite_run(store, err_r, retake_key, "u", id) ||
+	    sqlite_wait(store, id, &waiting, err_r))
+		return -1;
+	return 1;
 }
 
 static int make_due(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
@@ -116,7 +116,7 @@ static int retry(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		break;
 	case JOB_DISCARDED:
 	case JOB_CANCELLED:
-		rc = revive(store, id, 0, err_r);
+		rc = revive(store, id, 0, err_r) < 0 ? -1 : 0;
 		break;
 	case JOB_AVAILABLE:
 		break;
@@ -169,35 +169,52 @@ static int find_redrivable(struct sqlite_store *store, const struct job_filter *
 	return rc;
 }
 
+/* *count_r: found, and then how many of them could still be redriven. */
+static int revive_all(struct sqlite_store *store, const struct uuid *ids, int64_t *count_r,
+		      double rate_per_s, struct error *err_r)
+{
+	int64_t revived = 0;
+
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	for (int64_t i = 0; i < *count_r; i++) {
+		int64_t delay_ms =
+			rate_per_s > 0 ? (int64_t)((double)revived * 1000 / rate_per_s) : 0;
+		int rc = revive(store, &ids[i], delay_ms ? store->tx.now_ms + delay_ms : 0, err_r);
+
+		if (rc < 0) {
+			sqlite_rollback(store);
+			return -1;
+		}
+		revived += rc;
+	}
+	*count_r = revived;
+	return sqlite_commit(store, err_r);
+}
+
+/* The search reads, and only what it found is changed inside the writers' mutex. */
 int sqlite_control_redrive(struct store *base, const struct job_filter *filter, double rate_per_s,
 			   bool dry_run, int64_t *count_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int64_t limit = filter->limit ? (int64_t)filter->limit : 10000;
 	struct uuid *ids;
+	int rc;
 
 	*count_r = 0;
 	if (filter->state && filter->state != JOB_DISCARDED && filter->state != JOB_CANCELLED)
 		return error_set(err_r, ERROR_INVALID,
 				 "only discarded and cancelled jobs can be redriven");
-	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+	if (sqlite_ensure(store, err_r))
 		return -1;
-	ids = ARENA_ARRAY(store->tx.arena, struct uuid, (size_t)limit);
-	if (find_redrivable(store, filter, ids, limit, count_r, err_r))
-		goto out;
-	for (int64_t i = 0; i < *count_r && !dry_run; i++) {
-		int64_t delay_ms = rate_per_s > 0 ? (int64_t)((double)i * 1000 / rate_per_s) : 0;
-
-		if (revive(store, &ids[i], delay_ms ? store->tx.now_ms + delay_ms : 0, err_r))
-			goto out;
-	}
-	if (!dry_run)
-		return sqlite_commit(store, err_r);
-	sqlite_rollback(store);
-	return 0;
-out:
-	sqlite_rollback(store);
-	return -1;
+	ids = xcalloc((size_t)limit, sizeof(*ids));
+	store->deadline_ns = clock_mono_ns() + SQLITE_STATEMENT_LIMIT_MS * (int64_t)1000000;
+	rc = find_redrivable(store, filter, ids, limit, count_r, err_r);
+	store->deadline_ns = 0;
+	if (rc == 0 && !dry_run && *count_r)
+		rc = revive_all(store, ids, count_r, rate_per_s, err_r);
+	free(ids);
+	return rc;
 }
 
 int sqlite_control_pause(struct store *base, const char *queue, bool paused, struct error *err_r)

@@ -130,3 +130,14 @@ def test_killed_between_commit_and_answer(store_url, windlass):
     answer = again.api().post_job("note.add", {"who": "y"}, id=id)
     assert answer.status_code == 202 and answer.headers["Idempotency-Replayed"] == "true"
     assert len(again.api().get("/v1/jobs").json()["items"]) == 2
+
+
+def test_work_that_nobody_takes_turns_readyz_red(sqlite_url, windlass):
+    gateway = start(windlass, sqlite_url)
+    api = gateway.api()
+    id = api.enqueue("note.add", {"who": "x"})
+    assert api.get("/readyz").status_code == 200
+    [red] = wait_for(lambda: (a := api.get("/readyz")).status_code == 503 and [a], 20, every_s=0.5)
+    assert "notes" in red.json()["reasons"][0] and "no worker" in red.json()["reasons"][0]
+    api.post(f"/v1/jobs/{id}/cancel")
+    wait_for(lambda: api.get("/readyz").status_code == 200)

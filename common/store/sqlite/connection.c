@@ -16,7 +16,7 @@ static const char pragmas[] = "PRAGMA synchronous = FULL;"
 			      "PRAGMA foreign_keys = ON;"
 			      "PRAGMA secure_delete = OFF;"
 			      "PRAGMA temp_store = MEMORY;"
-			      "PRAGMA cache_size = -8000;"
+			      "PRAGMA cache_size = -4000;"
 			      "PRAGMA journal_size_limit = 33554432;"
 			      "PRAGMA wal_autocheckpoint = 4000;";
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A child's lives: what it is started with, when it is started again, how it is told to stop. Time is an input. */
+/* A child's lives: what it is started with, when it is started again, how it is told to stop. Time
+ * is an input. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,9 @@
 #include "workers/supervisor/child.h"
 
 static const char *const env[] = { "PATH=/usr/bin:/bin", NULL };
-static const struct child_context ctx = { .program = "/bin/true", .env = env, .settings_fd = 0, .metrics_fd = -1, .grace_ms = 1000 };
+static const struct child_context ctx = {
+	.program = "/bin/true", .env = env, .settings_fd = 0, .metrics_fd = -1, .grace_ms = 1000
+};
 
 static int reap(struct child *child, int64_t now_ms)
 {
@@ -83,10 +86,13 @@ static void tries_again_what_cannot_be_started(void **state)
 static void is_drained_then_killed(void **state)
 {
 	struct child child = { .role = "gateway", .process = PROCESS_NONE };
-	const char *stubborn[] = { "sh", "-c", "trap '' TERM INT; echo >&3; while :; do sleep 1; done", NULL };
+	const char *stubborn[] = { "sh", "-c",
+				   "trap '' TERM INT; echo >&3; while :; do sleep 1; done", NULL };
 	int ends[2], status;
 	struct process_fd fd = { .there = 3 };
-	struct process_spec spec = { .argv = stubborn, .env = env, .own_group = true, .fds = &fd, .fd_count = 1 };
+	struct process_spec spec = {
+		.argv = stubborn, .env = env, .own_group = true, .fds = &fd, .fd_count = 1
+	};
 	struct error error;
 	char byte;
 

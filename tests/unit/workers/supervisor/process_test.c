@@ -62,7 +62,8 @@ static void gives_descriptors_and_nothing_else(void **state)
 	(void)state;
 	run((struct process_spec){ 0 }, "ls /proc/self/fd | tr '\\n' ' '", output, sizeof(output));
 	assert_string_equal(output, "0 1 2 3 5 "); /* 3 is ls's own */
-	run((struct process_spec){ 0 }, "echo x >&5; readlink /proc/self/fd/0", output, sizeof(output));
+	run((struct process_spec){ 0 }, "echo x >&5; readlink /proc/self/fd/0", output,
+	    sizeof(output));
 	assert_string_equal(output, "x\n/dev/null\n");
 	close(leaked);
 }
@@ -80,7 +81,8 @@ static void swaps_descriptors(void **state)
 	(void)state;
 	assert_int_equal(pipe2(one, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(two, O_CLOEXEC), 0);
-	assert_int_equal(dup3(one[1], 9, O_CLOEXEC), 9); /* each one's number is the other one's target */
+	assert_int_equal(dup3(one[1], 9, O_CLOEXEC),
+			 9); /* each one's number is the other one's target */
 	assert_int_equal(dup3(two[1], 8, O_CLOEXEC), 8);
 	fds[0] = (struct process_fd){ 9, 8 };
 	fds[1] = (struct process_fd){ 8, 9 };
@@ -103,12 +105,15 @@ static void gives_environment_folder_and_limits(void **state)
 	char output[4096];
 
 	(void)state;
-	run((struct process_spec){ 0 }, "/usr/bin/env | grep -v '^_=\\|^PWD=\\|^SHLVL=\\|^OLDPWD=' | sort", output, sizeof(output));
+	run((struct process_spec){ 0 },
+	    "/usr/bin/env | grep -v '^_=\\|^PWD=\\|^SHLVL=\\|^OLDPWD=' | sort", output,
+	    sizeof(output));
 	assert_string_equal(output, "A=b c\nPATH=/usr/bin:/bin\n");
 	run((struct process_spec){ .directory = "/usr" }, "pwd -P", output, sizeof(output));
 	assert_string_equal(output, "/usr\n");
 	/* Set just after the start, so a moment may pass. */
-	run((struct process_spec){ .memory_bytes_max = 300 * 1024 * 1024 }, "sleep 0.1; ulimit -d", output, sizeof(output));
+	run((struct process_spec){ .memory_bytes_max = 300 * 1024 * 1024 }, "sleep 0.1; ulimit -d",
+	    output, sizeof(output));
 	assert_string_equal(output, "307200\n");
 }
 
@@ -123,7 +128,8 @@ static void resets_signals(void **state)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	run((struct process_spec){ 0 }, "grep 'Sig[BI]' /proc/self/status | cut -f2 | tr '\\n' ' '", output, sizeof(output));
+	run((struct process_spec){ 0 }, "grep 'Sig[BI]' /proc/self/status | cut -f2 | tr '\\n' ' '",
+	    output, sizeof(output));
 	assert_int_equal(sscanf(output, "%llx %llx", &blocked, &ignored), 2);
 	assert_int_equal(blocked, 0);
 	assert_int_equal(ignored & 0x7fffffff, 0); /* those above are the C library's own */
@@ -155,12 +161,17 @@ static void says_what_cannot_be_started(void **state)
 {
 	static const struct {
 		const char *program, *directory;
-	} cases[] = { { "no-such-program", NULL }, { "/etc/passwd", NULL }, { "./sh", "/tmp" }, { "sh", "/no/such/folder" } };
+	} cases[] = { { "no-such-program", NULL },
+		      { "/etc/passwd", NULL },
+		      { "./sh", "/tmp" },
+		      { "sh", "/no/such/folder" } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		const char *argv[] = { cases[i].program, NULL };
-		struct process_spec spec = { .argv = argv, .env = env, .directory = cases[i].directory };
+		struct process_spec spec = { .argv = argv,
+					     .env = env,
+					     .directory = cases[i].directory };
 		struct process process;
 		struct error error;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The supervisor with a shell script in place of `windlass`: who is started with what, respawn, the order of stopping, exit codes. */
+/* The supervisor with a shell script in place of `windlass`: who is started with what, respawn, the
+ * order of stopping, exit codes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,12 +55,15 @@ static int teardown(void **state)
 	return rmdir(scene->folder);
 }
 
-/* Runs the supervisor in a process of its own with children that run this script; $role, $pid and `say` are there. */
+/* Runs the supervisor in a process of its own with children that run this script; $role, $pid and
+ * `say` are there. */
 static void start(struct scene *scene, const char *script)
 {
 	char text[2048];
 
-	snprintf(text, sizeof(text), "#!/bin/sh\nrole=$1 pid=$$\nsay() { echo \"$@\" >> %s; }\n%s\n", scene->log, script);
+	snprintf(text, sizeof(text),
+		 "#!/bin/sh\nrole=$1 pid=$$\nsay() { echo \"$@\" >> %s; }\n%s\n", scene->log,
+		 script);
 	write_file(scene->program, text);
 	scene->supervisor = fork();
 	if (scene->supervisor == 0) {
@@ -94,7 +98,8 @@ static const char *await(const struct scene *scene, const char *begin, int count
 		const char *last = NULL;
 		int found = 0;
 
-		for (const char *line = read_log(scene); line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		for (const char *line = read_log(scene); line && *line;
+		     line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
 			if (strncmp(line, begin, strlen(begin)) == 0 && strchr(line, '\n')) {
 				found++;
 				last = line;
@@ -116,9 +121,10 @@ static int ended(const struct scene *scene)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static const char patient[] = "trap 'say end $role; exit 0' TERM\n"
-			      "say start \"$@\" pid=$pid secret=$DATABASE_URL workers=$WINDLASS_WORKERS custom=$CUSTOM fd=$WINDLASS_SETTINGS_FD\n"
-			      "while :; do sleep 0.02; done";
+static const char patient[] =
+	"trap 'say end $role; exit 0' TERM\n"
+	"say start \"$@\" pid=$pid secret=$DATABASE_URL workers=$WINDLASS_WORKERS custom=$CUSTOM fd=$WINDLASS_SETTINGS_FD\n"
+	"while :; do sleep 0.02; done";
 
 static void keeps_children_running_and_stops_downstream(void **state)
 {
@@ -153,7 +159,8 @@ static void ends_when_the_configuration_is_refused(void **state)
 {
 	struct scene *scene = *state;
 
-	start(scene, "[ $role = gateway ] && exit 78\ntrap 'say end $role; exit 0' TERM\nsay up; while :; do sleep 0.02; done");
+	start(scene,
+	      "[ $role = gateway ] && exit 78\ntrap 'say end $role; exit 0' TERM\nsay up; while :; do sleep 0.02; done");
 	assert_int_equal(ended(scene), 78);
 }
 
@@ -162,8 +169,9 @@ static void stops_at_once_when_told_twice(void **state)
 	struct scene *scene = *state;
 
 	/* Goes on at the first signal, leaves at the second one. */
-	start(scene, "n=0; hit() { n=$((n + 1)); say hit $role; [ $n = 2 ] && exit 0; }\ntrap hit TERM INT\n"
-		     "say up $role; while :; do sleep 0.02; done");
+	start(scene,
+	      "n=0; hit() { n=$((n + 1)); say hit $role; [ $n = 2 ] && exit 0; }\ntrap hit TERM INT\n"
+	      "say up $role; while :; do sleep 0.02; done");
 	await(scene, "up ", 3);
 	kill(scene->supervisor, SIGTERM);
 	await(scene, "hit gateway", 1);
@@ -174,8 +182,10 @@ static void stops_at_once_when_told_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(keeps_children_running_and_stops_downstream, setup, teardown),
-		cmocka_unit_test_setup_teardown(ends_when_the_configuration_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(keeps_children_running_and_stops_downstream, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(ends_when_the_configuration_is_refused, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(stops_at_once_when_told_twice, setup, teardown),
 	};
 

@@ -52,11 +52,14 @@ static int take_answer(struct api *api, const struct client_answer *answer, json
 		return refused(api, answer);
 	*answer_r = json_loadb(answer->body.data, answer->body.len, JSON_DECODE_ANY, NULL);
 	if (!*answer_r)
-		return command_failed(api->command, EX_UNAVAILABLE, "%s did not answer in JSON: is it Windlass?", api->settings.url);
+		return command_failed(api->command, EX_UNAVAILABLE,
+				      "%s did not answer in JSON: is it Windlass?",
+				      api->settings.url);
 	return EX_OK;
 }
 
-int api_call(struct api *api, const char *method, const char *path, const char *body, int64_t timeout_ms, json_t **answer_r)
+int api_call(struct api *api, const char *method, const char *path, const char *body,
+	     int64_t timeout_ms, json_t **answer_r)
 {
 	size_t base_bytes = strlen(api->settings.url);
 	struct client_answer answer;
@@ -69,13 +72,22 @@ int api_call(struct api *api, const char *method, const char *path, const char *
 	strbuf_init(&url);
 	strbuf_add(&url, api->settings.url, base_bytes);
 	strbuf_addstr(&url, path);
-	if (client_call(&(struct client_request){ .method = method, .url = url.data, .key = api->settings.api_key, .body = body,
-						  .body_bytes = body ? strlen(body) : 0, .timeout_ms = timeout_ms,
-						  .answer_bytes_max = ANSWER_BYTES_MAX }, &answer, &error) == 0)
+	if (client_call(&(struct client_request){ .method = method,
+						  .url = url.data,
+						  .key = api->settings.api_key,
+						  .body = body,
+						  .body_bytes = body ? strlen(body) : 0,
+						  .timeout_ms = timeout_ms,
+						  .answer_bytes_max = ANSWER_BYTES_MAX },
+			&answer, &error) == 0)
 		code = take_answer(api, &answer, answer_r);
 	else
-		code = command_failed(api->command, error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE, "%s%s", error.message,
-				      error.code == ERROR_UNAVAILABLE ? "; is `windlass run` up? WINDLASS_URL says where" : "");
+		code = command_failed(api->command,
+				      error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE,
+				      "%s%s", error.message,
+				      error.code == ERROR_UNAVAILABLE
+					      ? "; is `windlass run` up? WINDLASS_URL says where"
+					      : "");
 	strbuf_release(&answer.body);
 	strbuf_release(&url);
 	return code;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP API as the operator's subcommands use it: WINDLASS_URL, WINDLASS_API_KEY, problems as one line and an exit code. */
+/* The HTTP API as the operator's subcommands use it: WINDLASS_URL, WINDLASS_API_KEY, problems as
+ * one line and an exit code. */
 #ifndef CLI_API_H
 #define CLI_API_H
 #include <jansson.h>
@@ -18,11 +19,14 @@ struct api {
 /* 0, or 78 after saying why. */
 int api_open(struct api *api, const struct command *command) must_check;
 void api_close(struct api *api);
-/* path: from "/v1". body: JSON text or NULL. 0 and *answer_r (to be released) for 2xx; else the exit code, said why. */
-int api_call(struct api *api, const char *method, const char *path, const char *body, int64_t timeout_ms, json_t **answer_r) must_check;
+/* path: from "/v1". body: JSON text or NULL. 0 and *answer_r (to be released) for 2xx; else the
+ * exit code, said why. */
+int api_call(struct api *api, const char *method, const char *path, const char *body,
+	     int64_t timeout_ms, json_t **answer_r) must_check;
 void api_print_json(const json_t *value);
 const char *api_text(const json_t *object, const char *name); /* "" when it is no string */
-/* Any value as a cell: strings as they are, the rest as JSON; NULL when absent. The caller frees it. */
+/* Any value as a cell: strings as they are, the rest as JSON; NULL when absent. The caller frees
+ * it. */
 char *api_cell(const json_t *object, const char *name);
 
 #define API_TIMEOUT_MS 15000

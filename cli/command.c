@@ -10,8 +10,9 @@
 
 void command_usage(const struct command *command, void *file)
 {
-	fprintf(file, "usage: windlass %s%s%s%s\n\n%s\n", command->name, command->options ? " [OPTIONS]" : "",
-		*command->arguments ? " " : "", command->arguments, command->help);
+	fprintf(file, "usage: windlass %s%s%s%s\n\n%s\n", command->name,
+		command->options ? " [OPTIONS]" : "", *command->arguments ? " " : "",
+		command->arguments, command->help);
 	if (command->options)
 		fprintf(file, "\n%s", command->options);
 }
@@ -40,7 +41,8 @@ int command_failed(const struct command *command, int code, const char *fmt, ...
 	return code;
 }
 
-int command_option(const struct command *command, int argc, char **argv, const struct option *options)
+int command_option(const struct command *command, int argc, char **argv,
+		   const struct option *options)
 {
 	int option;
 

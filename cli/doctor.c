@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass doctor`: looks at everything that is wrong on machines again and again, and says for each what to do. A table of examinations;
- * changes nothing. */
+/* `windlass doctor`: looks at everything that is wrong on machines again and again, and says for
+ * each what to do. A table of examinations; changes nothing. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -27,10 +27,10 @@
 #include "cli/command.h"
 #include "cli/table.h"
 
-#define CLOCK_OFF_MS_MAX 2000
+#define CLOCK_OFF_MS_MAX    2000
 #define DISK_FREE_BYTES_MIN (256.0 * 1024 * 1024)
-#define FILES_BESIDE_HOSTS 1200 /* connections, pipes of the gateway and libraries */
-#define FILES_PER_HOST 8
+#define FILES_BESIDE_HOSTS  1200 /* connections, pipes of the gateway and libraries */
+#define FILES_PER_HOST      8
 
 enum finding { FINE, DOUBTFUL, WRONG };
 
@@ -47,7 +47,8 @@ struct doctor {
 
 typedef void examine_fn(struct doctor *doctor);
 
-static void say(struct doctor *doctor, enum finding finding, const char *fmt, ...) printf_like(3, 4);
+static void say(struct doctor *doctor, enum finding finding, const char *fmt, ...)
+	printf_like(3, 4);
 
 static void say(struct doctor *doctor, enum finding finding, const char *fmt, ...)
 {
@@ -60,10 +61,12 @@ static void say(struct doctor *doctor, enum finding finding, const char *fmt, ..
 	text = arena_vprintf(arena, fmt, args);
 	va_end(args);
 	if (doctor->json)
-		json_array_append_new(doctor->findings, json_pack("{s:s, s:s, s:s}", "subject", doctor->subject, "finding",
-								  names[finding], "text", text));
+		json_array_append_new(doctor->findings,
+				      json_pack("{s:s, s:s, s:s}", "subject", doctor->subject,
+						"finding", names[finding], "text", text));
 	else
-		table_row(doctor->table, (const char *const[]){ doctor->subject, names[finding], text });
+		table_row(doctor->table,
+			  (const char *const[]){ doctor->subject, names[finding], text });
 	if (finding > doctor->worst)
 		doctor->worst = finding;
 	arena_free(&arena);
@@ -104,7 +107,8 @@ static void examine_definitions(struct doctor *doctor)
 
 	fclose(errors);
 	if (defs)
-		say(doctor, FINE, "%s: %zu job types", doctor->settings.jobs_path, definitions_type_count(defs));
+		say(doctor, FINE, "%s: %zu job types", doctor->settings.jobs_path,
+		    definitions_type_count(defs));
 	else
 		say_lines(doctor, lines);
 	definitions_unref(&defs);
@@ -115,19 +119,23 @@ static void examine_access(struct doctor *doctor)
 {
 	struct error error;
 	struct keyring *ring = keyring_parse(doctor->settings.api_keys, &error);
-	bool empty = ring && keyring_empty(ring), loopback = settings_listen_loopback(doctor->settings.http_listen);
+	bool empty = ring && keyring_empty(ring),
+	     loopback = settings_listen_loopback(doctor->settings.http_listen);
 
 	if (!ring)
 		say(doctor, WRONG, "%s", error.message);
 	else if (empty && !loopback)
-		say(doctor, WRONG, "WINDLASS_HTTP_LISTEN=%s is open to other machines and there are no keys: make one with `windlass key new`, or listen on 127.0.0.1",
+		say(doctor, WRONG,
+		    "WINDLASS_HTTP_LISTEN=%s is open to other machines and there are no keys: make one with `windlass key new`, or listen on 127.0.0.1",
 		    doctor->settings.http_listen);
 	else if (empty)
-		say(doctor, FINE, "no keys; %s answers this machine only", doctor->settings.http_listen);
+		say(doctor, FINE, "no keys; %s answers this machine only",
+		    doctor->settings.http_listen);
 	else
 		say(doctor, FINE, "keys are set");
 	if (!settings_listen_loopback(settings_admin_listen(&doctor->settings)))
-		say(doctor, DOUBTFUL, "metrics and admin routes listen on %s: see that a firewall keeps others off",
+		say(doctor, DOUBTFUL,
+		    "metrics and admin routes listen on %s: see that a firewall keeps others off",
 		    settings_admin_listen(&doctor->settings));
 	keyring_free(&ring);
 }
@@ -142,7 +150,8 @@ static void examine_store(struct doctor *doctor)
 		say(doctor, FINE, "%s is not there yet; the first start makes it", url + 7);
 		return;
 	}
-	if (store_open(doctor->settings.database_url, STORE_READ, "doctor", &doctor->store, &error) != 0 ||
+	if (store_open(doctor->settings.database_url, STORE_READ, "doctor", &doctor->store,
+		       &error) != 0 ||
 	    store_ping(doctor->store, &error) != 0) {
 		doctor->store_away = true;
 		say(doctor, WRONG, "%s: is the server up, and DATABASE_URL right?", error.message);
@@ -152,9 +161,13 @@ static void examine_store(struct doctor *doctor)
 	if (store_schema(doctor->store, &have, &want, &error) != 0)
 		say(doctor, WRONG, "%s", error.message);
 	else if (have > want)
-		say(doctor, WRONG, "schema %d is newer than this program's %d: install the newer Windlass", have, want);
+		say(doctor, WRONG,
+		    "schema %d is newer than this program's %d: install the newer Windlass", have,
+		    want);
 	else if (have < want)
-		say(doctor, DOUBTFUL, "schema %d, needed is %d: run `windlass migrate`, or start Windlass, which does it", have, want);
+		say(doctor, DOUBTFUL,
+		    "schema %d, needed is %d: run `windlass migrate`, or start Windlass, which does it",
+		    have, want);
 	else
 		say(doctor, FINE, "%s, schema %d", store_label(doctor->store), have);
 }
@@ -163,7 +176,8 @@ static void examine_store(struct doctor *doctor)
 static void examine_clock(struct doctor *doctor)
 {
 	static const struct sql_statement now = {
-		.sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", .rows = SQL_ROWS_ANY
+		.sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+		.rows = SQL_ROWS_ANY
 	};
 	struct error error;
 	struct strbuf answer;
@@ -178,31 +192,38 @@ static void examine_clock(struct doctor *doctor)
 	} else {
 		parsed = json_loads(answer.data, 0, NULL);
 		off_ms = clock_wall_ms() -
-			 json_integer_value(json_array_get(json_array_get(json_object_get(parsed, "rows"), 0), 0));
+			 json_integer_value(json_array_get(
+				 json_array_get(json_object_get(parsed, "rows"), 0), 0));
 		json_decref(parsed);
 		if (off_ms > CLOCK_OFF_MS_MAX || off_ms < -CLOCK_OFF_MS_MAX)
-			say(doctor, WRONG, "this machine's clock is %" PRId64 " ms off the database's: let NTP set both", off_ms);
+			say(doctor, WRONG,
+			    "this machine's clock is %" PRId64
+			    " ms off the database's: let NTP set both",
+			    off_ms);
 		else
 			say(doctor, FINE, "%" PRId64 " ms off the database's", off_ms);
 	}
 	strbuf_release(&answer);
 }
 
-static void examine_file(struct doctor *doctor, const char *path, const char *what, enum finding open)
+static void examine_file(struct doctor *doctor, const char *path, const char *what,
+			 enum finding open)
 {
 	struct stat about;
 
 	if (stat(path, &about) != 0)
 		return;
 	if (about.st_mode & (S_IROTH | S_IWOTH))
-		say(doctor, open, "%s (%s) is open to every user: chmod o-rwx %s", path, what, path);
+		say(doctor, open, "%s (%s) is open to every user: chmod o-rwx %s", path, what,
+		    path);
 	else
 		say(doctor, FINE, "%s (%s) is closed to other users", path, what);
 }
 
 static void examine_files(struct doctor *doctor)
 {
-	static const char *const variables[] = { "DATABASE_URL_FILE", "WINDLASS_API_KEYS_FILE", "WINDLASS_API_KEY_FILE" };
+	static const char *const variables[] = { "DATABASE_URL_FILE", "WINDLASS_API_KEYS_FILE",
+						 "WINDLASS_API_KEY_FILE" };
 	const char *url = doctor->settings.database_url;
 
 	for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
@@ -230,12 +251,14 @@ static void examine_disk(struct doctor *doctor)
 	else
 		strcpy(directory, ".");
 	if (statvfs(directory, &about) != 0) {
-		say(doctor, WRONG, "%s, where the store shall lie, is not there: make it", directory);
+		say(doctor, WRONG, "%s, where the store shall lie, is not there: make it",
+		    directory);
 		return;
 	}
 	free_bytes = (double)about.f_bavail * (double)about.f_frsize;
-	say(doctor, free_bytes < DISK_FREE_BYTES_MIN ? WRONG : FINE, "%.1f GiB free in %s%s", free_bytes / (1024.0 * 1024 * 1024),
-	    directory, free_bytes < DISK_FREE_BYTES_MIN ? ": jobs are refused when it is full" : "");
+	say(doctor, free_bytes < DISK_FREE_BYTES_MIN ? WRONG : FINE, "%.1f GiB free in %s%s",
+	    free_bytes / (1024.0 * 1024 * 1024), directory,
+	    free_bytes < DISK_FREE_BYTES_MIN ? ": jobs are refused when it is full" : "");
 }
 
 static void examine_limits(struct doctor *doctor)
@@ -246,7 +269,8 @@ static void examine_limits(struct doctor *doctor)
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
 		return;
 	if (files.rlim_max < needed)
-		say(doctor, DOUBTFUL, "%llu open files allowed, %llu are wanted: raise ulimit -n or LimitNOFILE=",
+		say(doctor, DOUBTFUL,
+		    "%llu open files allowed, %llu are wanted: raise ulimit -n or LimitNOFILE=",
 		    (unsigned long long)files.rlim_max, (unsigned long long)needed);
 	else
 		say(doctor, FINE, "%llu open files allowed", (unsigned long long)files.rlim_cur);
@@ -256,8 +280,13 @@ static const struct {
 	const char *subject;
 	examine_fn *examine;
 } examinations[] = {
-	{ "definitions", examine_definitions }, { "access", examine_access }, { "store", examine_store }, { "clock", examine_clock },
-	{ "files", examine_files },             { "disk", examine_disk },     { "limits", examine_limits },
+	{ "definitions", examine_definitions },
+	{ "access", examine_access },
+	{ "store", examine_store },
+	{ "clock", examine_clock },
+	{ "files", examine_files },
+	{ "disk", examine_disk },
+	{ "limits", examine_limits },
 };
 
 static int conclude(struct doctor *doctor)
@@ -276,9 +305,9 @@ static int conclude(struct doctor *doctor)
 
 int command_doctor(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
 	static const char *const headings[] = { "SUBJECT", "FINDING", "WHAT" };
 	struct doctor doctor = { .worst = FINE };
 	int option;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass enqueue TYPE JSON`: hands in one job over the API. The id is made here, so that asking again after a lost answer cannot make a
- * second job. */
+/* `windlass enqueue TYPE JSON`: hands in one job over the API. The id is made here, so that asking
+ * again after a lost answer cannot make a second job. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@
 
 #include "cli/api.h"
 
-#define WAIT_DEFAULT "30s"
+#define WAIT_DEFAULT      "30s"
 #define PAYLOAD_BYTES_MAX (16 * 1024 * 1024)
-#define TAGS_MAX 16
+#define TAGS_MAX          16
 
 struct enqueue {
 	const struct command *command;
@@ -36,7 +36,8 @@ static int read_option(struct enqueue *enqueue, int option)
 	case 'w':
 		enqueue->wait = optarg ? optarg : WAIT_DEFAULT;
 		if (duration_parse(enqueue->wait, &enqueue->wait_ms) != 0)
-			return command_misused(enqueue->command, "--wait=%s: not a duration", enqueue->wait);
+			return command_misused(enqueue->command, "--wait=%s: not a duration",
+					       enqueue->wait);
 		return EX_OK;
 	case 'p':
 		enqueue->priority = optarg;
@@ -69,11 +70,16 @@ static int read_option(struct enqueue *enqueue, int option)
 static int read_options(struct enqueue *enqueue, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "wait", optional_argument, NULL, 'w' },     { "priority", required_argument, NULL, 'p' },
-		{ "queue", required_argument, NULL, 'q' },    { "delay", required_argument, NULL, 'd' },
-		{ "run-at", required_argument, NULL, 'r' },   { "unique", required_argument, NULL, 'u' },
-		{ "tag", required_argument, NULL, 't' },      { "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },           { NULL, 0, NULL, 0 },
+		{ "wait", optional_argument, NULL, 'w' },
+		{ "priority", required_argument, NULL, 'p' },
+		{ "queue", required_argument, NULL, 'q' },
+		{ "delay", required_argument, NULL, 'd' },
+		{ "run-at", required_argument, NULL, 'r' },
+		{ "unique", required_argument, NULL, 'u' },
+		{ "tag", required_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int option, code;
 
@@ -97,7 +103,8 @@ static int read_stdin(const struct command *command, struct strbuf *out)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return command_failed(command, EX_NOINPUT, "standard input: %s", strerror(errno));
+			return command_failed(command, EX_NOINPUT, "standard input: %s",
+					      strerror(errno));
 		strbuf_add(out, buffer, (size_t)n);
 		if (out->len > PAYLOAD_BYTES_MAX)
 			return command_failed(command, EX_DATAERR, "the payload is too large");
@@ -119,7 +126,8 @@ static int read_payload(const struct command *command, const char *argument, str
 		return code;
 	parsed = json_text_parse(out->data, out->len, &error);
 	if (!parsed)
-		return command_failed(command, EX_DATAERR, "payload:%d:%d: %s", error.line, error.column, error.message);
+		return command_failed(command, EX_DATAERR, "payload:%d:%d: %s", error.line,
+				      error.column, error.message);
 	json_decref(parsed);
 	return EX_OK;
 }
@@ -132,7 +140,8 @@ static void add_member(struct strbuf *body, const char *name, const char *value)
 	strbuf_json(body, value);
 }
 
-static void build_body(const struct enqueue *enqueue, const struct strbuf *payload, struct strbuf *body)
+static void build_body(const struct enqueue *enqueue, const struct strbuf *payload,
+		       struct strbuf *body)
 {
 	char id_text[UUID_TEXT];
 	struct uuid id;
@@ -175,7 +184,8 @@ static int report(const struct enqueue *enqueue, const json_t *answer)
 	free(result);
 	if (!enqueue->wait || strcmp(state, "completed") == 0)
 		return EX_OK;
-	return strcmp(state, "discarded") == 0 || strcmp(state, "cancelled") == 0 ? EX_DATAERR : EX_TEMPFAIL;
+	return strcmp(state, "discarded") == 0 || strcmp(state, "cancelled") == 0 ? EX_DATAERR
+										  : EX_TEMPFAIL;
 }
 
 static int hand_in(const struct enqueue *enqueue, const char *body)
@@ -188,7 +198,8 @@ static int hand_in(const struct enqueue *enqueue, const char *body)
 	if (enqueue->wait)
 		snprintf(path, sizeof(path), "/v1/jobs?wait=%lldms", (long long)enqueue->wait_ms);
 	if (code == EX_OK)
-		code = api_call(&api, "POST", path, body, enqueue->wait_ms + API_TIMEOUT_MS, &answer);
+		code = api_call(&api, "POST", path, body, enqueue->wait_ms + API_TIMEOUT_MS,
+				&answer);
 	if (code == EX_OK)
 		code = report(enqueue, answer);
 	json_decref(answer);

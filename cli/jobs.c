@@ -35,10 +35,14 @@ static void add_parameter(struct strbuf *query, const char *name, const char *va
 static int read_options(struct jobs *jobs, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' }, { "type", required_argument, NULL, 't' },
-		{ "queue", required_argument, NULL, 'q' }, { "tag", required_argument, NULL, 'g' },
-		{ "limit", required_argument, NULL, 'l' }, { "reason", required_argument, NULL, 'r' },
-		{ "json", no_argument, NULL, 'j' },        { "help", no_argument, NULL, 'h' },
+		{ "state", required_argument, NULL, 's' },
+		{ "type", required_argument, NULL, 't' },
+		{ "queue", required_argument, NULL, 'q' },
+		{ "tag", required_argument, NULL, 'g' },
+		{ "limit", required_argument, NULL, 'l' },
+		{ "reason", required_argument, NULL, 'r' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option, index = 0;
@@ -65,13 +69,16 @@ static int read_options(struct jobs *jobs, int argc, char **argv)
 
 static void print_list(const json_t *items)
 {
-	static const char *const headings[] = { "ID", "STATE", "TYPE", "QUEUE", "ATTEMPT", "CREATED", "REASON" };
-	static const char *const members[] = { "id", "state", "type", "queue", "attempt", "created_at", "reason" };
+	static const char *const headings[] = { "ID",      "STATE",   "TYPE",  "QUEUE",
+						"ATTEMPT", "CREATED", "REASON" };
+	static const char *const members[] = { "id",      "state",      "type",  "queue",
+					       "attempt", "created_at", "reason" };
 	struct table *table = table_new(headings, ARRAY_LEN(headings));
 	const json_t *item;
 	size_t index;
 
-	json_array_foreach(items, index, item) {
+	json_array_foreach(items, index, item)
+	{
 		char *cells[ARRAY_LEN(members)];
 
 		for (size_t i = 0; i < ARRAY_LEN(members); i++)
@@ -109,7 +116,8 @@ static void print_job(json_t *job)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(job, name, value) {
+	json_object_foreach(job, name, value)
+	{
 		char *cell = api_cell(job, name);
 		const char *cells[] = { name, cell };
 
@@ -130,14 +138,16 @@ static int one(struct jobs *jobs, struct api *api, const char *verb, const char 
 
 	if (!uuid_parse(id_text, &id))
 		return command_failed(jobs->command, EX_DATAERR, "%s is not a job's id", id_text);
-	snprintf(path, sizeof(path), "/v1/jobs/%s%s%s", uuid_format(&id, text), show ? "" : "/", show ? "" : verb);
+	snprintf(path, sizeof(path), "/v1/jobs/%s%s%s", uuid_format(&id, text), show ? "" : "/",
+		 show ? "" : verb);
 	strbuf_init(&body);
 	if (jobs->reason) {
 		strbuf_addstr(&body, "{\"reason\":");
 		strbuf_json(&body, jobs->reason);
 		strbuf_addch(&body, '}');
 	}
-	code = api_call(api, show ? "GET" : "POST", path, body.len ? body.data : NULL, API_TIMEOUT_MS, &answer);
+	code = api_call(api, show ? "GET" : "POST", path, body.len ? body.data : NULL,
+			API_TIMEOUT_MS, &answer);
 	if (code == EX_OK && jobs->json)
 		api_print_json(answer);
 	else if (code == EX_OK && show)
@@ -179,7 +189,8 @@ int command_jobs(const struct command *command, int argc, char **argv)
 				code = run(&jobs, verb, argv[optind + 1]);
 		}
 		if (code == -1)
-			code = command_misused(command, "expected list, show ID, cancel ID or retry ID");
+			code = command_misused(command,
+					       "expected list, show ID, cancel ID or retry ID");
 	}
 	strbuf_release(&jobs.query);
 	return code;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program `windlass`: finds the subcommand and hands over. Exit codes are those of sysexits.h: 64 misused, 65 data refused, 69 not
- * reachable, 70 bug, 77 not allowed, 78 configuration. */
+/* The program `windlass`: finds the subcommand and hands over. Exit codes are those of sysexits.h:
+ * 64 misused, 65 data refused, 69 not reachable, 70 bug, 77 not allowed, 78 configuration. */
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -20,9 +20,13 @@ static const struct command commands[] = {
 	{ "migrate", command_migrate, "", "Bring the store's schema up to date.", NULL },
 	{ "check", command_check, "", "Check settings and job definitions.",
 	  "  --schema       print the JSON Schema of the definitions file, for editors\n" },
-	{ "settings", command_settings, "", "Show every setting, its value and its default.", "  --json         as JSON\n" },
-	{ "doctor", command_doctor, "", "Look for what is wrong on this machine, and say what to do.", "  --json         as JSON\n" },
-	{ "enqueue", command_enqueue, "TYPE [JSON]", "Hand in a job; a JSON of - is read from standard input.",
+	{ "settings", command_settings, "", "Show every setting, its value and its default.",
+	  "  --json         as JSON\n" },
+	{ "doctor", command_doctor, "",
+	  "Look for what is wrong on this machine, and say what to do.",
+	  "  --json         as JSON\n" },
+	{ "enqueue", command_enqueue, "TYPE [JSON]",
+	  "Hand in a job; a JSON of - is read from standard input.",
 	  "  --wait[=TIME]  wait for its end (30s) and print it\n"
 	  "  --priority P   high, normal or low\n"
 	  "  --queue NAME   another queue than its type's\n"
@@ -36,7 +40,8 @@ static const struct command commands[] = {
 	  "  --limit N      how many to list (20)\n"
 	  "  --reason TEXT  why they are cancelled\n"
 	  "  --json         as JSON\n" },
-	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.", "  --json         as JSON\n" },
+	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.",
+	  "  --json         as JSON\n" },
 	{ "key", command_key, "new [ID]", "Make an API key, and its line for WINDLASS_API_KEYS.",
 	  "  --scopes LIST  what it may do (enqueue:*,read,cancel)\n"
 	  "  --tenant NAME  whose jobs it sees\n" },
@@ -67,8 +72,9 @@ static int unknown(const char *name)
 
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		suggest_offer(&suggest, commands[i].name);
-	fprintf(stderr, "windlass: unknown command %s%s%s%s `windlass help` lists them\n", name, suggest.best ? "; did you mean " : ";",
-		suggest.best ? suggest.best : "", suggest.best ? "?" : "");
+	fprintf(stderr, "windlass: unknown command %s%s%s%s `windlass help` lists them\n", name,
+		suggest.best ? "; did you mean " : ";", suggest.best ? suggest.best : "",
+		suggest.best ? "?" : "");
 	return EX_USAGE;
 }
 

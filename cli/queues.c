@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass queues`: what waits in each queue; `pause NAME` and `resume NAME` stop and start their being worked on. */
+/* `windlass queues`: what waits in each queue; `pause NAME` and `resume NAME` stop and start their
+ * being worked on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,16 @@
 
 static void print_queues(const json_t *items)
 {
-	static const char *const headings[] = { "QUEUE", "PAUSED", "AVAILABLE", "SCHEDULED", "RUNNING", "OLDEST" };
-	static const char *const members[] = { "name", "paused", "available", "scheduled", "running", "oldest_seconds" };
+	static const char *const headings[] = { "QUEUE",     "PAUSED",  "AVAILABLE",
+						"SCHEDULED", "RUNNING", "OLDEST" };
+	static const char *const members[] = { "name",      "paused",  "available",
+					       "scheduled", "running", "oldest_seconds" };
 	struct table *table = table_new(headings, ARRAY_LEN(headings));
 	const json_t *item;
 	size_t index;
 
-	json_array_foreach(items, index, item) {
+	json_array_foreach(items, index, item)
+	{
 		char *cells[ARRAY_LEN(members)];
 
 		for (size_t i = 0; i < ARRAY_LEN(members); i++)
@@ -64,9 +68,9 @@ static int steer(struct api *api, const char *verb, const char *name)
 
 int command_queues(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
 	const char *verb;
 	struct api api;
 	bool json = false;
@@ -78,7 +82,8 @@ int command_queues(const struct command *command, int argc, char **argv)
 		json = true;
 	}
 	verb = optind < argc ? argv[optind] : NULL;
-	if (verb && (argc - optind != 2 || (strcmp(verb, "pause") != 0 && strcmp(verb, "resume") != 0)))
+	if (verb &&
+	    (argc - optind != 2 || (strcmp(verb, "pause") != 0 && strcmp(verb, "resume") != 0)))
 		return command_misused(command, "expected nothing, pause NAME or resume NAME");
 	code = api_open(&api, command);
 	if (code == EX_OK)

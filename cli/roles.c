@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands that stay: run, gateway, work, host. Each builds what a role needs in order (settings, definitions, signals, metrics), hands
- * over, and takes it down in reverse. */
+/* The subcommands that stay: run, gateway, work, host. Each builds what a role needs in order
+ * (settings, definitions, signals, metrics), hands over, and takes it down in reverse. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -50,7 +50,8 @@ struct role_options {
 	const char *session, *predecessor;
 };
 
-static int read_options(const struct command *command, int argc, char **argv, struct role_options *options_r)
+static int read_options(const struct command *command, int argc, char **argv,
+			struct role_options *options_r)
 {
 	static const struct option options[] = {
 		{ "parent", required_argument, NULL, 'p' },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands that look at this machine's configuration or prepare it: migrate, check, settings, key. */
+/* The subcommands that look at this machine's configuration or prepare it: migrate, check,
+ * settings, key. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,15 @@ static int migrate(const struct command *command, struct store *store)
 	if (store_schema(store, &have, &want, &error) != 0)
 		return command_failed(command, EX_UNAVAILABLE, "%s", error.message);
 	if (store_migrate(store, &applied, &error) != 0)
-		return command_failed(command, error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE, "%s", error.message);
+		return command_failed(command,
+				      error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE,
+				      "%s", error.message);
 	printf("%s: schema %d, %d applied\n", store_label(store), want, applied);
 	return EX_OK;
 }
 
-static const struct option no_options[] = { { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+static const struct option no_options[] = { { "help", no_argument, NULL, 'h' },
+					    { NULL, 0, NULL, 0 } };
 
 int command_migrate(const struct command *command, int argc, char **argv)
 {
@@ -48,7 +52,9 @@ int command_migrate(const struct command *command, int argc, char **argv)
 	if (store_open(settings.database_url, STORE_WRITE, "migrate", &store, &error) == 0)
 		code = migrate(command, store);
 	else
-		code = command_failed(command, error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE, "%s", error.message);
+		code = command_failed(command,
+				      error.code == ERROR_INVALID ? EX_CONFIG : EX_UNAVAILABLE,
+				      "%s", error.message);
 	store_close(&store);
 	settings_release(&settings);
 	return code;
@@ -70,7 +76,8 @@ static bool check_keys(const struct settings *settings)
 	keyring_free(&ring);
 	if (!empty || settings_listen_loopback(settings->http_listen))
 		return true;
-	fprintf(stderr, "WINDLASS_HTTP_LISTEN=%s: open to other machines, and WINDLASS_API_KEYS is not set; `windlass key new` makes a key\n",
+	fprintf(stderr,
+		"WINDLASS_HTTP_LISTEN=%s: open to other machines, and WINDLASS_API_KEYS is not set; `windlass key new` makes a key\n",
 		settings->http_listen);
 	return false;
 }
@@ -86,8 +93,8 @@ static int check(void)
 	defs = definitions_load(settings.jobs_path, stderr);
 	good = check_keys(&settings) && defs;
 	if (good)
-		printf("%s: %zu job types, %zu queues: good\n", settings.jobs_path, definitions_type_count(defs),
-		       definitions_queue_count(defs));
+		printf("%s: %zu job types, %zu queues: good\n", settings.jobs_path,
+		       definitions_type_count(defs), definitions_queue_count(defs));
 	definitions_unref(&defs);
 	settings_release(&settings);
 	return good ? EX_OK : EX_CONFIG;
@@ -95,9 +102,9 @@ static int check(void)
 
 int command_check(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "schema", no_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option options[] = { { "schema", no_argument, NULL, 's' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
 	bool schema = false;
 	int option;
 
@@ -107,7 +114,8 @@ int command_check(const struct command *command, int argc, char **argv)
 		schema = true;
 	}
 	if (optind < argc)
-		return command_misused(command, "%s is too much; WINDLASS_JOBS names the file", argv[optind]);
+		return command_misused(command, "%s is too much; WINDLASS_JOBS names the file",
+				       argv[optind]);
 	if (!schema)
 		return check();
 	definitions_schema(stdout);
@@ -118,9 +126,9 @@ int command_check(const struct command *command, int argc, char **argv)
 
 int command_settings(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
 	struct settings settings;
 	bool json = false;
 	int option;
@@ -146,31 +154,35 @@ int command_settings(const struct command *command, int argc, char **argv)
 static int print_key(const char *id, const char *tenant, const char *scopes)
 {
 	uint8_t secret[SECRET_BYTES], hash[SHA256_BYTES];
-	char secret_text[2 * SECRET_BYTES + 1], hash_text[2 * SHA256_BYTES + 1], key[2 * SECRET_BYTES + JOB_TYPE_MAX + 8];
+	char secret_text[2 * SECRET_BYTES + 1], hash_text[2 * SHA256_BYTES + 1],
+		key[2 * SECRET_BYTES + JOB_TYPE_MAX + 8];
 
 	random_bytes(secret, sizeof(secret));
 	digest_hex(secret, sizeof(secret), secret_text);
 	snprintf(key, sizeof(key), "wl_%s_%s", id, secret_text);
 	digest_sha256(key, strlen(key), hash);
 	digest_hex(hash, sizeof(hash), hash_text);
-	printf("The key, shown only now; for the client, as WINDLASS_API_KEY or `Authorization: Bearer …`:\n%s\n\n", key);
-	printf("The line for WINDLASS_API_KEYS of the gateway:\nid=%s hash=%s%s%s scopes=%s\n", id, hash_text, tenant ? " tenant=" : "",
-	       tenant ? tenant : "", scopes);
+	printf("The key, shown only now; for the client, as WINDLASS_API_KEY or `Authorization: Bearer …`:\n%s\n\n",
+	       key);
+	printf("The line for WINDLASS_API_KEYS of the gateway:\nid=%s hash=%s%s%s scopes=%s\n", id,
+	       hash_text, tenant ? " tenant=" : "", tenant ? tenant : "", scopes);
 	explicit_bzero(key, sizeof(key));
 	explicit_bzero(secret_text, sizeof(secret_text));
 	return EX_OK;
 }
 
 /* What the gateway would say about such a line. */
-static int check_line(const struct command *command, const char *id, const char *tenant, const char *scopes)
+static int check_line(const struct command *command, const char *id, const char *tenant,
+		      const char *scopes)
 {
-	static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
+	static const char zeros[] =
+		"0000000000000000000000000000000000000000000000000000000000000000";
 	struct keyring *ring;
 	struct error error;
 	char line[2048];
 
-	if (snprintf(line, sizeof(line), "id=%s hash=%s%s%s scopes=%s", id, zeros, tenant ? " tenant=" : "", tenant ? tenant : "",
-		     scopes) >= (int)sizeof(line))
+	if (snprintf(line, sizeof(line), "id=%s hash=%s%s%s scopes=%s", id, zeros,
+		     tenant ? " tenant=" : "", tenant ? tenant : "", scopes) >= (int)sizeof(line))
 		return command_misused(command, "too long");
 	ring = keyring_parse(line, &error);
 	if (!ring)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The only file that sees libsmartcols. The last column takes what width is left and goes on in further lines. */
+/* The only file that sees libsmartcols. The last column takes what width is left and goes on in
+ * further lines. */
 #include "cli/table.h"
 
 #include <libsmartcols.h>
@@ -24,7 +25,8 @@ struct table *table_new(const char *const *headings, size_t columns)
 	CHECK(table->scols);
 	scols_table_enable_noheadings(table->scols, headings == NULL);
 	for (size_t i = 0; i < columns; i++)
-		CHECK(scols_table_new_column(table->scols, headings ? headings[i] : "", 0, i + 1 == columns ? SCOLS_FL_WRAP : 0));
+		CHECK(scols_table_new_column(table->scols, headings ? headings[i] : "", 0,
+					     i + 1 == columns ? SCOLS_FL_WRAP : 0));
 	return table;
 }
 

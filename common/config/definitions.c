@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Job definitions: what keys mean together (one handler, files that exist, on_discard that leads somewhere), and the object that the
- * roles look types up in. Keys one by one are definitions_keys.c; YAML is yaml_reader.c. */
+/* Job definitions: what keys mean together (one handler, files that exist, on_discard that leads
+ * somewhere), and the object that the roles look types up in. Keys one by one are
+ * definitions_keys.c; YAML is yaml_reader.c. */
 #include "common/config/definitions.h"
 
 #include <errno.h>
@@ -53,7 +54,8 @@ static struct queue_definition *find_queue(struct definitions *defs, const char 
 	return NULL;
 }
 
-static const struct yaml_node *as_map(struct reading *reading, const struct yaml_node *node, const char *name)
+static const struct yaml_node *as_map(struct reading *reading, const struct yaml_node *node,
+				      const char *name)
 {
 	if (node->kind == YAML_MAP)
 		return node;
@@ -66,7 +68,8 @@ static bool check_name(struct reading *reading, const struct yaml_node *key)
 {
 	if (job_name_valid(key->text))
 		return true;
-	problem_add(reading->keys.problems, key->place, "bad name %s; expected " DEFINITIONS_NAME_RULE,
+	problem_add(reading->keys.problems, key->place,
+		    "bad name %s; expected " DEFINITIONS_NAME_RULE,
 		    yaml_describe(key, reading->keys.arena));
 	return false;
 }
@@ -83,8 +86,9 @@ static void read_queues(struct reading *reading, const struct yaml_node *node)
 			continue;
 		reading->defs->queue_count++;
 		queue->name = key->text;
-		definitions_read_keys(&reading->keys, &definitions_queue_keys,
-				      yaml_is_null(value) ? NULL : as_map(reading, value, key->text), queue);
+		definitions_read_keys(
+			&reading->keys, &definitions_queue_keys,
+			yaml_is_null(value) ? NULL : as_map(reading, value, key->text), queue);
 	}
 }
 
@@ -108,14 +112,16 @@ static void check_handler(struct reading *reading, size_t index)
 	bool later = false;
 
 	for (size_t i = 0; i < map->count; i++) {
-		const struct key_row *row = definitions_key(&definitions_job_keys, map->keys[i]->text);
+		const struct key_row *row =
+			definitions_key(&definitions_job_keys, map->keys[i]->text);
 
 		later = later || (row && row->kind == KEY_LATER);
 		if (!row || !row->is || row == first)
 			continue;
 		if (first)
 			problem_add(reading->keys.problems, map->keys[i]->place,
-				    "`%s` has two handlers, `%s` and `%s`; expected one", type->name, first->name, row->name);
+				    "`%s` has two handlers, `%s` and `%s`; expected one",
+				    type->name, first->name, row->name);
 		first = first ? first : row;
 	}
 	/* A later key may be the handler; it is refused already. */
@@ -124,11 +130,12 @@ static void check_handler(struct reading *reading, size_t index)
 			    "`%s` has no handler; expected one of module, exec, sql", type->name);
 	type->kind = first ? first->is : 0;
 	for (size_t i = 0; first && i < map->count; i++) {
-		const struct key_row *row = definitions_key(&definitions_job_keys, map->keys[i]->text);
+		const struct key_row *row =
+			definitions_key(&definitions_job_keys, map->keys[i]->text);
 
 		if (row && row->handlers && !(row->handlers & (1u << first->is)))
-			problem_add(reading->keys.problems, map->keys[i]->place, "`%s` has no meaning beside `%s`", row->name,
-				    first->name);
+			problem_add(reading->keys.problems, map->keys[i]->place,
+				    "`%s` has no meaning beside `%s`", row->name, first->name);
 	}
 }
 
@@ -140,8 +147,10 @@ static void check_sql(struct reading *reading, size_t index)
 
 	if (!type->sql.sql)
 		return;
-	if (sql_template_parse(type->sql.sql, type->env, reading->keys.arena, &type->sql, &problem) != 0)
-		problem_add(reading->keys.problems, yaml_place_within(reading->source, node, problem.offset), "`sql`: %s",
+	if (sql_template_parse(type->sql.sql, type->env, reading->keys.arena, &type->sql,
+			       &problem) != 0)
+		problem_add(reading->keys.problems,
+			    yaml_place_within(reading->source, node, problem.offset), "`sql`: %s",
 			    problem.message);
 }
 
@@ -151,19 +160,26 @@ static void check_files(struct reading *reading, size_t index)
 	const char *fault;
 
 	if (type->module) {
-		type->module = definitions_path(reading->directory, type->module, reading->keys.arena);
-		fault = reading->check_files ? definitions_module_fault(type->module, reading->keys.arena) : NULL;
+		type->module =
+			definitions_path(reading->directory, type->module, reading->keys.arena);
+		fault = reading->check_files
+				? definitions_module_fault(type->module, reading->keys.arena)
+				: NULL;
 		if (fault)
-			problem_add(reading->keys.problems, place_of(reading, index, "module"), "`module`: %s", fault);
+			problem_add(reading->keys.problems, place_of(reading, index, "module"),
+				    "`module`: %s", fault);
 	}
 	if (type->exec && reading->check_files) {
-		fault = definitions_program_fault(type->exec[0], reading->directory, reading->keys.arena);
+		fault = definitions_program_fault(type->exec[0], reading->directory,
+						  reading->keys.arena);
 		if (fault)
-			problem_add(reading->keys.problems, place_of(reading, index, "exec"), "`exec`: %s", fault);
+			problem_add(reading->keys.problems, place_of(reading, index, "exec"),
+				    "`exec`: %s", fault);
 	}
 }
 
-static void read_type(struct reading *reading, const struct yaml_node *key, const struct yaml_node *value)
+static void read_type(struct reading *reading, const struct yaml_node *key,
+		      const struct yaml_node *value)
 {
 	struct definitions *defs = reading->defs;
 	size_t index = defs->type_count;
@@ -208,11 +224,13 @@ static void check_target(struct reading *reading, size_t index, const char *targ
 	for (size_t i = 0; i < reading->defs->type_count; i++)
 		suggest_offer(&suggest, reading->defs->types[i].name);
 	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"),
-		    "`on_discard`: unknown type `%s`%s%s%s", target, suggest.best ? "; did you mean `" : ", expected a type of this file",
+		    "`on_discard`: unknown type `%s`%s%s%s", target,
+		    suggest.best ? "; did you mean `" : ", expected a type of this file",
 		    suggest.best ? suggest.best : "", suggest.best ? "`?" : "");
 }
 
-/* A compensation whose compensation leads back to it would go round for ever. Each ring is told once, at its first type in the file. */
+/* A compensation whose compensation leads back to it would go round for ever. Each ring is told
+ * once, at its first type in the file. */
 static void check_ring(struct reading *reading, const size_t *next, size_t index)
 {
 	size_t count = reading->defs->type_count, at = next[index];
@@ -232,8 +250,9 @@ static void check_ring(struct reading *reading, const size_t *next, size_t index
 		strbuf_printf(&ring, " → %s", reading->defs->types[at].name);
 		at = next[at];
 	}
-	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"), "`on_discard` goes round: %s → %s%s", ring.data,
-		    at == index ? "" : "… → ", reading->defs->types[index].name);
+	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"),
+		    "`on_discard` goes round: %s → %s%s", ring.data, at == index ? "" : "… → ",
+		    reading->defs->types[index].name);
 	strbuf_release(&ring);
 }
 
@@ -258,7 +277,8 @@ static void check_discards(struct reading *reading)
 
 static int compare_types(const void *a, const void *b)
 {
-	return strcmp((*(const struct job_type *const *)a)->name, (*(const struct job_type *const *)b)->name);
+	return strcmp((*(const struct job_type *const *)a)->name,
+		      (*(const struct job_type *const *)b)->name);
 }
 
 static void index_types(struct definitions *defs)
@@ -272,23 +292,28 @@ static void index_types(struct definitions *defs)
 static void read_root(struct reading *reading, const struct yaml_node *root)
 {
 	struct definitions *defs = reading->defs;
-	const struct yaml_node *jobs = definitions_member(root, "jobs"), *queues = definitions_member(root, "queues");
+	const struct yaml_node *jobs = definitions_member(root, "jobs"),
+			       *queues = definitions_member(root, "queues");
 	size_t room;
 
 	for (size_t i = 0; i < root->count; i++) {
-		const struct key_row *row = definitions_key(&definitions_top_keys, root->keys[i]->text);
+		const struct key_row *row =
+			definitions_key(&definitions_top_keys, root->keys[i]->text);
 
 		if (!row || row->kind == KEY_LATER)
-			definitions_refuse_key(&reading->keys, &definitions_top_keys, root->keys[i]);
+			definitions_refuse_key(&reading->keys, &definitions_top_keys,
+					       root->keys[i]);
 	}
 	if (!jobs)
-		problem_add(reading->keys.problems, root->place, "no `jobs`; expected a map of job types");
+		problem_add(reading->keys.problems, root->place,
+			    "no `jobs`; expected a map of job types");
 	jobs = jobs ? as_map(reading, jobs, "jobs") : NULL;
 	room = (jobs ? jobs->count : 0) + 1;
 	defs->types = ARENA_ARRAY(defs->arena, struct job_type, room);
 	reading->maps = ARENA_ARRAY(defs->arena, const struct yaml_node *, room);
 	reading->places = ARENA_ARRAY(defs->arena, struct yaml_place, room);
-	defs->queues = ARENA_ARRAY(defs->arena, struct queue_definition, room + (queues ? queues->count : 0));
+	defs->queues = ARENA_ARRAY(defs->arena, struct queue_definition,
+				   room + (queues ? queues->count : 0));
 	read_queues(reading, queues);
 	for (size_t i = 0; jobs && i < jobs->count; i++)
 		read_type(reading, jobs->keys[i], jobs->items[i]);
@@ -297,7 +322,8 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 	index_types(defs);
 }
 
-static struct definitions *parse(const char *text, size_t bytes, const char *name, bool check_files_too, FILE *errors)
+static struct definitions *parse(const char *text, size_t bytes, const char *name,
+				 bool check_files_too, FILE *errors)
 {
 	struct problems problems = { .file = name, .out = errors };
 	struct definitions *defs = xcalloc(1, sizeof(*defs));
@@ -317,7 +343,8 @@ static struct definitions *parse(const char *text, size_t bytes, const char *nam
 	return defs;
 }
 
-struct definitions *definitions_parse(const char *text, size_t bytes, const char *name, FILE *errors)
+struct definitions *definitions_parse(const char *text, size_t bytes, const char *name,
+				      FILE *errors)
 {
 	return parse(text, bytes, name, false, errors);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Job definitions: one YAML file (libyaml), checked by a table of keys, read once and again on SIGHUP. A definitions object never
- * changes; who works with it holds a reference. */
+/* Job definitions: one YAML file (libyaml), checked by a table of keys, read once and again on
+ * SIGHUP. A definitions object never changes; who works with it holds a reference. */
 #ifndef COMMON_CONFIG_DEFINITIONS_H
 #define COMMON_CONFIG_DEFINITIONS_H
 #include <stdbool.h>
@@ -16,30 +16,33 @@ enum handler_kind { HANDLER_MODULE = 1, HANDLER_EXEC, HANDLER_SQL };
 
 struct sql_template { /* `sql:`; ${payload.a.b}, ${job.id} … became $1, $2 … */
 	const char *sql;
-	const char *const *sources; /* "payload.a.b", "job.id", "job.type", "job.attempt", "env.X" for $1.. */
+	const char *const
+		*sources; /* "payload.a.b", "job.id", "job.type", "job.attempt", "env.X" for $1.. */
 	size_t source_count;
-	int64_t rows;               /* `rows:` expectation, -1: any */
+	int64_t rows; /* `rows:` expectation, -1: any */
 };
 
 struct job_type {
 	const char *name;
 	const char *queue;
 	enum handler_kind kind;
-	const char *module;       /* absolute path of the shared object */
-	const char *const *exec;  /* argv, NULL-terminated; run in `directory` */
-	const char *directory;    /* absolute: where the definitions file lies */
+	const char *module;      /* absolute path of the shared object */
+	const char *const *exec; /* argv, NULL-terminated; run in `directory` */
+	const char *directory;   /* absolute: where the definitions file lies */
 	struct sql_template sql;
 	enum job_priority priority;
 	struct retry_policy retry;
-	int64_t timeout_ms;       /* default 60 s; 100 ms .. 7 d */
-	const char *on_discard;   /* a type of this file, or NULL */
-	const char *const *env;   /* names handed to the handler's process and usable as ${env.X}; NULL-terminated, never NULL */
+	int64_t timeout_ms;     /* default 60 s; 100 ms .. 7 d */
+	const char *on_discard; /* a type of this file, or NULL */
+	const char *const *env; /* names handed to the handler's process and usable as ${env.X};
+				   NULL-terminated, never NULL */
 	const char *const *required; /* payload: {required: [a, b]}; NULL-terminated, never NULL */
-	int batch;                /* jobs at once, 1: no batches */
-	int64_t memory_bytes_max; /* RLIMIT_DATA of its host; default 512 MiB */
-	int hosts_max;            /* concurrency: of this type's host group within one worker, 0: the worker's */
-	bool inline_module;       /* inline: true – in the engine; only if that is built */
-	size_t index;             /* place in definitions */
+	int batch;                   /* jobs at once, 1: no batches */
+	int64_t memory_bytes_max;    /* RLIMIT_DATA of its host; default 512 MiB */
+	int hosts_max; /* concurrency: of this type's host group within one worker, 0: the worker's
+			*/
+	bool inline_module; /* inline: true – in the engine; only if that is built */
+	size_t index;       /* place in definitions */
 };
 
 struct queue_definition {
@@ -49,20 +52,26 @@ struct queue_definition {
 
 struct definitions;
 
-/* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown key `retries`, expected one of …". Checks that modules and
- * exec programs exist. */
+/* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown
+ * key `retries`, expected one of …". Checks that modules and exec programs exist. */
 struct definitions *definitions_load(const char *path, FILE *errors);
-/* The same for a text in memory that is called `name` in messages; modules and programs are not looked for. */
-struct definitions *definitions_parse(const char *text, size_t bytes, const char *name, FILE *errors);
+/* The same for a text in memory that is called `name` in messages; modules and programs are not
+ * looked for. */
+struct definitions *definitions_parse(const char *text, size_t bytes, const char *name,
+				      FILE *errors);
 struct definitions *definitions_ref(struct definitions *defs); /* any thread */
 void definitions_unref(struct definitions **defs);
-const struct job_type *definitions_type(const struct definitions *defs, const char *name); /* NULL: unknown */
+const struct job_type *definitions_type(const struct definitions *defs,
+					const char *name); /* NULL: unknown */
 size_t definitions_type_count(const struct definitions *defs);
 const struct job_type *definitions_type_at(const struct definitions *defs, size_t index);
-const struct queue_definition *definitions_queue(const struct definitions *defs, const char *name); /* NULL: unknown */
-size_t definitions_queue_count(const struct definitions *defs); /* declared ones and those that types name */
+const struct queue_definition *definitions_queue(const struct definitions *defs,
+						 const char *name); /* NULL: unknown */
+size_t definitions_queue_count(
+	const struct definitions *defs); /* declared ones and those that types name */
 const struct queue_definition *definitions_queue_at(const struct definitions *defs, size_t index);
-/* JSON Schema of the file, for editors, printed from the table of keys (`windlass check --schema`). */
+/* JSON Schema of the file, for editors, printed from the table of keys (`windlass check --schema`).
+ */
 void definitions_schema(FILE *out);
 
 #endif

@@ -37,7 +37,9 @@ const char *definitions_directory(const char *path, struct arena *arena)
 {
 	const char *slash = strrchr(path, '/');
 	char absolute[PATH_MAX];
-	const char *directory = slash ? arena_strndup(arena, path, slash == path ? 1 : (size_t)(slash - path)) : ".";
+	const char *directory =
+		slash ? arena_strndup(arena, path, slash == path ? 1 : (size_t)(slash - path))
+		      : ".";
 
 	if (realpath(directory, absolute) || getcwd(absolute, sizeof(absolute)))
 		return arena_strdup(arena, absolute);
@@ -85,7 +87,8 @@ static bool is_in_path(const char *program, struct arena *arena)
 	return false;
 }
 
-const char *definitions_program_fault(const char *program, const char *directory, struct arena *arena)
+const char *definitions_program_fault(const char *program, const char *directory,
+				      struct arena *arena)
 {
 	const char *path = definitions_path(directory, program, arena);
 
@@ -98,6 +101,7 @@ const char *definitions_program_fault(const char *program, const char *directory
 	if (is_in_path(program, arena))
 		return NULL;
 	if (access(path, F_OK) == 0)
-		return arena_printf(arena, "no program `%s` in PATH; did you mean `./%s`?", program, program);
+		return arena_printf(arena, "no program `%s` in PATH; did you mean `./%s`?", program,
+				    program);
 	return arena_printf(arena, "no program `%s` in PATH", program);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of keys, and the reading of one map by it. A new key is a field in definitions.h and a row here; a key that becomes available
- * changes its row from KEY_LATER. What keys mean together is checked in definitions.c. */
+/* The table of keys, and the reading of one map by it. A new key is a field in definitions.h and a
+ * row here; a key that becomes available changes its row from KEY_LATER. What keys mean together is
+ * checked in definitions.c. */
 #include "common/config/definitions_keys.h"
 
 #include <ctype.h>
@@ -15,73 +16,174 @@
 #include "common/config/suggest.h"
 
 #define HOUR_MS INT64_C(3600000)
-#define DAY_MS (24 * HOUR_MS)
-#define MIB (INT64_C(1024) * 1024)
-#define GIB (1024 * MIB)
+#define DAY_MS  (24 * HOUR_MS)
+#define MIB     (INT64_C(1024) * 1024)
+#define GIB     (1024 * MIB)
 
-#define JOB(field) offsetof(struct job_type, field)
+#define JOB(field)   offsetof(struct job_type, field)
 #define QUEUE(field) offsetof(struct queue_definition, field)
-#define ROWS(array) { .rows = (array), .count = ARRAY_LEN(array) }
-#define LATER(key) { .name = (key), .kind = KEY_LATER }
+#define ROWS(array)                                        \
+	{                                                  \
+		.rows = (array), .count = ARRAY_LEN(array) \
+	}
+#define LATER(key)                               \
+	{                                        \
+		.name = (key), .kind = KEY_LATER \
+	}
 
 static const struct key_row retry_rows[] = {
-	{ .name = "max_attempts", .kind = KEY_INT, .offset = JOB(retry.max_attempts), .min = 1, .max = 1000, .default_text = "20",
+	{ .name = "max_attempts",
+	  .kind = KEY_INT,
+	  .offset = JOB(retry.max_attempts),
+	  .min = 1,
+	  .max = 1000,
+	  .default_text = "20",
 	  .help = "Attempts before the job is discarded." },
-	{ .name = "base", .kind = KEY_DURATION, .offset = JOB(retry.base_ms), .min = 1, .max = DAY_MS, .default_text = "2s",
+	{ .name = "base",
+	  .kind = KEY_DURATION,
+	  .offset = JOB(retry.base_ms),
+	  .min = 1,
+	  .max = DAY_MS,
+	  .default_text = "2s",
 	  .help = "Upper bound of the first delay; doubles with each failure." },
-	{ .name = "cap", .kind = KEY_DURATION, .offset = JOB(retry.cap_ms), .min = 1, .max = 30 * DAY_MS, .default_text = "1h",
+	{ .name = "cap",
+	  .kind = KEY_DURATION,
+	  .offset = JOB(retry.cap_ms),
+	  .min = 1,
+	  .max = 30 * DAY_MS,
+	  .default_text = "1h",
 	  .help = "Upper bound of every delay." },
 };
 static const struct key_rows retry_keys = ROWS(retry_rows);
 
 static const struct key_row payload_rows[] = {
-	{ .name = "required", .kind = KEY_TEXTS, .offset = JOB(required), .max = 100,
+	{ .name = "required",
+	  .kind = KEY_TEXTS,
+	  .offset = JOB(required),
+	  .max = 100,
 	  .help = "Members that a payload must have." },
 };
 static const struct key_rows payload_keys = ROWS(payload_rows);
 
 static const struct key_row job_rows[] = {
-	{ .name = "module", .kind = KEY_TEXT, .offset = JOB(module), .is = HANDLER_MODULE,
+	{ .name = "module",
+	  .kind = KEY_TEXT,
+	  .offset = JOB(module),
+	  .is = HANDLER_MODULE,
 	  .help = "Handler: a C shared object; its path, relative to this file." },
-	{ .name = "exec", .kind = KEY_TEXTS, .offset = JOB(exec), .max = 256, .is = HANDLER_EXEC,
+	{ .name = "exec",
+	  .kind = KEY_TEXTS,
+	  .offset = JOB(exec),
+	  .max = 256,
+	  .is = HANDLER_EXEC,
 	  .help = "Handler: a program and its arguments, run in this file's directory." },
-	{ .name = "sql", .kind = KEY_TEXT, .offset = JOB(sql.sql), .is = HANDLER_SQL,
+	{ .name = "sql",
+	  .kind = KEY_TEXT,
+	  .offset = JOB(sql.sql),
+	  .is = HANDLER_SQL,
 	  .help = "Handler: one SQL statement; ${payload.a.b}, ${job.id} and ${env.X} are bound as values." },
-	{ .name = "rows", .kind = KEY_COUNT, .offset = JOB(sql.rows), .min = 0, .max = 1000000000, .handlers = FOR_SQL,
+	{ .name = "rows",
+	  .kind = KEY_COUNT,
+	  .offset = JOB(sql.rows),
+	  .min = 0,
+	  .max = 1000000000,
+	  .handlers = FOR_SQL,
 	  .help = "How many rows the statement must touch." },
-	{ .name = "queue", .kind = KEY_NAME, .offset = JOB(queue), .default_text = "default", .help = "Queue of its jobs." },
-	{ .name = "payload", .kind = KEY_MAP, .members = &payload_keys, .later_text = "a JSON Schema file",
+	{ .name = "queue",
+	  .kind = KEY_NAME,
+	  .offset = JOB(queue),
+	  .default_text = "default",
+	  .help = "Queue of its jobs." },
+	{ .name = "payload",
+	  .kind = KEY_MAP,
+	  .members = &payload_keys,
+	  .later_text = "a JSON Schema file",
 	  .help = "What a payload must look like." },
-	{ .name = "priority", .kind = KEY_PRIORITY, .offset = JOB(priority), .default_text = "normal",
+	{ .name = "priority",
+	  .kind = KEY_PRIORITY,
+	  .offset = JOB(priority),
+	  .default_text = "normal",
 	  .help = "Priority of jobs that ask for none." },
-	{ .name = "retry", .kind = KEY_MAP, .members = &retry_keys, .help = "When a failed job runs again." },
-	{ .name = "timeout", .kind = KEY_DURATION, .offset = JOB(timeout_ms), .min = 100, .max = 7 * DAY_MS, .default_text = "60s",
+	{ .name = "retry",
+	  .kind = KEY_MAP,
+	  .members = &retry_keys,
+	  .help = "When a failed job runs again." },
+	{ .name = "timeout",
+	  .kind = KEY_DURATION,
+	  .offset = JOB(timeout_ms),
+	  .min = 100,
+	  .max = 7 * DAY_MS,
+	  .default_text = "60s",
 	  .help = "How long an attempt may take." },
-	{ .name = "on_discard", .kind = KEY_NAME, .offset = JOB(on_discard),
+	{ .name = "on_discard",
+	  .kind = KEY_NAME,
+	  .offset = JOB(on_discard),
 	  .help = "Type of the job that is enqueued when one ends discarded or cancelled after a committed step." },
-	{ .name = "env", .kind = KEY_VARIABLES, .offset = JOB(env), .max = 100,
+	{ .name = "env",
+	  .kind = KEY_VARIABLES,
+	  .offset = JOB(env),
+	  .max = 100,
 	  .help = "Environment variables that the handler gets." },
-	{ .name = "batch", .kind = KEY_INT, .offset = JOB(batch), .min = 1, .max = 1000, .default_text = "1", .handlers = FOR_HOSTS,
+	{ .name = "batch",
+	  .kind = KEY_INT,
+	  .offset = JOB(batch),
+	  .min = 1,
+	  .max = 1000,
+	  .default_text = "1",
+	  .handlers = FOR_HOSTS,
 	  .help = "How many jobs a handler takes at once." },
-	{ .name = "memory", .kind = KEY_SIZE, .offset = JOB(memory_bytes_max), .min = MIB, .max = 1024 * GIB,
-	  .default_text = "512MiB", .handlers = FOR_HOSTS, .help = "Data memory that a host process may use." },
-	{ .name = "concurrency", .kind = KEY_INT, .offset = JOB(hosts_max), .min = 1, .max = 1024, .handlers = FOR_HOSTS,
+	{ .name = "memory",
+	  .kind = KEY_SIZE,
+	  .offset = JOB(memory_bytes_max),
+	  .min = MIB,
+	  .max = 1024 * GIB,
+	  .default_text = "512MiB",
+	  .handlers = FOR_HOSTS,
+	  .help = "Data memory that a host process may use." },
+	{ .name = "concurrency",
+	  .kind = KEY_INT,
+	  .offset = JOB(hosts_max),
+	  .min = 1,
+	  .max = 1024,
+	  .handlers = FOR_HOSTS,
 	  .help = "Host processes of this type in one worker; the worker's own limit when absent." },
-	LATER("http"), LATER("result"), LATER("order"), LATER("rate"), LATER("inline"), LATER("detach_after"), LATER("broker"),
+	LATER("http"),
+	LATER("result"),
+	LATER("order"),
+	LATER("rate"),
+	LATER("inline"),
+	LATER("detach_after"),
+	LATER("broker"),
 };
 const struct key_rows definitions_job_keys = ROWS(job_rows);
 
 static const struct key_row queue_rows[] = {
-	{ .name = "max", .kind = KEY_COUNT, .offset = QUEUE(depth_max), .min = 1, .max = 1000000000,
+	{ .name = "max",
+	  .kind = KEY_COUNT,
+	  .offset = QUEUE(depth_max),
+	  .min = 1,
+	  .max = 1000000000,
 	  .help = "Waiting jobs from which on new ones are refused; WINDLASS_QUEUE_MAX when absent." },
-	LATER("concurrency"), LATER("rate"), LATER("order"), LATER("broker"),
+	LATER("concurrency"),
+	LATER("rate"),
+	LATER("order"),
+	LATER("broker"),
 };
 const struct key_rows definitions_queue_keys = ROWS(queue_rows);
 
 static const struct key_row top_rows[] = {
-	{ .name = "queues", .kind = KEY_NAMED, .members = &definitions_queue_keys, .help = "Queues that need more than a name." },
-	{ .name = "jobs", .kind = KEY_NAMED, .members = &definitions_job_keys, .help = "Job types." },
-	LATER("sources"), LATER("schedules"), LATER("endpoints"), LATER("webhooks"),
+	{ .name = "queues",
+	  .kind = KEY_NAMED,
+	  .members = &definitions_queue_keys,
+	  .help = "Queues that need more than a name." },
+	{ .name = "jobs",
+	  .kind = KEY_NAMED,
+	  .members = &definitions_job_keys,
+	  .help = "Job types." },
+	LATER("sources"),
+	LATER("schedules"),
+	LATER("endpoints"),
+	LATER("webhooks"),
 };
 const struct key_rows definitions_top_keys = ROWS(top_rows);
 
@@ -103,14 +205,16 @@ const struct yaml_node *definitions_member(const struct yaml_node *map, const ch
 	return NULL;
 }
 
-void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *key)
+void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys,
+			    const struct yaml_node *key)
 {
 	const struct key_row *row = definitions_key(keys, key->text);
 	struct suggest suggest = { .word = key->text };
 	struct strbuf expected;
 
 	if (row && row->kind == KEY_LATER) {
-		problem_add(reader->problems, key->place, "`%s` is not available in this version", key->text);
+		problem_add(reader->problems, key->place, "`%s` is not available in this version",
+			    key->text);
 		return;
 	}
 	strbuf_init(&expected);
@@ -121,17 +225,19 @@ void definitions_refuse_key(struct key_reader *reader, const struct key_rows *ke
 		suggest_offer(&suggest, keys->rows[i].name);
 	}
 	if (suggest.best)
-		problem_add(reader->problems, key->place, "unknown key %s; did you mean `%s`? Expected one of %s",
+		problem_add(reader->problems, key->place,
+			    "unknown key %s; did you mean `%s`? Expected one of %s",
 			    yaml_describe(key, reader->arena), suggest.best, expected.data);
 	else
-		problem_add(reader->problems, key->place, "unknown key %s, expected one of %s", yaml_describe(key, reader->arena),
-			    expected.data);
+		problem_add(reader->problems, key->place, "unknown key %s, expected one of %s",
+			    yaml_describe(key, reader->arena), expected.data);
 	strbuf_release(&expected);
 }
 
 /* ---- one value. Each returns what was expected, or NULL when it was put in place. */
 
-static const char *put_integer(const struct key_row *row, const char *text, int64_t *n_r, struct arena *arena)
+static const char *put_integer(const struct key_row *row, const char *text, int64_t *n_r,
+			       struct arena *arena)
 {
 	size_t digits = strspn(text, "0123456789");
 
@@ -141,30 +247,35 @@ static const char *put_integer(const struct key_row *row, const char *text, int6
 	return arena_printf(arena, "a whole number of %" PRId64 "..%" PRId64, row->min, row->max);
 }
 
-static const char *put_duration(const struct key_row *row, const char *text, int64_t *ms_r, struct arena *arena)
+static const char *put_duration(const struct key_row *row, const char *text, int64_t *ms_r,
+				struct arena *arena)
 {
 	char low[24], high[24];
 	int64_t ms;
 
 	if (duration_parse(text, &ms) != 0 || ms < row->min || ms > row->max)
-		return arena_printf(arena, "a duration of %s..%s, as in 90s, 5m, 1h or seconds", duration_format(row->min, low),
+		return arena_printf(arena, "a duration of %s..%s, as in 90s, 5m, 1h or seconds",
+				    duration_format(row->min, low),
 				    duration_format(row->max, high));
 	*ms_r = ms;
 	return NULL;
 }
 
-static const char *put_size(const struct key_row *row, const char *text, int64_t *bytes_r, struct arena *arena)
+static const char *put_size(const struct key_row *row, const char *text, int64_t *bytes_r,
+			    struct arena *arena)
 {
 	char low[24], high[24];
 	int64_t bytes;
 
 	if (size_parse(text, &bytes) != 0 || bytes < row->min || bytes > row->max)
-		return arena_printf(arena, "a size of %s..%s", size_format(row->min, low), size_format(row->max, high));
+		return arena_printf(arena, "a size of %s..%s", size_format(row->min, low),
+				    size_format(row->max, high));
 	*bytes_r = bytes;
 	return NULL;
 }
 
-static const char *put_scalar(const struct key_row *row, const char *text, bool plain, void *field, struct arena *arena)
+static const char *put_scalar(const struct key_row *row, const char *text, bool plain, void *field,
+			      struct arena *arena)
 {
 	const char *expected;
 	int64_t n = 0;
@@ -202,7 +313,8 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 /* The engine's own secrets must not leave it by way of `env`. */
 static const char *variable_fault(const char *name)
 {
-	size_t bytes = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+	size_t bytes =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 	const struct setting_row *row = setting_find(name);
 
 	if (!bytes || name[bytes] || isdigit((unsigned char)*name))
@@ -220,23 +332,27 @@ static const char *text_fault(const struct key_row *row, const struct yaml_node 
 		return "a text";
 	/* Only programs' arguments may be repeated. */
 	for (size_t i = 0; row->is != HANDLER_EXEC && i < index; i++) {
-		if (list->items[i]->kind == YAML_SCALAR && strcmp(list->items[i]->text, item->text) == 0)
+		if (list->items[i]->kind == YAML_SCALAR &&
+		    strcmp(list->items[i]->text, item->text) == 0)
 			return "each only once";
 	}
 	return row->kind == KEY_VARIABLES ? variable_fault(item->text) : NULL;
 }
 
-static void put_list(struct key_reader *reader, const struct key_row *row, const struct yaml_node *list, const char *const **field)
+static void put_list(struct key_reader *reader, const struct key_row *row,
+		     const struct yaml_node *list, const char *const **field)
 {
 	const char **texts;
 
 	if (list->count > (size_t)row->max) {
-		problem_add(reader->problems, list->place, "`%s` has %zu entries; expected at most %" PRId64, row->name, list->count,
-			    row->max);
+		problem_add(reader->problems, list->place,
+			    "`%s` has %zu entries; expected at most %" PRId64, row->name,
+			    list->count, row->max);
 		return;
 	}
 	if (!list->count && row->is) {
-		problem_add(reader->problems, list->place, "`%s` is empty; expected a list of texts", row->name);
+		problem_add(reader->problems, list->place,
+			    "`%s` is empty; expected a list of texts", row->name);
 		return;
 	}
 	texts = ARENA_ARRAY(reader->arena, const char *, list->count + 1);
@@ -244,14 +360,17 @@ static void put_list(struct key_reader *reader, const struct key_row *row, const
 		const char *expected = text_fault(row, list, i);
 
 		if (expected)
-			problem_add(reader->problems, list->items[i]->place, "bad entry %s in `%s`; expected %s",
-				    yaml_describe(list->items[i], reader->arena), row->name, expected);
+			problem_add(reader->problems, list->items[i]->place,
+				    "bad entry %s in `%s`; expected %s",
+				    yaml_describe(list->items[i], reader->arena), row->name,
+				    expected);
 		texts[i] = list->items[i]->text ? list->items[i]->text : "";
 	}
 	*field = texts;
 }
 
-static void put_value(struct key_reader *reader, const struct key_row *row, const struct yaml_node *value, void *target)
+static void put_value(struct key_reader *reader, const struct key_row *row,
+		      const struct yaml_node *value, void *target)
 {
 	void *field = (char *)target + row->offset;
 	const char *expected;
@@ -260,8 +379,10 @@ static void put_value(struct key_reader *reader, const struct key_row *row, cons
 		definitions_read_keys(reader, row->members, value, target);
 		return;
 	}
-	if (row->kind == KEY_MAP && row->later_text && value->kind == YAML_SCALAR && !yaml_is_null(value)) {
-		problem_add(reader->problems, value->place, "`%s`: %s is not available in this version; expected a map", row->name,
+	if (row->kind == KEY_MAP && row->later_text && value->kind == YAML_SCALAR &&
+	    !yaml_is_null(value)) {
+		problem_add(reader->problems, value->place,
+			    "`%s`: %s is not available in this version; expected a map", row->name,
 			    row->later_text);
 		return;
 	}
@@ -295,7 +416,8 @@ static void put_defaults(struct key_reader *reader, const struct key_rows *keys,
 	}
 }
 
-static void read_members(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *map, void *target)
+static void read_members(struct key_reader *reader, const struct key_rows *keys,
+			 const struct yaml_node *map, void *target)
 {
 	for (size_t i = 0; i < map->count; i++) {
 		const struct key_row *row = definitions_key(keys, map->keys[i]->text);
@@ -307,7 +429,8 @@ static void read_members(struct key_reader *reader, const struct key_rows *keys,
 	}
 }
 
-void definitions_read_keys(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *map, void *target)
+void definitions_read_keys(struct key_reader *reader, const struct key_rows *keys,
+			   const struct yaml_node *map, void *target)
 {
 	put_defaults(reader, keys, target);
 	if (map)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of keys of a definitions file: one row each says how it is checked, where it goes, what it defaults to and what its JSON Schema
- * is. For definitions.c and definitions_schema.c only. */
+/* The table of keys of a definitions file: one row each says how it is checked, where it goes, what
+ * it defaults to and what its JSON Schema is. For definitions.c and definitions_schema.c only. */
 #ifndef COMMON_CONFIG_DEFINITIONS_KEYS_H
 #define COMMON_CONFIG_DEFINITIONS_KEYS_H
 #include <stddef.h>
@@ -26,9 +26,9 @@ enum key_kind {
 };
 
 #define FOR_MODULE (1u << HANDLER_MODULE)
-#define FOR_EXEC (1u << HANDLER_EXEC)
-#define FOR_SQL (1u << HANDLER_SQL)
-#define FOR_HOSTS (FOR_MODULE | FOR_EXEC)
+#define FOR_EXEC   (1u << HANDLER_EXEC)
+#define FOR_SQL    (1u << HANDLER_SQL)
+#define FOR_HOSTS  (FOR_MODULE | FOR_EXEC)
 
 struct key_rows {
 	const struct key_row *rows;
@@ -38,13 +38,13 @@ struct key_rows {
 struct key_row {
 	const char *name;
 	enum key_kind kind;
-	size_t offset;            /* of the field, in struct job_type or struct queue_definition */
+	size_t offset; /* of the field, in struct job_type or struct queue_definition */
 	int64_t min, max;
 	const char *default_text; /* NULL: zero or, for lists, empty */
 	const struct key_rows *members;
-	unsigned handlers;        /* only for types with one of these; 0: for all */
-	enum handler_kind is;     /* this key is that handler, or 0 */
-	const char *later_text;   /* KEY_MAP: what a text in its place would be, in a later version */
+	unsigned handlers;      /* only for types with one of these; 0: for all */
+	enum handler_kind is;   /* this key is that handler, or 0 */
+	const char *later_text; /* KEY_MAP: what a text in its place would be, in a later version */
 	const char *help;
 };
 
@@ -55,13 +55,18 @@ struct key_reader {
 	struct problems *problems;
 };
 
-/* Fills the fields of *target from a map node (NULL: defaults only). Says all that is wrong; fields in question keep their defaults. */
-void definitions_read_keys(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *map, void *target);
+/* Fills the fields of *target from a map node (NULL: defaults only). Says all that is wrong; fields
+ * in question keep their defaults. */
+void definitions_read_keys(struct key_reader *reader, const struct key_rows *keys,
+			   const struct yaml_node *map, void *target);
 /* The value of a key, or NULL. */
 const struct yaml_node *definitions_member(const struct yaml_node *map, const char *name);
-const struct key_row *definitions_key(const struct key_rows *keys, const char *name); /* NULL: unknown */
-/* Says that this key is not one of `keys`: later, or unknown with a guess and the list of what is expected. */
-void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys, const struct yaml_node *key);
+const struct key_row *definitions_key(const struct key_rows *keys,
+				      const char *name); /* NULL: unknown */
+/* Says that this key is not one of `keys`: later, or unknown with a guess and the list of what is
+ * expected. */
+void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys,
+			    const struct yaml_node *key);
 
 #define DEFINITIONS_NAME_RULE "1 to 128 letters, digits and . _ : -, the first a letter or digit"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The JSON Schema of the definitions file, printed from the table of keys, so that what an editor underlines is what Windlass refuses.
- * Keys of later versions are left out. */
+/* The JSON Schema of the definitions file, printed from the table of keys, so that what an editor
+ * underlines is what Windlass refuses. Keys of later versions are left out. */
 #include <jansson.h>
 #include <stdio.h>
 
@@ -8,25 +8,27 @@
 #include "common/config/definitions_keys.h"
 
 #define DURATION_PATTERN "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?$"
-#define SIZE_PATTERN "^[0-9]+(B|KiB|MiB|GiB)?$"
-#define NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+#define SIZE_PATTERN     "^[0-9]+(B|KiB|MiB|GiB)?$"
+#define NAME_PATTERN     "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 static json_t *map_schema(const struct key_rows *keys);
 
 static json_t *list_schema(const struct key_row *row)
 {
-	json_t *item = row->kind == KEY_VARIABLES ? json_pack("{s:s, s:s}", "type", "string", "pattern", "^[A-Za-z_][A-Za-z0-9_]*$") :
-		       row->is ? json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean") :
-				 json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
+	json_t *item = row->kind == KEY_VARIABLES ? json_pack("{s:s, s:s}", "type", "string",
+							      "pattern", "^[A-Za-z_][A-Za-z0-9_]*$")
+		       : row->is ? json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean")
+				 : json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
 
-	return json_pack("{s:s, s:o, s:i, s:I, s:b}", "type", "array", "items", item, "minItems", row->is ? 1 : 0, "maxItems",
-			 (json_int_t)row->max, "uniqueItems", !row->is);
+	return json_pack("{s:s, s:o, s:i, s:I, s:b}", "type", "array", "items", item, "minItems",
+			 row->is ? 1 : 0, "maxItems", (json_int_t)row->max, "uniqueItems",
+			 !row->is);
 }
 
 static json_t *named_schema(const struct key_row *row)
 {
-	return json_pack("{s:s, s:{s:s}, s:o}", "type", "object", "propertyNames", "pattern", NAME_PATTERN, "additionalProperties",
-			 map_schema(row->members));
+	return json_pack("{s:s, s:{s:s}, s:o}", "type", "object", "propertyNames", "pattern",
+			 NAME_PATTERN, "additionalProperties", map_schema(row->members));
 }
 
 static json_t *row_schema(const struct key_row *row)
@@ -38,12 +40,14 @@ static json_t *row_schema(const struct key_row *row)
 		return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
 	case KEY_INT:
 	case KEY_COUNT:
-		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)row->min, "maximum",
-				 (json_int_t)row->max);
+		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum",
+				 (json_int_t)row->min, "maximum", (json_int_t)row->max);
 	case KEY_DURATION:
-		return json_pack("{s:[s, s], s:s, s:i}", "type", "string", "number", "pattern", DURATION_PATTERN, "minimum", 0);
+		return json_pack("{s:[s, s], s:s, s:i}", "type", "string", "number", "pattern",
+				 DURATION_PATTERN, "minimum", 0);
 	case KEY_SIZE:
-		return json_pack("{s:[s, s], s:s, s:i}", "type", "string", "integer", "pattern", SIZE_PATTERN, "minimum", 0);
+		return json_pack("{s:[s, s], s:s, s:i}", "type", "string", "integer", "pattern",
+				 SIZE_PATTERN, "minimum", 0);
 	case KEY_PRIORITY:
 		return json_pack("{s:[s, s, s]}", "enum", "high", "normal", "low");
 	case KEY_TEXTS:
@@ -63,7 +67,8 @@ static void add_handlers(const struct key_rows *keys, json_t *schema)
 
 	for (size_t i = 0; i < keys->count; i++) {
 		if (keys->rows[i].is)
-			json_array_append_new(choices, json_pack("{s:[s]}", "required", keys->rows[i].name));
+			json_array_append_new(choices,
+					      json_pack("{s:[s]}", "required", keys->rows[i].name));
 	}
 	if (json_array_size(choices))
 		json_object_set(schema, "oneOf", choices);
@@ -80,17 +85,20 @@ static void add_dependency(const struct key_rows *keys, const struct key_row *ro
 	choices = json_array();
 	for (size_t i = 0; i < keys->count; i++) {
 		if (keys->rows[i].is && row->handlers & (1u << keys->rows[i].is))
-			json_array_append_new(choices, json_pack("{s:[s]}", "required", keys->rows[i].name));
+			json_array_append_new(choices,
+					      json_pack("{s:[s]}", "required", keys->rows[i].name));
 	}
 	if (!json_object_get(schema, "dependentSchemas"))
 		json_object_set_new(schema, "dependentSchemas", json_object());
-	json_object_set_new(json_object_get(schema, "dependentSchemas"), row->name, json_pack("{s:o}", "anyOf", choices));
+	json_object_set_new(json_object_get(schema, "dependentSchemas"), row->name,
+			    json_pack("{s:o}", "anyOf", choices));
 }
 
 static json_t *map_schema(const struct key_rows *keys)
 {
 	json_t *properties = json_object();
-	json_t *schema = json_pack("{s:s, s:b, s:o}", "type", "object", "additionalProperties", 0, "properties", properties);
+	json_t *schema = json_pack("{s:s, s:b, s:o}", "type", "object", "additionalProperties", 0,
+				   "properties", properties);
 
 	for (size_t i = 0; i < keys->count; i++) {
 		const struct key_row *row = &keys->rows[i];
@@ -101,7 +109,8 @@ static json_t *map_schema(const struct key_rows *keys)
 		member = row_schema(row);
 		json_object_set_new(member, "description", json_string(row->help));
 		if (row->default_text && (row->kind == KEY_INT || row->kind == KEY_COUNT))
-			json_object_set_new(member, "default", json_loads(row->default_text, JSON_DECODE_ANY, NULL));
+			json_object_set_new(member, "default",
+					    json_loads(row->default_text, JSON_DECODE_ANY, NULL));
 		else if (row->default_text)
 			json_object_set_new(member, "default", json_string(row->default_text));
 		json_object_set_new(properties, row->name, member);
@@ -113,8 +122,9 @@ static json_t *map_schema(const struct key_rows *keys)
 
 void definitions_schema(FILE *out)
 {
-	json_t *schema = json_pack("{s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema", "title",
-				   "Windlass job definitions");
+	json_t *schema =
+		json_pack("{s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema",
+			  "title", "Windlass job definitions");
 	json_t *keys = map_schema(&definitions_top_keys);
 
 	CHECK(schema && keys);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns a request into a struct new_job. A table of members says what each may be; a member that is not in it is refused by name. The payload
- * stays the text it was sent as. Knows nothing of HTTP: every door uses it. */
+/* Turns a request into a struct new_job. A table of members says what each may be; a member that is
+ * not in it is refused by name. The payload stays the text it was sent as. Knows nothing of HTTP:
+ * every door uses it. */
 #include "common/config/job_request.h"
 
 #include <inttypes.h>
@@ -13,9 +14,9 @@
 #include "common/base/digest.h"
 #include "common/config/suggest.h"
 
-#define HOUR_MS INT64_C(3600000)
-#define DAY_MS (24 * HOUR_MS)
-#define ID_AGE_MAX_MS DAY_MS
+#define HOUR_MS         INT64_C(3600000)
+#define DAY_MS          (24 * HOUR_MS)
+#define ID_AGE_MAX_MS   DAY_MS
 #define ID_AHEAD_MAX_MS (5 * 60 * INT64_C(1000))
 #define DURATION_MAX_MS (3650 * DAY_MS)
 
@@ -27,7 +28,8 @@ struct request {
 	struct job_request_error *err;
 };
 
-static int refuse(struct request *request, const char *pointer, const char *fmt, ...) printf_like(3, 4);
+static int refuse(struct request *request, const char *pointer, const char *fmt, ...)
+	printf_like(3, 4);
 
 static int refuse(struct request *request, const char *pointer, const char *fmt, ...)
 {
@@ -44,8 +46,8 @@ static int refuse(struct request *request, const char *pointer, const char *fmt,
 /* ---- kinds of values */
 
 /* "90s" or a number of seconds. */
-static int get_duration(struct request *request, const char *pointer, const json_t *value, int64_t min_ms, int64_t max_ms,
-			int64_t *ms_r)
+static int get_duration(struct request *request, const char *pointer, const json_t *value,
+			int64_t min_ms, int64_t max_ms, int64_t *ms_r)
 {
 	char low[24], high[24];
 	bool good = false;
@@ -60,22 +62,29 @@ static int get_duration(struct request *request, const char *pointer, const json
 	}
 	if (good && *ms_r >= min_ms && *ms_r <= max_ms)
 		return 0;
-	return refuse(request, pointer, "%s; expected a duration of %s to %s, as in \"90s\", \"5m\", \"1h\" or seconds",
-		      good ? "out of range" : "not a duration", duration_format(min_ms, low), duration_format(max_ms, high));
+	return refuse(
+		request, pointer,
+		"%s; expected a duration of %s to %s, as in \"90s\", \"5m\", \"1h\" or seconds",
+		good ? "out of range" : "not a duration", duration_format(min_ms, low),
+		duration_format(max_ms, high));
 }
 
-static int get_name(struct request *request, const char *pointer, const json_t *value, const char **name_r)
+static int get_name(struct request *request, const char *pointer, const json_t *value,
+		    const char **name_r)
 {
 	const char *name = json_string_value(value);
 
 	if (!name || !job_name_valid(name))
-		return refuse(request, pointer,
-			      "expected a name of 1 to %d letters, digits and . _ : -, the first a letter or digit", JOB_TYPE_MAX);
+		return refuse(
+			request, pointer,
+			"expected a name of 1 to %d letters, digits and . _ : -, the first a letter or digit",
+			JOB_TYPE_MAX);
 	*name_r = name;
 	return 0;
 }
 
-static int get_key(struct request *request, const char *pointer, const json_t *value, const char **key_r)
+static int get_key(struct request *request, const char *pointer, const json_t *value,
+		   const char **key_r)
 {
 	const char *key = json_string_value(value);
 	size_t bytes = json_string_length(value);
@@ -99,14 +108,18 @@ static int on_id(struct request *request, const char *pointer, const json_t *val
 	struct uuid *id = &request->job->id;
 	int64_t age_ms;
 
-	if (!json_is_string(value) || !uuid_parse_n(json_string_value(value), json_string_length(value), id) ||
+	if (!json_is_string(value) ||
+	    !uuid_parse_n(json_string_value(value), json_string_length(value), id) ||
 	    uuid_version(id) != 7)
 		return refuse(request, pointer, "expected a UUID of version 7");
 	age_ms = request->ctx->now_ms - uuid_time_ms(id);
 	if (age_ms > ID_AGE_MAX_MS)
-		return refuse(request, pointer, "its time lies more than 24 hours back; make the id when the job is made");
+		return refuse(
+			request, pointer,
+			"its time lies more than 24 hours back; make the id when the job is made");
 	if (age_ms < -ID_AHEAD_MAX_MS)
-		return refuse(request, pointer, "its time lies more than 5 minutes ahead; check the clock");
+		return refuse(request, pointer,
+			      "its time lies more than 5 minutes ahead; check the clock");
 	request->job->client_id = true;
 	return 0;
 }
@@ -120,14 +133,17 @@ static int on_queue(struct request *request, const char *pointer, const json_t *
 		return -1;
 	queue = definitions_queue(request->ctx->defs, name);
 	if (!queue)
-		return refuse(request, pointer, "unknown queue \"%s\": no job type or queue definition names it", name);
+		return refuse(request, pointer,
+			      "unknown queue \"%s\": no job type or queue definition names it",
+			      name);
 	request->job->queue = queue->name;
 	return 0;
 }
 
 static int on_priority(struct request *request, const char *pointer, const json_t *value)
 {
-	if (json_is_string(value) && job_priority_parse(json_string_value(value), &request->job->priority))
+	if (json_is_string(value) &&
+	    job_priority_parse(json_string_value(value), &request->job->priority))
 		return 0;
 	return refuse(request, pointer, "expected \"high\", \"normal\" or \"low\"");
 }
@@ -142,7 +158,8 @@ static int on_run_at(struct request *request, const char *pointer, const json_t 
 	int64_t due_ms;
 
 	if (!json_is_string(value) || clock_parse(json_string_value(value), &due_ms) != 0)
-		return refuse(request, pointer, "expected a time of RFC 3339, as in \"2026-11-23T06:40:00Z\"");
+		return refuse(request, pointer,
+			      "expected a time of RFC 3339, as in \"2026-11-23T06:40:00Z\"");
 	if (due_ms > request->ctx->now_ms + DURATION_MAX_MS)
 		return refuse(request, pointer, "more than ten years ahead");
 	request->job->due_ms = due_ms > request->ctx->now_ms ? due_ms : 0; /* past: now */
@@ -218,7 +235,8 @@ static int on_unique_key(struct request *request, const char *pointer, const jso
 
 static int on_unique_for(struct request *request, const char *pointer, const json_t *value)
 {
-	return get_duration(request, pointer, value, 1000, 366 * DAY_MS, &request->job->unique_for_ms);
+	return get_duration(request, pointer, value, 1000, 366 * DAY_MS,
+			    &request->job->unique_for_ms);
 }
 
 static member_fn on_unique;
@@ -231,7 +249,7 @@ static int on_nothing(struct request *request, const char *pointer, const json_t
 
 /* ---- tables of members */
 
-#define DOOR 1u      /* of a request from outside */
+#define DOOR      1u /* of a request from outside */
 #define FOLLOW_UP 2u /* of the options of a follow-up */
 
 struct member {
@@ -263,7 +281,8 @@ static const struct member unique_members[] = {
 };
 
 /* Parts that this version does not have. */
-static const char *const later_members[] = { "callback", "webhook", "result", "depends_on", "workflow", "ttl", "expires" };
+static const char *const later_members[] = { "callback", "webhook", "result", "depends_on",
+					     "workflow", "ttl",     "expires" };
 
 static const char *child_pointer(struct request *request, const char *parent, const char *name)
 {
@@ -278,30 +297,33 @@ static const char *child_pointer(struct request *request, const char *parent, co
 	return text;
 }
 
-static int refuse_member(struct request *request, const char *pointer, const char *name, const struct member *table, size_t count,
-			 unsigned where)
+static int refuse_member(struct request *request, const char *pointer, const char *name,
+			 const struct member *table, size_t count, unsigned where)
 {
 	struct suggest suggest = { .word = name };
 
 	for (size_t i = 0; i < ARRAY_LEN(later_members); i++) {
 		if (strcmp(later_members[i], name) == 0)
-			return refuse(request, pointer, "\"%s\" is not available in this version", name);
+			return refuse(request, pointer, "\"%s\" is not available in this version",
+				      name);
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (table[i].where & where)
 			suggest_offer(&suggest, table[i].name);
 	}
-	return refuse(request, pointer, "unknown member%s%s%s", suggest.best ? "; did you mean \"" : "",
-		      suggest.best ? suggest.best : "", suggest.best ? "\"?" : "");
+	return refuse(request, pointer, "unknown member%s%s%s",
+		      suggest.best ? "; did you mean \"" : "", suggest.best ? suggest.best : "",
+		      suggest.best ? "\"?" : "");
 }
 
-static int read_members(struct request *request, const char *parent, json_t *object, const struct member *table, size_t count,
-			unsigned where)
+static int read_members(struct request *request, const char *parent, json_t *object,
+			const struct member *table, size_t count, unsigned where)
 {
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(object, name, value) {
+	json_object_foreach(object, name, value)
+	{
 		const char *pointer = child_pointer(request, parent, name);
 		const struct member *member = NULL;
 
@@ -320,16 +342,21 @@ static int read_members(struct request *request, const char *parent, json_t *obj
 static int on_unique(struct request *request, const char *pointer, const json_t *value)
 {
 	if (!json_is_object(value))
-		return refuse(request, pointer, "expected an object with \"key\", \"for\", \"on_conflict\"");
+		return refuse(request, pointer,
+			      "expected an object with \"key\", \"for\", \"on_conflict\"");
 	/* Only walked; jansson's iteration wants it writable. */
-	if (read_members(request, pointer, (json_t *)(uintptr_t)value, unique_members, ARRAY_LEN(unique_members), DOOR) != 0)
+	if (read_members(request, pointer, (json_t *)(uintptr_t)value, unique_members,
+			 ARRAY_LEN(unique_members), DOOR) != 0)
 		return -1;
-	return request->job->unique_key ? 0 : refuse(request, child_pointer(request, pointer, "key"), "missing");
+	return request->job->unique_key
+		       ? 0
+		       : refuse(request, child_pointer(request, pointer, "key"), "missing");
 }
 
 /* ---- type and payload */
 
-static int check_required(const struct job_type *type, const json_t *payload, const char *prefix, struct job_request_error *err_r)
+static int check_required(const struct job_type *type, const json_t *payload, const char *prefix,
+			  struct job_request_error *err_r)
 {
 	if (!*type->required)
 		return 0;
@@ -345,7 +372,8 @@ static int check_required(const struct job_type *type, const json_t *payload, co
 		err_r->fault = JOB_REQUEST_PAYLOAD;
 		snprintf(err_r->pointer, sizeof(err_r->pointer), "%s", pointer.data);
 		snprintf(err_r->message, sizeof(err_r->message), "%s",
-			 json_is_object(payload) ? "missing: required by its job type" : "expected an object");
+			 json_is_object(payload) ? "missing: required by its job type"
+						 : "expected an object");
 		strbuf_release(&pointer);
 		return -1;
 	}
@@ -357,7 +385,10 @@ static int put_type(struct request *request, const char *name)
 	const struct job_type *type = name ? definitions_type(request->ctx->defs, name) : NULL;
 
 	if (!type) {
-		(void)refuse(request, "/type", name ? "unknown job type \"%.150s\"" : "expected the name of a job type%s", name ? name : "");
+		(void)refuse(request, "/type",
+			     name ? "unknown job type \"%.150s\""
+				  : "expected the name of a job type%s",
+			     name ? name : "");
 		if (name)
 			request->err->fault = JOB_REQUEST_UNKNOWN_TYPE;
 		return -1;
@@ -374,7 +405,8 @@ static int put_type(struct request *request, const char *name)
 static int put_payload(struct request *request, struct json_slice payload, const json_t *parsed)
 {
 	if (payload.bytes > request->ctx->payload_bytes_max) {
-		(void)refuse(request, "/payload", "%zu bytes; expected at most %zu", payload.bytes, request->ctx->payload_bytes_max);
+		(void)refuse(request, "/payload", "%zu bytes; expected at most %zu", payload.bytes,
+			     request->ctx->payload_bytes_max);
 		request->err->fault = JOB_REQUEST_TOO_LARGE;
 		return -1;
 	}
@@ -383,8 +415,8 @@ static int put_payload(struct request *request, struct json_slice payload, const
 	return check_required(request->type, parsed, "/payload", request->err);
 }
 
-static struct request request_init(const struct job_request_context *ctx, struct arena *arena, struct new_job *job,
-				   struct job_request_error *err)
+static struct request request_init(const struct job_request_context *ctx, struct arena *arena,
+				   struct new_job *job, struct job_request_error *err)
 {
 	*job = (struct new_job){ 0 };
 	*err = (struct job_request_error){ 0 };
@@ -406,18 +438,21 @@ static int read_payload(struct request *request, struct json_slice text, json_t 
 	return rc;
 }
 
-int job_request_parse(const struct job_request_context *ctx, struct json_slice request, json_t *root, struct arena *arena,
-                      struct new_job *job_r, struct job_request_error *err_r)
+int job_request_parse(const struct job_request_context *ctx, struct json_slice request,
+		      json_t *root, struct arena *arena, struct new_job *job_r,
+		      struct job_request_error *err_r)
 {
 	struct request reading = request_init(ctx, arena, job_r, err_r);
 
 	if (!json_is_object(root))
 		return refuse(&reading, "", "expected an object with \"type\" and \"payload\"");
 	if (put_type(&reading, json_string_value(json_object_get(root, "type"))) != 0 ||
-	    read_members(&reading, "", root, members, ARRAY_LEN(members), DOOR) != 0 || read_payload(&reading, request, root) != 0)
+	    read_members(&reading, "", root, members, ARRAY_LEN(members), DOOR) != 0 ||
+	    read_payload(&reading, request, root) != 0)
 		return -1;
 	if (json_object_get(root, "delay") && json_object_get(root, "run_at"))
-		return refuse(&reading, "/run_at", "\"delay\" is there as well; expected one of them");
+		return refuse(&reading, "/run_at",
+			      "\"delay\" is there as well; expected one of them");
 	if (job_r->client_id)
 		digest_sha256(request.text, request.bytes, job_r->fingerprint);
 	else
@@ -435,19 +470,24 @@ static int read_options(struct request *request, struct json_slice options)
 		return 0;
 	root = json_text_parse(options.text, options.bytes, &error);
 	if (!root)
-		return refuse(request, "/options", "%d:%d: %s", error.line, error.column, error.message);
+		return refuse(request, "/options", "%d:%d: %s", error.line, error.column,
+			      error.message);
 	if (!json_is_object(root))
 		rc = refuse(request, "/options", "expected an object");
 	if (rc == 0)
-		rc = read_members(request, "/options", root, members, ARRAY_LEN(members), FOLLOW_UP);
+		rc = read_members(request, "/options", root, members, ARRAY_LEN(members),
+				  FOLLOW_UP);
 	if (rc == 0 && json_object_get(root, "delay") && json_object_get(root, "run_at"))
-		rc = refuse(request, "/options/run_at", "\"delay\" is there as well; expected one of them");
+		rc = refuse(request, "/options/run_at",
+			    "\"delay\" is there as well; expected one of them");
 	json_decref(root);
 	return rc;
 }
 
-int job_request_follow_up(const struct job_request_context *ctx, const struct uuid *id, const char *type, struct json_slice payload,
-                          struct json_slice options, struct arena *arena, struct new_job *job_r, struct job_request_error *err_r)
+int job_request_follow_up(const struct job_request_context *ctx, const struct uuid *id,
+			  const char *type, struct json_slice payload, struct json_slice options,
+			  struct arena *arena, struct new_job *job_r,
+			  struct job_request_error *err_r)
 {
 	static const char empty[] = "{}";
 	struct request reading = request_init(ctx, arena, job_r, err_r);
@@ -463,7 +503,8 @@ int job_request_follow_up(const struct job_request_context *ctx, const struct uu
 		return put_payload(&reading, payload, NULL);
 	parsed = json_text_parse(payload.text, payload.bytes, &error);
 	if (!parsed)
-		return refuse(&reading, "/payload", "%d:%d: %s", error.line, error.column, error.message);
+		return refuse(&reading, "/payload", "%d:%d: %s", error.line, error.column,
+			      error.message);
 	rc = put_payload(&reading, payload, parsed);
 	json_decref(parsed);
 	if (rc != 0 || read_options(&reading, options) != 0)
@@ -475,7 +516,8 @@ int job_request_follow_up(const struct job_request_context *ctx, const struct uu
 	return 0;
 }
 
-int job_request_payload(const struct job_type *type, struct json_slice payload, struct job_request_error *err_r)
+int job_request_payload(const struct job_type *type, struct json_slice payload,
+			struct job_request_error *err_r)
 {
 	struct json_error error;
 	json_t *parsed;
@@ -487,7 +529,8 @@ int job_request_payload(const struct job_type *type, struct json_slice payload, 
 	parsed = json_text_parse(payload.text, payload.bytes, &error);
 	if (!parsed) {
 		err_r->fault = JOB_REQUEST_PAYLOAD;
-		snprintf(err_r->message, sizeof(err_r->message), "%d:%d: %s", error.line, error.column, error.message);
+		snprintf(err_r->message, sizeof(err_r->message), "%d:%d: %s", error.line,
+			 error.column, error.message);
 		return -1;
 	}
 	rc = check_required(type, parsed, "", err_r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job as a client or a handler asks for it, checked against the definitions: the one place that turns a request into a
- * struct new_job, for every door (REST, batch, follow-ups of handlers; later schedules, brokers and the other doors). */
+/* A job as a client or a handler asks for it, checked against the definitions: the one place that
+ * turns a request into a struct new_job, for every door (REST, batch, follow-ups of handlers; later
+ * schedules, brokers and the other doors). */
 #ifndef COMMON_CONFIG_JOB_REQUEST_H
 #define COMMON_CONFIG_JOB_REQUEST_H
 #include "common/base/arena.h"
@@ -25,19 +26,28 @@ struct job_request_context {
 	const struct definitions *defs;
 	const char *tenant, *owner;
 	size_t payload_bytes_max;
-	int64_t now_ms; /* wall clock, for the age check of client-made ids (at most 24 h old, 5 minutes ahead) */
+	int64_t now_ms; /* wall clock, for the age check of client-made ids (at most 24 h old, 5
+			   minutes ahead) */
 };
 
-/* request: text of an object {type, payload, id?, queue?, priority?, delay? | run_at?, order_key?, fair_key?, unique?: {key, for, on_conflict}, max_attempts?,
- * timeout?, tags?}; root: the same parsed. Unknown members are refused by name. payload absent means {}. Strings of *job_r live in the arena or in the
- * request's text, which must outlive it. Without a client-made id a new UUIDv7 is given. 0, or -1 with *err_r. */
-int job_request_parse(const struct job_request_context *ctx, struct json_slice request, json_t *root, struct arena *arena,
-                      struct new_job *job_r, struct job_request_error *err_r) must_check;
-/* The same for a follow-up that a handler staged: type and payload (JSON text, checked here) and options (JSON object text of the same members without
- * type, payload and id; or NULL); `id` is the handler's or nil. */
-int job_request_follow_up(const struct job_request_context *ctx, const struct uuid *id, const char *type, struct json_slice payload,
-                          struct json_slice options, struct arena *arena, struct new_job *job_r, struct job_request_error *err_r) must_check;
-/* Is this payload (valid JSON text) one that the type takes? For jobs that came in by SQL or a broker. */
-int job_request_payload(const struct job_type *type, struct json_slice payload, struct job_request_error *err_r) must_check;
+/* request: text of an object {type, payload, id?, queue?, priority?, delay? | run_at?, order_key?,
+ * fair_key?, unique?: {key, for, on_conflict}, max_attempts?, timeout?, tags?}; root: the same
+ * parsed. Unknown members are refused by name. payload absent means {}. Strings of *job_r live in
+ * the arena or in the request's text, which must outlive it. Without a client-made id a new UUIDv7
+ * is given. 0, or -1 with *err_r. */
+int job_request_parse(const struct job_request_context *ctx, struct json_slice request,
+		      json_t *root, struct arena *arena, struct new_job *job_r,
+		      struct job_request_error *err_r) must_check;
+/* The same for a follow-up that a handler staged: type and payload (JSON text, checked here) and
+ * options (JSON object text of the same members without type, payload and id; or NULL); `id` is the
+ * handler's or nil. */
+int job_request_follow_up(const struct job_request_context *ctx, const struct uuid *id,
+			  const char *type, struct json_slice payload, struct json_slice options,
+			  struct arena *arena, struct new_job *job_r,
+			  struct job_request_error *err_r) must_check;
+/* Is this payload (valid JSON text) one that the type takes? For jobs that came in by SQL or a
+ * broker. */
+int job_request_payload(const struct job_type *type, struct json_slice payload,
+			struct job_request_error *err_r) must_check;
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads, checks and prints the settings of the table in settings_rows.c. Called by main once; the result never changes. */
+/* Reads, checks and prints the settings of the table in settings_rows.c. Called by main once; the
+ * result never changes. */
 #include "common/config/settings.h"
 
 #include <sched.h>
@@ -15,12 +16,19 @@
 #define PREFIX "WINDLASS_"
 
 /* Not settings, but ours: set by one process for another one or by tests. */
-static const char *const known_names[] = { "WINDLASS_SETTINGS_FD", "WINDLASS_METRICS_FD", "WINDLASS_FAILPOINT" };
+static const char *const known_names[] = { "WINDLASS_SETTINGS_FD", "WINDLASS_METRICS_FD",
+					   "WINDLASS_FAILPOINT" };
 
 /* Settings of parts that this version does not have: refused by name rather than ignored. */
 static const char *const later_names[] = {
-	"BROKER_URL",         "WINDLASS_DETACH_AFTER",   "WINDLASS_JWT_ISSUER",   "WINDLASS_JWT_AUDIENCE",
-	"WINDLASS_JWT_JWKS",  "WINDLASS_WEBHOOK_SECRET", "WINDLASS_REMOTE_ALLOW", "WINDLASS_OTLP_URL",
+	"BROKER_URL",
+	"WINDLASS_DETACH_AFTER",
+	"WINDLASS_JWT_ISSUER",
+	"WINDLASS_JWT_AUDIENCE",
+	"WINDLASS_JWT_JWKS",
+	"WINDLASS_WEBHOOK_SECRET",
+	"WINDLASS_REMOTE_ALLOW",
+	"WINDLASS_OTLP_URL",
 };
 
 extern char **environ;
@@ -34,7 +42,8 @@ static int cores(void)
 	return 1;
 }
 
-static void put_default(const struct setting_row *row, struct settings *settings, struct strbuf *why)
+static void put_default(const struct setting_row *row, struct settings *settings,
+			struct strbuf *why)
 {
 	char text[24];
 
@@ -42,11 +51,13 @@ static void put_default(const struct setting_row *row, struct settings *settings
 		*(char **)(void *)((char *)settings + row->offset) = xstrdup("");
 		return;
 	}
-	snprintf(text, sizeof(text), "%d", cores() * 4 > (int)row->max ? (int)row->max : cores() * 4);
+	snprintf(text, sizeof(text), "%d",
+		 cores() * 4 > (int)row->max ? (int)row->max : cores() * 4);
 	CHECK(!setting_put(row, settings, row->default_text ? row->default_text : text, why));
 }
 
-static bool load_row(const struct settings_source *source, const struct setting_row *row, struct settings *settings, FILE *errors)
+static bool load_row(const struct settings_source *source, const struct setting_row *row,
+		     struct settings *settings, FILE *errors)
 {
 	struct strbuf why;
 	bool failed = false;
@@ -149,7 +160,8 @@ int settings_load(struct settings *settings_r, FILE *errors)
 
 static bool is_text(const struct setting_row *row)
 {
-	return row->kind == SETTING_TEXT || row->kind == SETTING_LISTEN || row->kind == SETTING_DATABASE || row->kind == SETTING_URL;
+	return row->kind == SETTING_TEXT || row->kind == SETTING_LISTEN ||
+	       row->kind == SETTING_DATABASE || row->kind == SETTING_URL;
 }
 
 void settings_release(struct settings *settings)
@@ -162,7 +174,8 @@ void settings_release(struct settings *settings)
 }
 
 /* What may be shown. */
-static void shown_value(const struct setting_row *row, const struct settings *settings, struct strbuf *out)
+static void shown_value(const struct setting_row *row, const struct settings *settings,
+			struct strbuf *out)
 {
 	strbuf_clear(out);
 	setting_format(row, settings, out);
@@ -175,7 +188,9 @@ static void shown_value(const struct setting_row *row, const struct settings *se
 
 static const char *shown_default(const struct setting_row *row)
 {
-	return row->default_text && *row->default_text ? row->default_text : row->default_note ? row->default_note : "";
+	return row->default_text && *row->default_text ? row->default_text
+	       : row->default_note                     ? row->default_note
+						       : "";
 }
 
 static void print_json(const struct setting_row *row, const char *value, bool last, FILE *out)
@@ -225,12 +240,14 @@ void settings_print(const struct settings *settings, FILE *out, bool json)
 
 bool settings_listen_loopback(const char *listen)
 {
-	return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 || strncmp(listen, "localhost:", 10) == 0;
+	return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+	       strncmp(listen, "localhost:", 10) == 0;
 }
 
 const char *settings_admin_listen(const struct settings *settings)
 {
 	if (*settings->admin_listen)
 		return settings->admin_listen;
-	return settings_listen_loopback(settings->http_listen) ? settings->http_listen : "127.0.0.1:8081";
+	return settings_listen_loopback(settings->http_listen) ? settings->http_listen
+							       : "127.0.0.1:8081";
 }

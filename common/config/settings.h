@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings come from the environment, one row each in settings.c: name, type, default, min, max, unit, one sentence. Validation,
- * `windlass settings` and the documentation come from that row. Secrets also as NAME_FILE or as a systemd credential
- * ($CREDENTIALS_DIRECTORY/NAME); their environment variables are overwritten and removed after reading. */
+/* Settings come from the environment, one row each in settings.c: name, type, default, min, max,
+ * unit, one sentence. Validation, `windlass settings` and the documentation come from that row.
+ * Secrets also as NAME_FILE or as a systemd credential
+ * ($CREDENTIALS_DIRECTORY/NAME); their environment variables are overwritten and removed after
+ * reading. */
 #ifndef COMMON_CONFIG_SETTINGS_H
 #define COMMON_CONFIG_SETTINGS_H
 #include <stdbool.h>
@@ -13,43 +15,48 @@
 
 enum log_jobs { LOG_JOBS_ALL, LOG_JOBS_FAILURES, LOG_JOBS_SAMPLE };
 
-struct settings { /* strings are owned here, never NULL unless it says so */
-	char *database_url;        /* DATABASE_URL, sqlite:windlass.db; secret */
-	char *http_listen;         /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
-	char *admin_listen;        /* WINDLASS_ADMIN_LISTEN; "" when not set: see settings_admin_listen */
-	char *jobs_path;           /* WINDLASS_JOBS, jobs.yaml */
-	int workers;               /* WINDLASS_WORKERS, engine processes under `run`, 1 */
-	int concurrency;           /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
-	int64_t grace_ms;          /* WINDLASS_GRACE, 25s */
-	int64_t lease_ms;          /* WINDLASS_LEASE, 30s */
-	int64_t body_bytes_max;    /* WINDLASS_BODY_MAX, 256KiB */
-	int64_t batch_bytes_max;   /* WINDLASS_BATCH_BODY_MAX, 16MiB */
-	int64_t result_bytes_max;  /* WINDLASS_RESULT_MAX, 256KiB */
-	int64_t queue_max;         /* WINDLASS_QUEUE_MAX, 1000000 */
-	int64_t keep_ms;           /* WINDLASS_KEEP, 7d */
-	int64_t keep_dead_ms;      /* WINDLASS_KEEP_DEAD, 30d */
-	char *api_keys;            /* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64 hex> tenant=acme scopes=enqueue:order.*,read */
-	char *cors_origins;        /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
-	char *remote_ca_file;      /* WINDLASS_REMOTE_CA_FILE, "": the system's */
-	enum log_level log_level;  /* WINDLASS_LOG, info */
-	enum log_jobs log_jobs;    /* WINDLASS_LOG_JOBS, all | failures | 1/n */
-	int log_jobs_sample;       /* the n of 1/n */
-	char *url;                 /* WINDLASS_URL, http://127.0.0.1:8080 (command line client) */
-	char *api_key;             /* WINDLASS_API_KEY, "" (command line client); secret */
+struct settings {           /* strings are owned here, never NULL unless it says so */
+	char *database_url; /* DATABASE_URL, sqlite:windlass.db; secret */
+	char *http_listen;  /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
+	char *admin_listen; /* WINDLASS_ADMIN_LISTEN; "" when not set: see settings_admin_listen */
+	char *jobs_path;    /* WINDLASS_JOBS, jobs.yaml */
+	int workers;        /* WINDLASS_WORKERS, engine processes under `run`, 1 */
+	int concurrency;    /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
+	int64_t grace_ms;   /* WINDLASS_GRACE, 25s */
+	int64_t lease_ms;   /* WINDLASS_LEASE, 30s */
+	int64_t body_bytes_max;   /* WINDLASS_BODY_MAX, 256KiB */
+	int64_t batch_bytes_max;  /* WINDLASS_BATCH_BODY_MAX, 16MiB */
+	int64_t result_bytes_max; /* WINDLASS_RESULT_MAX, 256KiB */
+	int64_t queue_max;        /* WINDLASS_QUEUE_MAX, 1000000 */
+	int64_t keep_ms;          /* WINDLASS_KEEP, 7d */
+	int64_t keep_dead_ms;     /* WINDLASS_KEEP_DEAD, 30d */
+	char *api_keys; /* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64
+			   hex> tenant=acme scopes=enqueue:order.*,read */
+	char *cors_origins;       /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
+	char *remote_ca_file;     /* WINDLASS_REMOTE_CA_FILE, "": the system's */
+	enum log_level log_level; /* WINDLASS_LOG, info */
+	enum log_jobs log_jobs;   /* WINDLASS_LOG_JOBS, all | failures | 1/n */
+	int log_jobs_sample;      /* the n of 1/n */
+	char *url;                /* WINDLASS_URL, http://127.0.0.1:8080 (command line client) */
+	char *api_key;            /* WINDLASS_API_KEY, "" (command line client); secret */
 };
 
-/* Reads and checks all of them. 0, or -1 after printing every problem to `errors`, one a line: "WINDLASS_LEASE=abc: not a duration; expected
- * 1s..1h". Unknown WINDLASS_* names in the environment are problems too. Secrets are wiped from the environment. */
+/* Reads and checks all of them. 0, or -1 after printing every problem to `errors`, one a line:
+ * "WINDLASS_LEASE=abc: not a duration; expected 1s..1h". Unknown WINDLASS_* names in the
+ * environment are problems too. Secrets are wiped from the environment. */
 int settings_load(struct settings *settings_r, FILE *errors) must_check;
 void settings_release(struct settings *settings); /* wipes secrets */
-/* The table for `windlass settings`: name, value (secrets as "set"), default, unit, sentence; as text or JSON. */
+/* The table for `windlass settings`: name, value (secrets as "set"), default, unit, sentence; as
+ * text or JSON. */
 void settings_print(const struct settings *settings, FILE *out, bool json);
-/* Where /metrics and admin routes are served: the setting, else the same address as HTTP while that is loopback, else 127.0.0.1:8081. */
+/* Where /metrics and admin routes are served: the setting, else the same address as HTTP while that
+ * is loopback, else 127.0.0.1:8081. */
 const char *settings_admin_listen(const struct settings *settings);
 /* Is this HOST:PORT one that only this machine can reach? By its text: 127.…, [::1], localhost. */
 bool settings_listen_loopback(const char *listen);
-/* Secrets must be gone from the environment of children that do not need them; those of Windlass's own roles are handed over through
- * a sealed memfd: returns its number to be inherited (WINDLASS_SETTINGS_FD=n in the child's environment), read by settings_load. -1 on failure. */
+/* Secrets must be gone from the environment of children that do not need them; those of Windlass's
+ * own roles are handed over through a sealed memfd: returns its number to be inherited
+ * (WINDLASS_SETTINGS_FD=n in the child's environment), read by settings_load. -1 on failure. */
 int settings_handover(const struct settings *settings);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of settings: one row each, from which checking, `windlass settings` and the documentation come. A new setting is a field in
- * settings.h and a row here, nothing else. */
+/* The table of settings: one row each, from which checking, `windlass settings` and the
+ * documentation come. A new setting is a field in settings.h and a row here, nothing else. */
 #include "common/config/settings_rows.h"
 
 #include <arpa/inet.h>
@@ -14,18 +14,18 @@
 #include "common/config/size.h"
 
 #define SECOND_MS INT64_C(1000)
-#define HOUR_MS (3600 * SECOND_MS)
-#define DAY_MS (24 * HOUR_MS)
-#define KIB INT64_C(1024)
-#define MIB (1024 * KIB)
+#define HOUR_MS   (3600 * SECOND_MS)
+#define DAY_MS    (24 * HOUR_MS)
+#define KIB       INT64_C(1024)
+#define MIB       (1024 * KIB)
 
 #define FIELD(field) offsetof(struct settings, field)
 
 const struct setting_row setting_rows[] = {
-	{ "DATABASE_URL", SETTING_DATABASE, FIELD(database_url), "sqlite:windlass.db", NULL, 0, 0, "", true,
-	  "Where jobs are kept: sqlite:PATH or postgresql://user@host/database." },
-	{ "WINDLASS_HTTP_LISTEN", SETTING_LISTEN, FIELD(http_listen), "127.0.0.1:8080", NULL, 0, 0, "", false,
-	  "Address and port of the HTTP API." },
+	{ "DATABASE_URL", SETTING_DATABASE, FIELD(database_url), "sqlite:windlass.db", NULL, 0, 0,
+	  "", true, "Where jobs are kept: sqlite:PATH or postgresql://user@host/database." },
+	{ "WINDLASS_HTTP_LISTEN", SETTING_LISTEN, FIELD(http_listen), "127.0.0.1:8080", NULL, 0, 0,
+	  "", false, "Address and port of the HTTP API." },
 	{ "WINDLASS_ADMIN_LISTEN", SETTING_LISTEN, FIELD(admin_listen), "",
 	  "the HTTP address while that is loopback, else 127.0.0.1:8081", 0, 0, "", false,
 	  "Address and port of metrics and admin routes." },
@@ -33,33 +33,35 @@ const struct setting_row setting_rows[] = {
 	  "The file of job definitions." },
 	{ "WINDLASS_WORKERS", SETTING_INT, FIELD(workers), "1", NULL, 1, 64, "processes", false,
 	  "Worker processes that `windlass run` keeps running." },
-	{ "WINDLASS_CONCURRENCY", SETTING_INT, FIELD(concurrency), NULL, "4 for each core", 1, 1024, "jobs", false,
-	  "Jobs that one worker runs at once, each in a host process." },
-	{ "WINDLASS_GRACE", SETTING_DURATION, FIELD(grace_ms), "25s", NULL, 0, HOUR_MS, "duration", false,
-	  "How long running jobs may take to finish after SIGTERM." },
-	{ "WINDLASS_LEASE", SETTING_DURATION, FIELD(lease_ms), "30s", NULL, SECOND_MS, HOUR_MS, "duration", false,
+	{ "WINDLASS_CONCURRENCY", SETTING_INT, FIELD(concurrency), NULL, "4 for each core", 1, 1024,
+	  "jobs", false, "Jobs that one worker runs at once, each in a host process." },
+	{ "WINDLASS_GRACE", SETTING_DURATION, FIELD(grace_ms), "25s", NULL, 0, HOUR_MS, "duration",
+	  false, "How long running jobs may take to finish after SIGTERM." },
+	{ "WINDLASS_LEASE", SETTING_DURATION, FIELD(lease_ms), "30s", NULL, SECOND_MS, HOUR_MS,
+	  "duration", false,
 	  "When the jobs of a worker that is no longer heard of are given to others." },
-	{ "WINDLASS_BODY_MAX", SETTING_SIZE, FIELD(body_bytes_max), "256KiB", NULL, KIB, 16 * MIB, "size", false,
-	  "Largest job that is accepted." },
-	{ "WINDLASS_BATCH_BODY_MAX", SETTING_SIZE, FIELD(batch_bytes_max), "16MiB", NULL, KIB, 256 * MIB, "size", false,
-	  "Largest body of the batch route." },
-	{ "WINDLASS_RESULT_MAX", SETTING_SIZE, FIELD(result_bytes_max), "256KiB", NULL, KIB, 16 * MIB, "size", false,
-	  "Largest result that a job may leave." },
-	{ "WINDLASS_QUEUE_MAX", SETTING_COUNT, FIELD(queue_max), "1000000", NULL, 1, 1000000000, "jobs", false,
-	  "Waiting jobs in a queue from which on new ones are refused with 429." },
-	{ "WINDLASS_KEEP", SETTING_DURATION, FIELD(keep_ms), "7d", NULL, HOUR_MS, 3650 * DAY_MS, "duration", false,
-	  "How long ended jobs are kept." },
-	{ "WINDLASS_KEEP_DEAD", SETTING_DURATION, FIELD(keep_dead_ms), "30d", NULL, HOUR_MS, 3650 * DAY_MS, "duration", false,
-	  "How long discarded jobs are kept." },
+	{ "WINDLASS_BODY_MAX", SETTING_SIZE, FIELD(body_bytes_max), "256KiB", NULL, KIB, 16 * MIB,
+	  "size", false, "Largest job that is accepted." },
+	{ "WINDLASS_BATCH_BODY_MAX", SETTING_SIZE, FIELD(batch_bytes_max), "16MiB", NULL, KIB,
+	  256 * MIB, "size", false, "Largest body of the batch route." },
+	{ "WINDLASS_RESULT_MAX", SETTING_SIZE, FIELD(result_bytes_max), "256KiB", NULL, KIB,
+	  16 * MIB, "size", false, "Largest result that a job may leave." },
+	{ "WINDLASS_QUEUE_MAX", SETTING_COUNT, FIELD(queue_max), "1000000", NULL, 1, 1000000000,
+	  "jobs", false, "Waiting jobs in a queue from which on new ones are refused with 429." },
+	{ "WINDLASS_KEEP", SETTING_DURATION, FIELD(keep_ms), "7d", NULL, HOUR_MS, 3650 * DAY_MS,
+	  "duration", false, "How long ended jobs are kept." },
+	{ "WINDLASS_KEEP_DEAD", SETTING_DURATION, FIELD(keep_dead_ms), "30d", NULL, HOUR_MS,
+	  3650 * DAY_MS, "duration", false, "How long discarded jobs are kept." },
 	{ "WINDLASS_API_KEYS", SETTING_TEXT, FIELD(api_keys), "", NULL, 0, MIB, "", true,
 	  "Who may use the API: `id=… hash=… tenant=… scopes=…`, one a line or separated by `;`; see `windlass key new`." },
-	{ "WINDLASS_CORS_ORIGINS", SETTING_TEXT, FIELD(cors_origins), "", NULL, 0, 64 * KIB, "", false,
-	  "Web origins that may call the API from a browser, separated by commas." },
-	{ "WINDLASS_REMOTE_CA_FILE", SETTING_TEXT, FIELD(remote_ca_file), "", "the system's", 0, 4096, "", false,
-	  "Certificates that third parties' certificates must descend from." },
+	{ "WINDLASS_CORS_ORIGINS", SETTING_TEXT, FIELD(cors_origins), "", NULL, 0, 64 * KIB, "",
+	  false, "Web origins that may call the API from a browser, separated by commas." },
+	{ "WINDLASS_REMOTE_CA_FILE", SETTING_TEXT, FIELD(remote_ca_file), "", "the system's", 0,
+	  4096, "", false, "Certificates that third parties' certificates must descend from." },
 	{ "WINDLASS_LOG", SETTING_LEVEL, FIELD(log_level), "info", NULL, 0, 0, "", false,
 	  "Lowest level that is logged: debug, info, warn, error." },
-	{ "WINDLASS_LOG_JOBS", SETTING_LOG_JOBS, FIELD(log_jobs), "all", NULL, 1, 1000000, "", false,
+	{ "WINDLASS_LOG_JOBS", SETTING_LOG_JOBS, FIELD(log_jobs), "all", NULL, 1, 1000000, "",
+	  false,
 	  "Which attempts get an outcome line in the log: all, failures, or 1/n of those that succeed." },
 	{ "WINDLASS_URL", SETTING_URL, FIELD(url), "http://127.0.0.1:8080", NULL, 0, 0, "", false,
 	  "Where the command line client finds the API." },
@@ -74,10 +76,12 @@ static void range_text(const struct setting_row *row, struct strbuf *out)
 
 	switch (row->kind) {
 	case SETTING_DURATION:
-		strbuf_printf(out, "%s..%s", duration_format(row->min, low), duration_format(row->max, high));
+		strbuf_printf(out, "%s..%s", duration_format(row->min, low),
+			      duration_format(row->max, high));
 		break;
 	case SETTING_SIZE:
-		strbuf_printf(out, "%s..%s", size_format(row->min, low), size_format(row->max, high));
+		strbuf_printf(out, "%s..%s", size_format(row->min, low),
+			      size_format(row->max, high));
 		break;
 	default:
 		strbuf_printf(out, "%" PRId64 "..%" PRId64, row->min, row->max);
@@ -97,9 +101,12 @@ static int64_t number_parse(const char *text, bool *ok_r)
 	return n;
 }
 
-static const char *put_number(const struct setting_row *row, void *field, const char *text, struct strbuf *why)
+static const char *put_number(const struct setting_row *row, void *field, const char *text,
+			      struct strbuf *why)
 {
-	const char *noun = row->kind == SETTING_DURATION ? "a duration" : row->kind == SETTING_SIZE ? "a size" : "a whole number";
+	const char *noun = row->kind == SETTING_DURATION ? "a duration"
+			   : row->kind == SETTING_SIZE   ? "a size"
+							 : "a whole number";
 	int64_t n = 0;
 	bool ok;
 
@@ -162,16 +169,22 @@ static bool has_prefix(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0 && text[strlen(prefix)];
 }
 
-static const char *put_text(const struct setting_row *row, char **field, const char *text, struct strbuf *why)
+static const char *put_text(const struct setting_row *row, char **field, const char *text,
+			    struct strbuf *why)
 {
 	if (row->kind == SETTING_LISTEN && *text && !listen_valid(text))
-		strbuf_addstr(why, "not an address; expected HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080");
+		strbuf_addstr(
+			why,
+			"not an address; expected HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080");
 	else if (row->kind == SETTING_LISTEN && !*text && *row->default_text)
 		strbuf_addstr(why, "empty; expected HOST:PORT");
-	else if (row->kind == SETTING_DATABASE && !has_prefix(text, "sqlite:") && !has_prefix(text, "postgresql://") &&
-		 !has_prefix(text, "postgres://"))
-		strbuf_addstr(why, "not a database URL; expected sqlite:PATH or postgresql://user@host/database");
-	else if (row->kind == SETTING_URL && !has_prefix(text, "http://") && !has_prefix(text, "https://"))
+	else if (row->kind == SETTING_DATABASE && !has_prefix(text, "sqlite:") &&
+		 !has_prefix(text, "postgresql://") && !has_prefix(text, "postgres://"))
+		strbuf_addstr(
+			why,
+			"not a database URL; expected sqlite:PATH or postgresql://user@host/database");
+	else if (row->kind == SETTING_URL && !has_prefix(text, "http://") &&
+		 !has_prefix(text, "https://"))
 		strbuf_addstr(why, "not a URL; expected http://… or https://…");
 	else if (row->kind == SETTING_TEXT && strlen(text) < (size_t)row->min)
 		strbuf_addstr(why, "empty");
@@ -184,7 +197,8 @@ static const char *put_text(const struct setting_row *row, char **field, const c
 	return NULL;
 }
 
-static const char *put_log_jobs(const struct setting_row *row, struct settings *settings, const char *text, struct strbuf *why)
+static const char *put_log_jobs(const struct setting_row *row, struct settings *settings,
+				const char *text, struct strbuf *why)
 {
 	bool ok = true;
 	int64_t n = 1;
@@ -198,7 +212,10 @@ static const char *put_log_jobs(const struct setting_row *row, struct settings *
 		if (ok)
 			n = number_parse(text + 2, &ok);
 		if (!ok || n < row->min || n > row->max) {
-			strbuf_printf(why, "expected all, failures, or 1/n with n of %" PRId64 "..%" PRId64, row->min, row->max);
+			strbuf_printf(why,
+				      "expected all, failures, or 1/n with n of %" PRId64
+				      "..%" PRId64,
+				      row->min, row->max);
 			return why->data;
 		}
 		settings->log_jobs = LOG_JOBS_SAMPLE;
@@ -207,7 +224,8 @@ static const char *put_log_jobs(const struct setting_row *row, struct settings *
 	return NULL;
 }
 
-const char *setting_put(const struct setting_row *row, struct settings *settings, const char *text, struct strbuf *why)
+const char *setting_put(const struct setting_row *row, struct settings *settings, const char *text,
+			struct strbuf *why)
 {
 	void *field = (char *)settings + row->offset;
 
@@ -238,7 +256,8 @@ static void format_log_jobs(const struct settings *settings, struct strbuf *out)
 		strbuf_addstr(out, settings->log_jobs == LOG_JOBS_ALL ? "all" : "failures");
 }
 
-void setting_format(const struct setting_row *row, const struct settings *settings, struct strbuf *out)
+void setting_format(const struct setting_row *row, const struct settings *settings,
+		    struct strbuf *out)
 {
 	static const char *const levels[] = { "debug", "info", "warn", "error", "fatal" };
 	const void *field = (const char *)settings + row->offset;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of settings, for the files that read, check and print it (settings.c, settings_secret.c). Others use settings.h. */
+/* The table of settings, for the files that read, check and print it (settings.c,
+ * settings_secret.c). Others use settings.h. */
 #ifndef COMMON_CONFIG_SETTINGS_ROWS_H
 #define COMMON_CONFIG_SETTINGS_ROWS_H
 #include <stdbool.h>
@@ -28,7 +29,7 @@ struct setting_row {
 	size_t offset;            /* in struct settings */
 	const char *default_text; /* NULL: worked out at the start, see default_note */
 	const char *default_note;
-	int64_t min, max;         /* in the unit of the kind */
+	int64_t min, max; /* in the unit of the kind */
 	const char *unit;
 	bool secret;
 	const char *help;
@@ -37,10 +38,13 @@ struct setting_row {
 extern const struct setting_row setting_rows[];
 extern const size_t setting_row_count;
 
-/* Checks text and puts it in place. NULL, or what is wrong with it ("not a duration; expected 1s..1h"), in `why`, which is cleared first. */
-const char *setting_put(const struct setting_row *row, struct settings *settings, const char *text, struct strbuf *why);
+/* Checks text and puts it in place. NULL, or what is wrong with it ("not a duration; expected
+ * 1s..1h"), in `why`, which is cleared first. */
+const char *setting_put(const struct setting_row *row, struct settings *settings, const char *text,
+			struct strbuf *why);
 /* The value as it could be given again; secrets too. */
-void setting_format(const struct setting_row *row, const struct settings *settings, struct strbuf *out);
+void setting_format(const struct setting_row *row, const struct settings *settings,
+		    struct strbuf *out);
 const struct setting_row *setting_find(const char *name); /* NULL: none */
 
 /* ---- settings_secret.c: values that are not in the environment itself */
@@ -51,8 +55,10 @@ struct settings_source {
 /* 0, or -1 after saying why. */
 int settings_source_init(struct settings_source *source, FILE *errors) must_check;
 void settings_source_release(struct settings_source *source); /* wipes it */
-/* The row's text as given, to be wiped and freed by the caller (settings_wipe); NULL when it is not set, or with *failed_r after saying why. */
-char *settings_source_read(const struct settings_source *source, const struct setting_row *row, FILE *errors, bool *failed_r);
+/* The row's text as given, to be wiped and freed by the caller (settings_wipe); NULL when it is not
+ * set, or with *failed_r after saying why. */
+char *settings_source_read(const struct settings_source *source, const struct setting_row *row,
+			   FILE *errors, bool *failed_r);
 void settings_wipe(char **text); /* NULL-safe; leaves NULL */
 
 #endif

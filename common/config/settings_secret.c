@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the text of a setting comes from: the parent's hand-over, the environment (secrets are wiped there), a file that NAME_FILE names, or a
- * systemd credential. Called by settings.c alone; never prints a value of a secret. */
+/* Where the text of a setting comes from: the parent's hand-over, the environment (secrets are
+ * wiped there), a file that NAME_FILE names, or a systemd credential. Called by settings.c alone;
+ * never prints a value of a secret. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ void settings_wipe(char **text)
 	*text = NULL;
 }
 
-/* Everything up to the end of fd, NUL-terminated; NULL with errno. EFBIG: more than bytes_max. Reads by position: the file may be shared. */
+/* Everything up to the end of fd, NUL-terminated; NULL with errno. EFBIG: more than bytes_max.
+ * Reads by position: the file may be shared. */
 static char *read_all(int fd, size_t bytes_max, size_t *bytes_r)
 {
 	char *data = xmalloc(bytes_max + 2);
@@ -52,8 +54,10 @@ static char *read_all(int fd, size_t bytes_max, size_t *bytes_r)
 	return data;
 }
 
-/* A secret's file: one trailing line end does not belong to it. NULL when it is not there and may be missing; *failed_r after saying why. */
-static char *read_file(const char *label, const char *path, bool may_miss, FILE *errors, bool *failed_r)
+/* A secret's file: one trailing line end does not belong to it. NULL when it is not there and may
+ * be missing; *failed_r after saying why. */
+static char *read_file(const char *label, const char *path, bool may_miss, FILE *errors,
+		       bool *failed_r)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char *text;
@@ -104,7 +108,8 @@ static char *read_handed(const struct settings_source *source, const struct sett
 	return NULL;
 }
 
-char *settings_source_read(const struct settings_source *source, const struct setting_row *row, FILE *errors, bool *failed_r)
+char *settings_source_read(const struct settings_source *source, const struct setting_row *row,
+			   FILE *errors, bool *failed_r)
 {
 	const char *credentials = getenv("CREDENTIALS_DIRECTORY"), *path;
 	char name[128], *text = take_environment(row);
@@ -147,7 +152,8 @@ int settings_source_init(struct settings_source *source, FILE *errors)
 	if (!*end && end != number && fd > STDERR_FILENO && fd < 1024 * 1024)
 		source->handed = read_all((int)fd, HANDED_BYTES_MAX, &source->handed_bytes);
 	if (!source->handed) {
-		fprintf(errors, "WINDLASS_SETTINGS_FD=%s: cannot read it: %s\n", number, strerror(errno));
+		fprintf(errors, "WINDLASS_SETTINGS_FD=%s: cannot read it: %s\n", number,
+			strerror(errno));
 		return -1;
 	}
 	close((int)fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sizes: a whole number and a binary unit. Decimal units (kB, MB) are refused, since half the world reads them as binary. */
+/* Sizes: a whole number and a binary unit. Decimal units (kB, MB) are refused, since half the world
+ * reads them as binary. */
 #include "common/config/size.h"
 
 #include <inttypes.h>

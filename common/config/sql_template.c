@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Walks the SQL text just far enough to tell code from quotes and comments, in the common ground of PostgreSQL and SQLite. Never looks at
- * values: those are bound when a job runs. */
+/* Walks the SQL text just far enough to tell code from quotes and comments, in the common ground of
+ * PostgreSQL and SQLite. Never looks at values: those are bound when a job runs. */
 #include "common/config/sql_template.h"
 
 #include <ctype.h>
@@ -49,7 +49,8 @@ static bool is_word(char c)
 static bool path_valid(const char *path)
 {
 	for (const char *p = path;; p++) {
-		size_t bytes = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+		size_t bytes = strspn(
+			p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
 
 		if (!bytes)
 			return false;
@@ -61,19 +62,24 @@ static bool path_valid(const char *path)
 
 static int check_source(struct scan *scan, const char *at, const char *source)
 {
-	if (strcmp(source, "job.id") == 0 || strcmp(source, "job.type") == 0 || strcmp(source, "job.attempt") == 0)
+	if (strcmp(source, "job.id") == 0 || strcmp(source, "job.type") == 0 ||
+	    strcmp(source, "job.attempt") == 0)
 		return 0;
 	if (strncmp(source, "payload.", 8) == 0 && path_valid(source + 8))
 		return 0;
 	if (strncmp(source, "steps.", 6) == 0)
 		return refuse(scan, at, "${%.80s}: not available in this version", source);
 	if (strncmp(source, "env.", 4) != 0)
-		return refuse(scan, at, "unknown ${%.80s}; expected payload.NAME, job.id, job.type, job.attempt or env.NAME", source);
+		return refuse(
+			scan, at,
+			"unknown ${%.80s}; expected payload.NAME, job.id, job.type, job.attempt or env.NAME",
+			source);
 	for (const char *const *name = scan->env; *name; name++) {
 		if (strcmp(*name, source + 4) == 0)
 			return 0;
 	}
-	return refuse(scan, at, "${%.80s}: `%.80s` is not listed in this type's `env`", source, source + 4);
+	return refuse(scan, at, "${%.80s}: `%.80s` is not listed in this type's `env`", source,
+		      source + 4);
 }
 
 static int on_reference(struct scan *scan)
@@ -84,7 +90,8 @@ static int on_reference(struct scan *scan)
 	if (*end != '}')
 		return refuse(scan, start, "`${` is not closed");
 	if (scan->source_count == SQL_TEMPLATE_PARAMETERS_MAX)
-		return refuse(scan, start, "too many values; expected at most %d", SQL_TEMPLATE_PARAMETERS_MAX);
+		return refuse(scan, start, "too many values; expected at most %d",
+			      SQL_TEMPLATE_PARAMETERS_MAX);
 	source = arena_strndup(scan->arena, start + 2, (size_t)(end - start) - 2);
 	if (check_source(scan, start, source) != 0)
 		return -1;
@@ -106,8 +113,10 @@ static bool take_escape(struct scan *scan)
 	return true;
 }
 
-/* Copies up to and with `end`; a doubled quote is two quotes beside each other and needs no care. */
-static int copy_quoted(struct scan *scan, size_t start_bytes, const char *end, bool backslashes, const char *noun)
+/* Copies up to and with `end`; a doubled quote is two quotes beside each other and needs no care.
+ */
+static int copy_quoted(struct scan *scan, size_t start_bytes, const char *end, bool backslashes,
+		       const char *noun)
 {
 	const char *start = scan->at;
 	size_t end_bytes = strlen(end);
@@ -121,7 +130,10 @@ static int copy_quoted(struct scan *scan, size_t start_bytes, const char *end, b
 		if (take_escape(scan))
 			continue;
 		if (strncmp(scan->at, "${", 2) == 0)
-			return refuse(scan, scan->at, "no value can stand inside %s: write ${…} outside of it, without quotes", noun);
+			return refuse(
+				scan, scan->at,
+				"no value can stand inside %s: write ${…} outside of it, without quotes",
+				noun);
 		copy(scan, backslashes && *scan->at == '\\' && scan->at[1] ? 2 : 1);
 	}
 	return *end == '\n' ? 0 : refuse(scan, start, "%s is not closed", noun);
@@ -132,7 +144,8 @@ static bool is_escape_string(const struct scan *scan)
 {
 	const char *at = scan->at;
 
-	return at > scan->text && tolower((unsigned char)at[-1]) == 'e' && (at - 1 == scan->text || !is_word(at[-2]));
+	return at > scan->text && tolower((unsigned char)at[-1]) == 'e' &&
+	       (at - 1 == scan->text || !is_word(at[-2]));
 }
 
 static int on_dollar(struct scan *scan)
@@ -149,7 +162,9 @@ static int on_dollar(struct scan *scan)
 		return 0;
 	}
 	if (isdigit((unsigned char)*p))
-		return refuse(scan, at, "numbered parameters are made from ${…}; write ${payload.NAME} instead");
+		return refuse(
+			scan, at,
+			"numbered parameters are made from ${…}; write ${payload.NAME} instead");
 	while (is_word(*p))
 		p++;
 	if (*p != '$' || (size_t)(p - at) + 2 > sizeof(tag))
@@ -186,10 +201,12 @@ static int scan_next(struct scan *scan)
 	}
 }
 
-int sql_template_parse(const char *text, const char *const *env, struct arena *arena, struct sql_template *template_r,
-                       struct sql_template_problem *problem_r)
+int sql_template_parse(const char *text, const char *const *env, struct arena *arena,
+		       struct sql_template *template_r, struct sql_template_problem *problem_r)
 {
-	struct scan scan = { .text = text, .at = text, .env = env, .arena = arena, .problem = problem_r };
+	struct scan scan = {
+		.text = text, .at = text, .env = env, .arena = arena, .problem = problem_r
+	};
 	int rc = 0;
 
 	strbuf_init(&scan.sql);
@@ -199,7 +216,8 @@ int sql_template_parse(const char *text, const char *const *env, struct arena *a
 		rc = scan_next(&scan);
 	if (rc == 0) {
 		template_r->sql = arena_strndup(arena, scan.sql.data, scan.sql.len);
-		template_r->sources = arena_dup(arena, scan.sources, scan.source_count * sizeof(scan.sources[0]));
+		template_r->sources =
+			arena_dup(arena, scan.sources, scan.source_count * sizeof(scan.sources[0]));
 		template_r->source_count = scan.source_count;
 	}
 	strbuf_release(&scan.sql);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Edit distance with neighbouring letters swapped counted as one (optimal string alignment), over short names only. */
+/* Edit distance with neighbouring letters swapped counted as one (optimal string alignment), over
+ * short names only. */
 #include "common/config/suggest.h"
 
 #include <ctype.h>
@@ -19,11 +20,13 @@ static size_t edit_distance(const char *a, size_t a_bytes, const char *b, size_t
 	for (size_t j = 0; j <= b_bytes; j++)
 		rows[0][j] = j;
 	for (size_t i = 1; i <= a_bytes; i++) {
-		size_t *now = rows[i % 3], *above = rows[(i + 2) % 3], *two_above = rows[(i + 1) % 3];
+		size_t *now = rows[i % 3], *above = rows[(i + 2) % 3],
+		       *two_above = rows[(i + 1) % 3];
 
 		now[0] = i;
 		for (size_t j = 1; j <= b_bytes; j++) {
-			int ca = tolower((unsigned char)a[i - 1]), cb = tolower((unsigned char)b[j - 1]);
+			int ca = tolower((unsigned char)a[i - 1]),
+			    cb = tolower((unsigned char)b[j - 1]);
 
 			now[j] = least(above[j - 1] + (ca != cb), least(above[j], now[j - 1]) + 1);
 			if (i > 1 && j > 1 && ca == tolower((unsigned char)b[j - 2]) &&
@@ -38,7 +41,8 @@ void suggest_offer(struct suggest *suggest, const char *name)
 {
 	size_t word_bytes = strlen(suggest->word), name_bytes = strlen(name), distance, limit;
 
-	if (word_bytes > NAME_MAX_BYTES || name_bytes > NAME_MAX_BYTES || !word_bytes || !name_bytes)
+	if (word_bytes > NAME_MAX_BYTES || name_bytes > NAME_MAX_BYTES || !word_bytes ||
+	    !name_bytes)
 		return;
 	limit = least(3, (1 + least(word_bytes, name_bytes)) / 3);
 	distance = edit_distance(suggest->word, word_bytes, name, name_bytes);

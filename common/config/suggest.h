@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "Did you mean …?": the known name that a mistyped one is nearest to. For messages to people only. */
+/* "Did you mean …?": the known name that a mistyped one is nearest to. For messages to people only.
+ */
 #ifndef COMMON_CONFIG_SUGGEST_H
 #define COMMON_CONFIG_SUGGEST_H
 #include <stddef.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libyaml's events made into a tree on an arena. The only file that sees libyaml. An alias shares the node of its anchor, and every node
- * knows how many nodes it stands for, so that a "billion laughs" document is refused before anybody walks it. */
+/* libyaml's events made into a tree on an arena. The only file that sees libyaml. An alias shares
+ * the node of its anchor, and every node knows how many nodes it stands for, so that a "billion
+ * laughs" document is refused before anybody walks it. */
 #include "common/config/yaml_reader.h"
 
 #include <stdarg.h>
@@ -52,10 +53,12 @@ void problem_add(struct problems *problems, struct yaml_place place, const char 
 	va_start(args, fmt);
 	line = arena_vprintf(arena, fmt, args);
 	va_end(args);
-	/* What comes from the file must not be able to write lines or move the terminal's cursor. */
+	/* What comes from the file must not be able to write lines or move the terminal's cursor.
+	 */
 	for (char *p = line; *p; p++)
 		strbuf_addch(&text, (unsigned char)*p < 0x20 || *p == 0x7f ? ' ' : *p);
-	fprintf(problems->out, "%s:%d:%d: %s\n", problems->file, place.line, place.column, text.data);
+	fprintf(problems->out, "%s:%d:%d: %s\n", problems->file, place.line, place.column,
+		text.data);
 	strbuf_release(&text);
 	arena_free(&arena);
 }
@@ -63,7 +66,8 @@ void problem_add(struct problems *problems, struct yaml_place place, const char 
 void problems_end(struct problems *problems)
 {
 	if (problems->count > YAML_PROBLEMS_MAX)
-		fprintf(problems->out, "%s: and %d more\n", problems->file, problems->count - YAML_PROBLEMS_MAX);
+		fprintf(problems->out, "%s: and %d more\n", problems->file,
+			problems->count - YAML_PROBLEMS_MAX);
 }
 
 static struct yaml_place place_of(const yaml_mark_t *mark)
@@ -78,14 +82,16 @@ static size_t raw_offset(struct reader *reader, size_t characters)
 		reader->raw_characters = reader->raw_bytes = 0;
 	while (reader->raw_characters < characters && reader->raw_bytes < reader->source_bytes) {
 		reader->raw_bytes++;
-		while (reader->raw_bytes < reader->source_bytes && ((unsigned char)reader->source[reader->raw_bytes] & 0xc0) == 0x80)
+		while (reader->raw_bytes < reader->source_bytes &&
+		       ((unsigned char)reader->source[reader->raw_bytes] & 0xc0) == 0x80)
 			reader->raw_bytes++;
 		reader->raw_characters++;
 	}
 	return reader->raw_bytes;
 }
 
-static struct yaml_node *node_new(struct reader *reader, enum yaml_kind kind, const yaml_event_t *event)
+static struct yaml_node *node_new(struct reader *reader, enum yaml_kind kind,
+				  const yaml_event_t *event)
 {
 	struct yaml_node *node = ARENA_NEW(reader->arena, struct yaml_node);
 
@@ -123,14 +129,17 @@ static void append(struct reader *reader, struct frame *frame, struct yaml_node 
 	frame->key = NULL;
 }
 
-static int take_key(struct reader *reader, struct frame *frame, struct yaml_node *key, struct yaml_place place)
+static int take_key(struct reader *reader, struct frame *frame, struct yaml_node *key,
+		    struct yaml_place place)
 {
 	if (key->kind != YAML_SCALAR) {
-		problem_add(reader->problems, place, "a key must be a plain word, not %s", yaml_describe(key, reader->arena));
+		problem_add(reader->problems, place, "a key must be a plain word, not %s",
+			    yaml_describe(key, reader->arena));
 		return -1;
 	}
 	if (key->plain && strcmp(key->text, "<<") == 0) {
-		problem_add(reader->problems, place, "merge keys (<<) are not supported; use an alias for the whole value");
+		problem_add(reader->problems, place,
+			    "merge keys (<<) are not supported; use an alias for the whole value");
 		return -1;
 	}
 	for (size_t i = 0; i < frame->node->count; i++) {
@@ -138,7 +147,8 @@ static int take_key(struct reader *reader, struct frame *frame, struct yaml_node
 
 		if (strcmp(other->text, key->text) != 0)
 			continue;
-		problem_add(reader->problems, place, "duplicate key `%s`, first at line %d", key->text, other->place.line);
+		problem_add(reader->problems, place, "duplicate key `%s`, first at line %d",
+			    key->text, other->place.line);
 		frame->skip = true;
 	}
 	frame->key = key;
@@ -152,8 +162,10 @@ static int place_node(struct reader *reader, struct yaml_node *node, struct yaml
 
 	reader->weight += node->weight;
 	if (reader->weight > YAML_NODES_MAX) {
-		problem_add(reader->problems, place, "too many values; expected at most %d, aliases counted where they are used",
-			    YAML_NODES_MAX);
+		problem_add(
+			reader->problems, place,
+			"too many values; expected at most %d, aliases counted where they are used",
+			YAML_NODES_MAX);
 		return -1;
 	}
 	if (!frame)
@@ -182,7 +194,8 @@ static int refuse_tag(struct reader *reader, const yaml_char_t *tag, const yaml_
 {
 	if (!tag || strcmp((const char *)tag, "!") == 0)
 		return 0;
-	problem_add(reader->problems, place_of(&event->start_mark), "tags are not supported: %s", (const char *)tag);
+	problem_add(reader->problems, place_of(&event->start_mark), "tags are not supported: %s",
+		    (const char *)tag);
 	return -1;
 }
 
@@ -201,7 +214,8 @@ static int on_scalar(struct reader *reader, const yaml_event_t *event)
 	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	node->raw_start = raw_offset(reader, event->start_mark.index);
 	node->raw_end = raw_offset(reader, event->end_mark.index);
-	remember_anchor(reader, arena_strdup(reader->arena, (const char *)event->data.scalar.anchor), node);
+	remember_anchor(reader,
+			arena_strdup(reader->arena, (const char *)event->data.scalar.anchor), node);
 	return place_node(reader, node, node->place);
 }
 
@@ -218,20 +232,21 @@ static int on_alias(struct reader *reader, const yaml_event_t *event)
 	return -1;
 }
 
-static int on_start(struct reader *reader, enum yaml_kind kind, const yaml_char_t *anchor, const yaml_char_t *tag,
-		    const yaml_event_t *event)
+static int on_start(struct reader *reader, enum yaml_kind kind, const yaml_char_t *anchor,
+		    const yaml_char_t *tag, const yaml_event_t *event)
 {
 	struct yaml_node *node = node_new(reader, kind, event);
 
 	if (refuse_tag(reader, tag, event) != 0)
 		return -1;
 	if (reader->depth == YAML_DEPTH_MAX) {
-		problem_add(reader->problems, node->place, "too deep; expected at most %d levels", YAML_DEPTH_MAX);
+		problem_add(reader->problems, node->place, "too deep; expected at most %d levels",
+			    YAML_DEPTH_MAX);
 		return -1;
 	}
-	reader->frames[reader->depth++] = (struct frame){
-		.node = node, .anchor = arena_strdup(reader->arena, (const char *)anchor)
-	};
+	reader->frames[reader->depth++] =
+		(struct frame){ .node = node,
+				.anchor = arena_strdup(reader->arena, (const char *)anchor) };
 	return 0;
 }
 
@@ -249,7 +264,8 @@ static int on_document(struct reader *reader, const yaml_event_t *event)
 {
 	if (!reader->root)
 		return 0;
-	problem_add(reader->problems, place_of(&event->start_mark), "a second document; expected one");
+	problem_add(reader->problems, place_of(&event->start_mark),
+		    "a second document; expected one");
 	return -1;
 }
 
@@ -263,9 +279,11 @@ static int on_event(struct reader *reader, const yaml_event_t *event)
 	case YAML_ALIAS_EVENT:
 		return on_alias(reader, event);
 	case YAML_SEQUENCE_START_EVENT:
-		return on_start(reader, YAML_LIST, event->data.sequence_start.anchor, event->data.sequence_start.tag, event);
+		return on_start(reader, YAML_LIST, event->data.sequence_start.anchor,
+				event->data.sequence_start.tag, event);
 	case YAML_MAPPING_START_EVENT:
-		return on_start(reader, YAML_MAP, event->data.mapping_start.anchor, event->data.mapping_start.tag, event);
+		return on_start(reader, YAML_MAP, event->data.mapping_start.anchor,
+				event->data.mapping_start.tag, event);
 	case YAML_SEQUENCE_END_EVENT:
 	case YAML_MAPPING_END_EVENT:
 		return on_end(reader);
@@ -289,17 +307,22 @@ static void syntax_problem(struct reader *reader)
 			place.column = c == '\n' ? 1 : place.column + ((c & 0xc0) != 0x80);
 		}
 	}
-	problem_add(reader->problems, place, "not YAML: %s%s%s", parser->problem ? parser->problem : "out of memory",
-		    parser->context ? " " : "", parser->context ? parser->context : "");
+	problem_add(reader->problems, place, "not YAML: %s%s%s",
+		    parser->problem ? parser->problem : "out of memory", parser->context ? " " : "",
+		    parser->context ? parser->context : "");
 }
 
-struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena, struct problems *problems)
+struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena,
+			    struct problems *problems)
 {
-	struct reader reader = { .arena = arena, .problems = problems, .source = text, .source_bytes = bytes };
+	struct reader reader = {
+		.arena = arena, .problems = problems, .source = text, .source_bytes = bytes
+	};
 	bool more = true, broken = false;
 
 	if (bytes > YAML_BYTES_MAX) {
-		problem_add(problems, (struct yaml_place){ 1, 1 }, "too large; expected at most %d bytes", YAML_BYTES_MAX);
+		problem_add(problems, (struct yaml_place){ 1, 1 },
+			    "too large; expected at most %d bytes", YAML_BYTES_MAX);
 		return NULL;
 	}
 	CHECK(yaml_parser_initialize(&reader.parser));
@@ -323,7 +346,8 @@ struct yaml_node *yaml_read(const char *text, size_t bytes, struct arena *arena,
 	return broken ? NULL : reader.root;
 }
 
-struct yaml_place yaml_place_within(const char *source, const struct yaml_node *scalar, size_t offset)
+struct yaml_place yaml_place_within(const char *source, const struct yaml_node *scalar,
+				    size_t offset)
 {
 	struct yaml_place place = scalar->place;
 	char wanted;
@@ -331,7 +355,8 @@ struct yaml_place yaml_place_within(const char *source, const struct yaml_node *
 
 	CHECK(offset <= strlen(scalar->text));
 	wanted = scalar->text[offset];
-	/* The n-th such byte of the value is the n-th one of the source, whatever quotes, folds and indents lie between. */
+	/* The n-th such byte of the value is the n-th one of the source, whatever quotes, folds and
+	 * indents lie between. */
 	for (size_t i = 0; i < offset; i++)
 		nth += scalar->text[i] == wanted;
 	for (; at < scalar->raw_end; at++) {
@@ -348,7 +373,8 @@ struct yaml_place yaml_place_within(const char *source, const struct yaml_node *
 bool yaml_is_null(const struct yaml_node *node)
 {
 	return node->kind == YAML_SCALAR && node->plain &&
-	       (!*node->text || strcmp(node->text, "~") == 0 || strcasecmp(node->text, "null") == 0);
+	       (!*node->text || strcmp(node->text, "~") == 0 ||
+		strcasecmp(node->text, "null") == 0);
 }
 
 const char *yaml_describe(const struct yaml_node *node, struct arena *arena)

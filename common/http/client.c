@@ -25,10 +25,15 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return bytes;
 }
 
-static int call_error(struct error *err_r, CURLcode code, const char *detail, const char *url)
+static int call_error(struct error *err_r, CURL *curl, CURLcode code, const char *detail,
+		      const char *url)
 {
 	const char *why = *detail ? detail : curl_easy_strerror(code);
+	long sent = 0;
 
+	curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent);
+	if (sent > 0 && code != CURLE_WRITE_ERROR)
+		return error_set(err_r, ERROR_UNKNOWN, "no answer from %s: %s", url, why);
 	switch (code) {
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_URL_MALFORMAT:
@@ -104,12 +109,12 @@ int client_call(const struct client_request *request, struct client_answer *answ
 	code = curl_easy_perform(curl);
 	if (code == CURLE_OK)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	else
+		(void)call_error(err_r, curl, code, detail, request->url);
 	curl_easy_cleanup(curl);
 	curl_slist_free_all(headers);
-	if (code != CURLE_OK)
-		return call_error(err_r, code, detail, request->url);
 	answer_r->status = (int)status;
-	return 0;
+	return code == CURLE_OK ? 0 : -1;
 }
 
 static void add_places(const json_t *problem, struct strbuf *out)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counting: lock-free on the way of a job, a short lock when a series is looked up. Each process writes to a slot of its own, which it
- * holds by a file lock on the shared mapping; the kernel lets go of it when the process dies, and the next one counts on there. */
+/* Counting: lock-free on the way of a job, a short lock when a series is looked up. Each process
+ * writes to a slot of its own, which it holds by a file lock on the shared mapping; the kernel lets
+ * go of it when the process dies, and the next one counts on there. */
 #include "common/service/metrics.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@ int metrics_create(void)
 	int fd = memfd_create("windlass-metrics", MFD_CLOEXEC);
 	uint64_t shape = sizeof(struct metrics_memory);
 
-	if (fd >= 0 && (ftruncate(fd, (off_t)shape) != 0 || pwrite(fd, &shape, sizeof(shape), 0) != (ssize_t)sizeof(shape))) {
+	if (fd >= 0 && (ftruncate(fd, (off_t)shape) != 0 ||
+			pwrite(fd, &shape, sizeof(shape), 0) != (ssize_t)sizeof(shape))) {
 		close(fd);
 		fd = -1;
 	}
@@ -40,8 +42,8 @@ static int take_inherited(void)
 	if (!text)
 		return -1;
 	fd = strtol(text, &end, 10);
-	if (end == text || *end || fd <= STDERR_FILENO || fd > 65535 || fstat((int)fd, &about) != 0 ||
-	    about.st_size != (off_t)sizeof(struct metrics_memory))
+	if (end == text || *end || fd <= STDERR_FILENO || fd > 65535 ||
+	    fstat((int)fd, &about) != 0 || about.st_size != (off_t)sizeof(struct metrics_memory))
 		return -1;
 	(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
 	return (int)fd;
@@ -49,18 +51,23 @@ static int take_inherited(void)
 
 static bool lock_slot(int fd, size_t slot)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)slot, .l_len = 1 };
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)slot, .l_len = 1
+	};
 
 	return fcntl(fd, F_SETLK, &lock) == 0;
 }
 
 bool metrics_slot_live(const struct metrics *metrics, size_t slot)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)slot, .l_len = 1 };
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)slot, .l_len = 1
+	};
 
 	if (metrics->own == &metrics->memory->slots[slot])
 		return true;
-	return metrics->fd >= 0 && fcntl(metrics->fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	return metrics->fd >= 0 && fcntl(metrics->fd, F_GETLK, &lock) == 0 &&
+	       lock.l_type != F_UNLCK;
 }
 
 static void clear_gauge(struct metric_series *series)
@@ -91,7 +98,8 @@ static struct metrics_slot *take_slot(struct metrics_memory *memory, int fd)
 
 static bool map(struct metrics *metrics, int fd)
 {
-	struct metrics_memory *memory = mmap(NULL, sizeof(*memory), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct metrics_memory *memory =
+		mmap(NULL, sizeof(*memory), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (memory == MAP_FAILED)
 		return false;
@@ -107,8 +115,8 @@ static bool map(struct metrics *metrics, int fd)
 
 static void map_private(struct metrics *metrics)
 {
-	metrics->memory = mmap(NULL, sizeof(*metrics->memory), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			       -1, 0);
+	metrics->memory = mmap(NULL, sizeof(*metrics->memory), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(metrics->memory != MAP_FAILED);
 	metrics->own = &metrics->memory->slots[0];
 	metrics->fd = -1;
@@ -179,7 +187,8 @@ static void put_label(char *label_r, size_t room, const char *text)
 	label_r[bytes] = 0;
 }
 
-static struct metric_series *find_series(struct metrics_slot *slot, const struct metric_series *wanted)
+static struct metric_series *find_series(struct metrics_slot *slot,
+					 const struct metric_series *wanted)
 {
 	uint32_t count = atomic_load_explicit(&slot->series_count, memory_order_relaxed);
 
@@ -187,7 +196,8 @@ static struct metric_series *find_series(struct metrics_slot *slot, const struct
 		struct metric_series *series = &slot->series[i];
 
 		if (series->hash == wanted->hash && series->metric == wanted->metric &&
-		    strcmp(series->label1, wanted->label1) == 0 && strcmp(series->label2, wanted->label2) == 0)
+		    strcmp(series->label1, wanted->label1) == 0 &&
+		    strcmp(series->label2, wanted->label2) == 0)
 			return series;
 	}
 	if (count == METRICS_SERIES_MAX)
@@ -195,7 +205,8 @@ static struct metric_series *find_series(struct metrics_slot *slot, const struct
 	return NULL;
 }
 
-static struct metric_series *add_series(struct metrics_slot *slot, const struct metric_series *wanted)
+static struct metric_series *add_series(struct metrics_slot *slot,
+					const struct metric_series *wanted)
 {
 	uint32_t count = atomic_load_explicit(&slot->series_count, memory_order_relaxed);
 	struct metric_series *series = &slot->series[count];
@@ -204,12 +215,14 @@ static struct metric_series *add_series(struct metrics_slot *slot, const struct 
 	series->metric = wanted->metric;
 	memcpy(series->label1, wanted->label1, sizeof(series->label1));
 	memcpy(series->label2, wanted->label2, sizeof(series->label2));
-	/* A process that reads the slot, or the one that takes it over, sees a series whole or not at all. */
+	/* A process that reads the slot, or the one that takes it over, sees a series whole or not
+	 * at all. */
 	atomic_store_explicit(&slot->series_count, count + 1, memory_order_release);
 	return series;
 }
 
-struct metric_series *metrics_series(struct metrics *metrics, enum metric metric, const char *label1, const char *label2)
+struct metric_series *metrics_series(struct metrics *metrics, enum metric metric,
+				     const char *label1, const char *label2)
 {
 	const struct metric_row *row = &metric_rows[metric];
 	struct metric_series wanted = { .metric = metric }, *series;
@@ -259,7 +272,8 @@ void metric_move(struct metric_series *series, int64_t delta)
 	do {
 		memcpy(&value, &before, sizeof(value));
 		after = to_bits(value + (double)delta);
-	} while (!atomic_compare_exchange_weak_explicit(&series->value, &before, after, memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&series->value, &before, after, memory_order_relaxed, memory_order_relaxed));
 }
 
 void metric_observe(struct metric_series *series, double value)
@@ -273,7 +287,9 @@ void metric_observe(struct metric_series *series, double value)
 	while (bucket < count && value > bounds[bucket])
 		bucket++;
 	atomic_fetch_add_explicit(&series->buckets[bucket], 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&series->value, (uint64_t)(fmin(value, 1e8) * metric_unit(kind) + 0.5), memory_order_relaxed);
+	atomic_fetch_add_explicit(&series->value,
+				  (uint64_t)(fmin(value, 1e8) * metric_unit(kind) + 0.5),
+				  memory_order_relaxed);
 }
 
 uint64_t metric_value(const struct metric_series *series)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics: counters, gauges and histograms in shared memory, one slot per process, summed when they are scraped. Under `run` the supervisor makes the
- * mapping (a memfd inherited by its children), so the gateway's /metrics shows the whole tree and a respawned process goes on in its slot. */
+/* Metrics: counters, gauges and histograms in shared memory, one slot per process, summed when they
+ * are scraped. Under `run` the supervisor makes the mapping (a memfd inherited by its children), so
+ * the gateway's /metrics shows the whole tree and a respawned process goes on in its slot. */
 #ifndef COMMON_SERVICE_METRICS_H
 #define COMMON_SERVICE_METRICS_H
 #include <stdint.h>
@@ -9,42 +10,46 @@
 #include "common/base/strbuf.h"
 
 enum metric { /* one row each in metrics.c: Prometheus name, kind, label names, help */
-	METRIC_JOBS_ACCEPTED,        /* counter {type} */
-	METRIC_JOBS_FINISHED,        /* counter {type, outcome}: attempts by outcome (done retry crashed discard snooze cancelled released lost) */
-	METRIC_JOBS_IN_FLIGHT,       /* gauge */
-	METRIC_HOSTS,                /* gauge {state}: busy idle */
-	METRIC_STAGE_SECONDS,        /* histogram {stage}: accept queue_wait handler commit total */
-	METRIC_COMMIT_BATCH,         /* histogram of jobs a commit; {kind}: accept complete */
-	METRIC_STORE_ERRORS,         /* counter {code} */
-	METRIC_COMMIT_RETRIES,       /* counter {why}: sql contention unknown lost unmet */
-	METRIC_HTTP_REQUESTS,        /* counter {route, status} */
-	METRIC_HTTP_SECONDS,         /* histogram {route} */
-	METRIC_HTTP_CONNECTIONS,     /* gauge */
-	METRIC_WAITERS,              /* gauge */
-	METRIC_CALLS,                /* counter {fate} */
-	METRIC_HOST_DEATHS,          /* counter {why}: crashed timeout protocol */
-	METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */
-	METRIC_QUEUE_OLDEST_SECONDS, /* gauge {queue} */
-	METRIC_LOG_DROPPED,          /* counter */
-	METRIC_COUNT
+	      METRIC_JOBS_ACCEPTED,  /* counter {type} */
+	      METRIC_JOBS_FINISHED,  /* counter {type, outcome}: attempts by outcome (done retry
+					crashed discard snooze cancelled released lost) */
+	      METRIC_JOBS_IN_FLIGHT, /* gauge */
+	      METRIC_HOSTS,          /* gauge {state}: busy idle */
+	      METRIC_STAGE_SECONDS,  /* histogram {stage}: accept queue_wait handler commit total */
+	      METRIC_COMMIT_BATCH,   /* histogram of jobs a commit; {kind}: accept complete */
+	      METRIC_STORE_ERRORS,   /* counter {code} */
+	      METRIC_COMMIT_RETRIES, /* counter {why}: sql contention unknown lost unmet */
+	      METRIC_HTTP_REQUESTS,  /* counter {route, status} */
+	      METRIC_HTTP_SECONDS,   /* histogram {route} */
+	      METRIC_HTTP_CONNECTIONS,     /* gauge */
+	      METRIC_WAITERS,              /* gauge */
+	      METRIC_CALLS,                /* counter {fate} */
+	      METRIC_HOST_DEATHS,          /* counter {why}: crashed timeout protocol */
+	      METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */
+	      METRIC_QUEUE_OLDEST_SECONDS, /* gauge {queue} */
+	      METRIC_LOG_DROPPED,          /* counter */
+	      METRIC_COUNT
 };
 
 struct metrics;
 struct metric_series; /* one label combination of one metric in this process's slot */
 
-/* Opens the inherited mapping (WINDLASS_METRICS_FD) and takes a free slot for `role`, or makes a private mapping. Never fails for weather. */
+/* Opens the inherited mapping (WINDLASS_METRICS_FD) and takes a free slot for `role`, or makes a
+ * private mapping. Never fails for weather. */
 struct metrics *metrics_open(const char *role);
 void metrics_close(struct metrics **metrics);
 /* For the supervisor: makes the mapping; returns the fd to be inherited. */
 int metrics_create(void);
 
-/* Finds or makes a series; labels NULL when the metric has fewer. Cheap enough per batch, cache it per job type. Beyond the table's size everything lands in
- * a series with the label "other". Any thread. */
-struct metric_series *metrics_series(struct metrics *metrics, enum metric metric, const char *label1, const char *label2);
-void metric_add(struct metric_series *series, uint64_t n);        /* counter; any thread */
-void metric_set(struct metric_series *series, double value);      /* gauge */
-void metric_move(struct metric_series *series, int64_t delta);    /* gauge */
-void metric_observe(struct metric_series *series, double value);  /* histogram */
+/* Finds or makes a series; labels NULL when the metric has fewer. Cheap enough per batch, cache it
+ * per job type. Beyond the table's size everything lands in a series with the label "other". Any
+ * thread. */
+struct metric_series *metrics_series(struct metrics *metrics, enum metric metric,
+				     const char *label1, const char *label2);
+void metric_add(struct metric_series *series, uint64_t n);       /* counter; any thread */
+void metric_set(struct metric_series *series, double value);     /* gauge */
+void metric_move(struct metric_series *series, int64_t delta);   /* gauge */
+void metric_observe(struct metric_series *series, double value); /* histogram */
 /* Prometheus text format 0.0.4 of all slots, summed (gauges of dead processes left out). */
 void metrics_render(struct metrics *metrics, struct strbuf *out);
 uint64_t metric_value(const struct metric_series *series); /* counters, for tests and readiness */

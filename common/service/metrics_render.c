@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The page that Prometheus reads: every slot's series, those of one name and labels summed. Called at a scrape; takes no lock that a
- * counting thread would notice. */
+/* The page that Prometheus reads: every slot's series, those of one name and labels summed. Called
+ * at a scrape; takes no lock that a counting thread would notice. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,10 +40,12 @@ static void collect_slot(struct found *found, const struct metrics_slot *slot, b
 	uint32_t count = atomic_load_explicit(&slot->series_count, memory_order_acquire);
 
 	for (uint32_t i = 0; i < count && i < METRICS_SERIES_MAX; i++) {
-		if (slot->series[i].metric < METRIC_COUNT && (live || metric_rows[slot->series[i].metric].kind != METRIC_GAUGE))
+		if (slot->series[i].metric < METRIC_COUNT &&
+		    (live || metric_rows[slot->series[i].metric].kind != METRIC_GAUGE))
 			collect(found, &slot->series[i]);
 	}
-	for (uint32_t i = METRICS_SERIES_MAX; i < METRICS_SERIES_MAX + METRIC_COUNT && count == METRICS_SERIES_MAX; i++) {
+	for (uint32_t i = METRICS_SERIES_MAX;
+	     i < METRICS_SERIES_MAX + METRIC_COUNT && count == METRICS_SERIES_MAX; i++) {
 		if (was_used(&slot->series[i]))
 			collect(found, &slot->series[i]);
 	}
@@ -51,7 +53,8 @@ static void collect_slot(struct found *found, const struct metrics_slot *slot, b
 
 static int compare(const void *a, const void *b)
 {
-	const struct metric_series *one = *(const struct metric_series *const *)a, *two = *(const struct metric_series *const *)b;
+	const struct metric_series *one = *(const struct metric_series *const *)a,
+				   *two = *(const struct metric_series *const *)b;
 	int order = (int)one->metric - (int)two->metric;
 
 	if (!order)
@@ -80,7 +83,8 @@ static void add_label(struct strbuf *out, const char *name, const char *value, c
 }
 
 /* name_suffix{labels,le="…"} without the value */
-static void add_head(struct strbuf *out, const struct metric_series *series, const char *suffix, const char *bound)
+static void add_head(struct strbuf *out, const struct metric_series *series, const char *suffix,
+		     const char *bound)
 {
 	const struct metric_row *row = &metric_rows[series->metric];
 	char separator = '{';
@@ -104,7 +108,8 @@ static void add_histogram(struct strbuf *out, const struct metric_series *const 
 		char bound[32] = "+Inf";
 
 		for (size_t i = 0; i < count; i++)
-			total += atomic_load_explicit(&same[i]->buckets[bucket], memory_order_relaxed);
+			total += atomic_load_explicit(&same[i]->buckets[bucket],
+						      memory_order_relaxed);
 		if (bucket < bound_count)
 			snprintf(bound, sizeof(bound), "%g", bounds[bucket]);
 		add_head(out, same[0], "_bucket", bound);
@@ -147,7 +152,8 @@ static void add_title(struct strbuf *out, const struct metric_row *row)
 {
 	static const char *const kinds[] = { "counter", "gauge", "histogram", "histogram" };
 
-	strbuf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name, kinds[row->kind]);
+	strbuf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name,
+		      kinds[row->kind]);
 }
 
 /* Lines that this process's log has lost, as of now. */
@@ -166,15 +172,18 @@ void metrics_render(struct metrics *metrics, struct strbuf *out)
 
 	count_dropped(metrics);
 	for (size_t i = 0; i < METRICS_SLOTS; i++) {
-		if (atomic_load_explicit(&metrics->memory->slots[i].series_count, memory_order_acquire))
-			collect_slot(&found, &metrics->memory->slots[i], metrics_slot_live(metrics, i));
+		if (atomic_load_explicit(&metrics->memory->slots[i].series_count,
+					 memory_order_acquire))
+			collect_slot(&found, &metrics->memory->slots[i],
+				     metrics_slot_live(metrics, i));
 	}
 	if (found.count)
 		qsort(found.series, found.count, sizeof(found.series[0]), compare);
 	for (size_t first = 0, next; first < found.count; first = next) {
 		const struct metric_series *series = found.series[first];
 
-		for (next = first + 1; next < found.count && compare(&found.series[first], &found.series[next]) == 0;)
+		for (next = first + 1;
+		     next < found.count && compare(&found.series[first], &found.series[next]) == 0;)
 			next++;
 		if (!first || found.series[first - 1]->metric != series->metric)
 			add_title(out, &metric_rows[series->metric]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of metrics and the layout of a slot in shared memory, for metrics.c and metrics_render.c. Every process of one tree runs the
- * same binary, so the layout needs no upgrade recipe: a mapping of another shape is not used. */
+/* The table of metrics and the layout of a slot in shared memory, for metrics.c and
+ * metrics_render.c. Every process of one tree runs the same binary, so the layout needs no upgrade
+ * recipe: a mapping of another shape is not used. */
 #ifndef COMMON_SERVICE_METRICS_ROWS_H
 #define COMMON_SERVICE_METRICS_ROWS_H
 #include <pthread.h>
@@ -11,11 +12,11 @@
 
 #include "common/service/metrics.h"
 
-#define METRICS_SLOTS 72       /* processes; more workers than WINDLASS_WORKERS allows */
-#define METRICS_SERIES_MAX 2048
+#define METRICS_SLOTS       72 /* processes; more workers than WINDLASS_WORKERS allows */
+#define METRICS_SERIES_MAX  2048
 #define METRICS_BUCKETS_MAX 20 /* the last one used is +Inf */
-#define METRICS_LABEL1 132
-#define METRICS_LABEL2 28
+#define METRICS_LABEL1      132
+#define METRICS_LABEL2      28
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_TIMES, METRIC_SIZES };
 
@@ -32,9 +33,10 @@ const double *metric_bounds(enum metric_kind kind, size_t *count_r);
 
 struct metric_series {
 	uint32_t hash;
-	uint32_t metric;                               /* enum metric */
+	uint32_t metric; /* enum metric */
 	char label1[METRICS_LABEL1], label2[METRICS_LABEL2];
-	_Atomic uint64_t value;                        /* counter; gauge: bits of a double; histogram: sum, see metric_unit */
+	_Atomic uint64_t
+		value; /* counter; gauge: bits of a double; histogram: sum, see metric_unit */
 	_Atomic uint64_t buckets[METRICS_BUCKETS_MAX]; /* not cumulative */
 };
 
@@ -44,8 +46,9 @@ static inline double metric_unit(enum metric_kind kind)
 	return kind == METRIC_TIMES ? 1e9 : 1;
 }
 
-/* Only the process that holds the slot's lock writes to it. Series up to series_count are complete and stay for ever; those behind
- * METRICS_SERIES_MAX, one for each metric, take what finds no room. */
+/* Only the process that holds the slot's lock writes to it. Series up to series_count are complete
+ * and stay for ever; those behind METRICS_SERIES_MAX, one for each metric, take what finds no room.
+ */
 struct metrics_slot {
 	_Atomic uint32_t series_count;
 	char role[28];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The skeleton of a role's process. Signals are read from a descriptor in the role's own loop and never interrupt anything; what holds secrets
- * leaves no core file and cannot be read by other processes of its user. */
+/* The skeleton of a role's process. Signals are read from a descriptor in the role's own loop and
+ * never interrupt anything; what holds secrets leaves no core file and cannot be read by other
+ * processes of its user. */
 #include "common/service/service.h"
 
 #include <errno.h>
@@ -86,7 +87,8 @@ bool service_reload(struct service *service)
 	if (fresh) {
 		definitions_unref(&service->defs);
 		service->defs = fresh;
-		log_line(LOG_INFO, "definitions-loaded", LOG_S("file", service->settings->jobs_path),
+		log_line(LOG_INFO, "definitions-loaded",
+			 LOG_S("file", service->settings->jobs_path),
 			 LOG_I("types", definitions_type_count(fresh)));
 	} else {
 		log_problems(problems);

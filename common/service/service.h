@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The skeleton of every role's process: signals as flags and an eventfd, what main hands to the role, exit codes of sysexits. */
+/* The skeleton of every role's process: signals as flags and an eventfd, what main hands to the
+ * role, exit codes of sysexits. */
 #ifndef COMMON_SERVICE_SERVICE_H
 #define COMMON_SERVICE_SERVICE_H
 #include <stdbool.h>
@@ -13,22 +14,26 @@ struct service {
 	struct settings *settings;
 	struct definitions *defs; /* the role takes its own references */
 	struct metrics *metrics;
-	int signal_fd;            /* signalfd of SIGTERM SIGINT SIGHUP SIGCHLD; all blocked in every thread */
-	bool draining;            /* a first SIGTERM or SIGINT was seen */
+	int signal_fd; /* signalfd of SIGTERM SIGINT SIGHUP SIGCHLD; all blocked in every thread */
+	bool draining; /* a first SIGTERM or SIGINT was seen */
 };
 
 enum service_signal { SERVICE_NONE = 0, SERVICE_DRAIN, SERVICE_NOW, SERVICE_RELOAD, SERVICE_CHILD };
 
-/* Blocks the signals, ignores SIGPIPE, makes signal_fd, PR_SET_DUMPABLE 0 and RLIMIT_CORE 0 (secrets), log_init with settings->log_level when there are
- * settings. Keeps the other fields as main has set them. Called before any thread starts. 0, or -1 after logging why. */
+/* Blocks the signals, ignores SIGPIPE, makes signal_fd, PR_SET_DUMPABLE 0 and RLIMIT_CORE 0
+ * (secrets), log_init with settings->log_level when there are settings. Keeps the other fields as
+ * main has set them. Called before any thread starts. 0, or -1 after logging why. */
 int service_init(struct service *service, const char *role) must_check;
 /* Reads one signal without blocking: first SIGTERM/SIGINT is DRAIN, a second one NOW. */
 enum service_signal service_signal(struct service *service);
-/* Re-reads the definitions: the new object in service->defs and true; or the old one stays, the errors are logged, false. */
+/* Re-reads the definitions: the new object in service->defs and true; or the old one stays, the
+ * errors are logged, false. */
 bool service_reload(struct service *service);
 
-/* The roles: each runs until drained and returns the process's exit code (0, or sysexits). Declared here, defined in their *_main.c. */
+/* The roles: each runs until drained and returns the process's exit code (0, or sysexits). Declared
+ * here, defined in their *_main.c. */
 int gateway_main(struct service *service);
-int work_main(struct service *service, const char *session_text, const char *predecessor_text); /* both may be NULL */
+int work_main(struct service *service, const char *session_text,
+	      const char *predecessor_text); /* both may be NULL */
 
 #endif

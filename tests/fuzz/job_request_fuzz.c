@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request of any bytes, and the same bytes as a follow-up's payload and options: what is taken is a job within every limit, what is not is
- * refused with a fault and a message. */
+/* A request of any bytes, and the same bytes as a follow-up's payload and options: what is taken is
+ * a job within every limit, what is not is refused with a fault and a message. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static const struct definitions *definitions(void)
 	static struct definitions *defs;
 
 	if (!defs)
-		defs = definitions_parse(definitions_text, sizeof(definitions_text) - 1, "f.yaml", stderr);
+		defs = definitions_parse(definitions_text, sizeof(definitions_text) - 1, "f.yaml",
+					 stderr);
 	CHECK(defs);
 	return defs;
 }
@@ -30,7 +31,8 @@ static void check_job(const struct new_job *job)
 {
 	CHECK(!uuid_is_nil(&job->id) && job->type && job->queue && job->tenant && job->owner);
 	CHECK(job->payload_bytes > 0 && job->payload_bytes <= 4096);
-	CHECK(job->delay_ms >= 0 && job->timeout_ms >= 0 && job->max_attempts >= 0 && job->max_attempts <= 1000);
+	CHECK(job->delay_ms >= 0 && job->timeout_ms >= 0 && job->max_attempts >= 0 &&
+	      job->max_attempts <= 1000);
 	CHECK(!(job->delay_ms && job->due_ms) && job->unique_for_ms >= 0);
 	CHECK(!job->order_key || (*job->order_key && strlen(job->order_key) <= JOB_KEY_MAX));
 	CHECK(!job->unique_key || (*job->unique_key && strlen(job->unique_key) <= JOB_KEY_MAX));
@@ -45,13 +47,17 @@ static void check_job(const struct new_job *job)
 
 static void check_error(const struct job_request_error *error)
 {
-	CHECK(error->fault >= JOB_REQUEST_INVALID && error->fault <= JOB_REQUEST_TOO_LARGE && *error->message);
+	CHECK(error->fault >= JOB_REQUEST_INVALID && error->fault <= JOB_REQUEST_TOO_LARGE &&
+	      *error->message);
 	CHECK(!*error->pointer || *error->pointer == '/');
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	struct job_request_context ctx = { .defs = definitions(), .tenant = "", .owner = "k", .payload_bytes_max = 4096,
+	struct job_request_context ctx = { .defs = definitions(),
+					   .tenant = "",
+					   .owner = "k",
+					   .payload_bytes_max = 4096,
 					   .now_ms = 1763879000000 };
 	struct json_slice text = { .text = (const char *)data, .bytes = bytes };
 	struct arena *arena = arena_new(0);
@@ -65,11 +71,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	else if (root)
 		check_error(&error);
 	json_decref(root);
-	if (job_request_follow_up(&ctx, NULL, "b", text, (struct json_slice){ 0 }, arena, &job, &error) == 0)
+	if (job_request_follow_up(&ctx, NULL, "b", text, (struct json_slice){ 0 }, arena, &job,
+				  &error) == 0)
 		check_job(&job);
 	else
 		check_error(&error);
-	if (job_request_follow_up(&ctx, NULL, "a", (struct json_slice){ 0 }, text, arena, &job, &error) == 0)
+	if (job_request_follow_up(&ctx, NULL, "a", (struct json_slice){ 0 }, text, arena, &job,
+				  &error) == 0)
 		check_job(&job);
 	else
 		check_error(&error);

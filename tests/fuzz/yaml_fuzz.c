@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A definitions file of any bytes: it is refused with at least one line of file:line:column, or it gives definitions that hold what their
- * header promises. */
+/* A definitions file of any bytes: it is refused with at least one line of file:line:column, or it
+ * gives definitions that hold what their header promises. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,13 +23,15 @@ static void check_type(const struct definitions *defs, const struct job_type *ty
 	CHECK(job_name_valid(type->name) && definitions_type(defs, type->name) == type);
 	CHECK(job_name_valid(type->queue) && definitions_queue(defs, type->queue));
 	CHECK(type->kind >= HANDLER_MODULE && type->kind <= HANDLER_SQL);
-	CHECK(!type->module == (type->kind != HANDLER_MODULE) && !type->exec == (type->kind != HANDLER_EXEC));
+	CHECK(!type->module == (type->kind != HANDLER_MODULE) &&
+	      !type->exec == (type->kind != HANDLER_EXEC));
 	CHECK(!type->sql.sql == (type->kind != HANDLER_SQL) && type->env && type->required);
 	CHECK(type->timeout_ms >= 100 && type->batch >= 1 && type->memory_bytes_max > 0);
 	CHECK(type->retry.max_attempts >= 1 && type->retry.base_ms <= type->retry.cap_ms);
 	for (const char *at = type->on_discard; at;) {
 		CHECK(definitions_type(defs, at) && strcmp(at, type->name) != 0);
-		at = definitions_type(defs, at)->on_discard; /* ends, or the fuzzer's time-out says that there is a ring */
+		at = definitions_type(defs, at)->on_discard; /* ends, or the fuzzer's time-out says
+								that there is a ring */
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lives of a child. The first death is answered at once, since a crash is usually one job's fault; one that dies again and again is given
- * time. Children have a process group of their own, so that Ctrl-C reaches them once, through the supervisor. */
+/* Lives of a child. The first death is answered at once, since a crash is usually one job's fault;
+ * one that dies again and again is given time. Children have a process group of their own, so that
+ * Ctrl-C reaches them once, through the supervisor. */
 #include "workers/supervisor/child.h"
 
 #include <signal.h>
@@ -9,9 +10,10 @@
 
 #include "common/base/log.h"
 
-/* Numbers in the child; WINDLASS_SETTINGS_FD and WINDLASS_METRICS_FD in its environment say them. */
+/* Numbers in the child; WINDLASS_SETTINGS_FD and WINDLASS_METRICS_FD in its environment say them.
+ */
 #define SETTINGS_THERE 3
-#define METRICS_THERE 4
+#define METRICS_THERE  4
 
 static void plan_start(struct child *child, int64_t now_ms)
 {
@@ -23,10 +25,15 @@ static void plan_start(struct child *child, int64_t now_ms)
 
 void child_start(struct child *child, const struct child_context *ctx, int64_t now_ms)
 {
-	struct process_fd fds[] = { { ctx->settings_fd, SETTINGS_THERE }, { ctx->metrics_fd, METRICS_THERE } };
+	struct process_fd fds[] = { { ctx->settings_fd, SETTINGS_THERE },
+				    { ctx->metrics_fd, METRICS_THERE } };
 	char parent[16], session[UUID_TEXT], former[UUID_TEXT];
 	const char *argv[10] = { "windlass", child->role, "--parent", parent };
-	struct process_spec spec = { .program = ctx->program, .argv = argv, .env = ctx->env, .own_group = true, .fds = fds,
+	struct process_spec spec = { .program = ctx->program,
+				     .argv = argv,
+				     .env = ctx->env,
+				     .own_group = true,
+				     .fds = fds,
 				     .fd_count = ctx->metrics_fd < 0 ? 1 : 2 };
 	struct error error;
 	size_t n = 4;
@@ -45,11 +52,13 @@ void child_start(struct child *child, const struct child_context *ctx, int64_t n
 	child->started_ms = now_ms;
 	child->kill_at_ms = 0;
 	if (process_spawn(&spec, &child->process, &error) != 0) {
-		log_line(LOG_ERROR, "child-not-started", LOG_S("child", child->role), LOG_S("error", error.message));
+		log_line(LOG_ERROR, "child-not-started", LOG_S("child", child->role),
+			 LOG_S("error", error.message));
 		plan_start(child, now_ms);
 		return;
 	}
-	log_line(LOG_INFO, "child-started", LOG_S("child", child->role), LOG_I("child_pid", child->process.pid));
+	log_line(LOG_INFO, "child-started", LOG_S("child", child->role),
+		 LOG_I("child_pid", child->process.pid));
 }
 
 void child_ended(struct child *child, int64_t now_ms)
@@ -86,7 +95,8 @@ void child_enforce(struct child *child, int64_t now_ms)
 {
 	if (child->process.pid == 0 || !child->kill_at_ms || now_ms < child->kill_at_ms)
 		return;
-	log_line(LOG_WARN, "child-killed", LOG_S("child", child->role), LOG_I("child_pid", child->process.pid));
+	log_line(LOG_WARN, "child-killed", LOG_S("child", child->role),
+		 LOG_I("child_pid", child->process.pid));
 	process_signal(&child->process, SIGKILL, true);
 	child->kill_at_ms = now_ms + CHILD_KILL_AFTER_MS;
 }

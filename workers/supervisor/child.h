@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One role's process under `windlass run`, over all its lives: when it is started again, and how it is told to stop. */
+/* One role's process under `windlass run`, over all its lives: when it is started again, and how it
+ * is told to stop. */
 #ifndef WORKERS_SUPERVISOR_CHILD_H
 #define WORKERS_SUPERVISOR_CHILD_H
 #include <stdbool.h>
@@ -9,9 +10,9 @@
 #include "workers/supervisor/process.h"
 
 #define CHILD_BACKOFF_FIRST_MS 100
-#define CHILD_BACKOFF_MAX_MS 5000
-#define CHILD_SETTLED_MS 10000 /* up for so long: its next death is answered at once */
-#define CHILD_KILL_AFTER_MS 5000
+#define CHILD_BACKOFF_MAX_MS   5000
+#define CHILD_SETTLED_MS       10000 /* up for so long: its next death is answered at once */
+#define CHILD_KILL_AFTER_MS    5000
 
 struct child {
 	const char *role;       /* "gateway", "work" */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Children by posix_spawn. Descriptors are first copied out of the way (a target number may be the source of another one), then put
- * in place by file actions; whatever is left open in the child is closed there, close-on-exec or not. */
+/* Children by posix_spawn. Descriptors are first copied out of the way (a target number may be the
+ * source of another one), then put in place by file actions; whatever is left open in the child is
+ * closed there, close-on-exec or not. */
 #include "workers/supervisor/process.h"
 
 #include <errno.h>
@@ -29,14 +30,17 @@ static int spawn_error(struct error *err_r, int error, const char *program)
 	case ENOTDIR:
 	case EACCES:
 	case ENOEXEC:
-		return error_set(err_r, ERROR_NOT_FOUND, "cannot start %s: %s", program, strerror(error));
+		return error_set(err_r, ERROR_NOT_FOUND, "cannot start %s: %s", program,
+				 strerror(error));
 	case EAGAIN:
 	case ENOMEM:
 	case EMFILE:
 	case ENFILE:
-		return error_set(err_r, ERROR_FULL, "cannot start %s: %s", program, strerror(error));
+		return error_set(err_r, ERROR_FULL, "cannot start %s: %s", program,
+				 strerror(error));
 	default:
-		return error_set(err_r, ERROR_INTERNAL, "cannot start %s: %s", program, strerror(error));
+		return error_set(err_r, ERROR_INTERNAL, "cannot start %s: %s", program,
+				 strerror(error));
 	}
 }
 
@@ -55,12 +59,14 @@ static int plan_actions(struct plan *plan, const struct process_spec *spec)
 	int error = 0, last = STDERR_FILENO;
 
 	for (size_t i = 0; i < spec->fd_count && !error; i++) {
-		error = posix_spawn_file_actions_adddup2(&plan->actions, plan->copies[i], spec->fds[i].there);
+		error = posix_spawn_file_actions_adddup2(&plan->actions, plan->copies[i],
+							 spec->fds[i].there);
 		if (spec->fds[i].there > last)
 			last = spec->fds[i].there;
 	}
 	if (!error && !is_target(spec, STDIN_FILENO))
-		error = posix_spawn_file_actions_addopen(&plan->actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+		error = posix_spawn_file_actions_addopen(&plan->actions, STDIN_FILENO, "/dev/null",
+							 O_RDONLY, 0);
 	for (int fd = STDERR_FILENO + 1; fd < last && !error; fd++) {
 		if (!is_target(spec, fd))
 			error = posix_spawn_file_actions_addclose(&plan->actions, fd);
@@ -129,7 +135,8 @@ int process_spawn(const struct process_spec *spec, struct process *process_r, st
 	if (!error)
 		error = plan_actions(&plan, spec);
 	if (!error)
-		error = posix_spawnp(&process_r->pid, program, &plan.actions, &attr, (char *const *)(void *)spec->argv,
+		error = posix_spawnp(&process_r->pid, program, &plan.actions, &attr,
+				     (char *const *)(void *)spec->argv,
 				     (char *const *)(void *)spec->env);
 	posix_spawnattr_destroy(&attr);
 	plan_release(&plan, spec);
@@ -138,7 +145,8 @@ int process_spawn(const struct process_spec *spec, struct process *process_r, st
 		return spawn_error(err_r, error, program);
 	}
 	if (spec->memory_bytes_max > 0) {
-		struct rlimit limit = { .rlim_cur = (rlim_t)spec->memory_bytes_max, .rlim_max = (rlim_t)spec->memory_bytes_max };
+		struct rlimit limit = { .rlim_cur = (rlim_t)spec->memory_bytes_max,
+					.rlim_max = (rlim_t)spec->memory_bytes_max };
 
 		/* Fails only when the child has ended already or the hard limit is lower still. */
 		(void)prlimit(process_r->pid, RLIMIT_DATA, &limit, NULL);
@@ -188,7 +196,8 @@ char *process_status(int status, char text_r[PROCESS_STATUS_TEXT])
 	if (WIFSIGNALED(status)) {
 		const char *name = sigabbrev_np(WTERMSIG(status));
 
-		snprintf(text_r, PROCESS_STATUS_TEXT, "signal %d (%s)", WTERMSIG(status), name ? name : "?");
+		snprintf(text_r, PROCESS_STATUS_TEXT, "signal %d (%s)", WTERMSIG(status),
+			 name ? name : "?");
 	} else {
 		snprintf(text_r, PROCESS_STATUS_TEXT, "exit %d", WEXITSTATUS(status));
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop of `windlass run`: wait for a signal or the next date, reap, start, enforce. Stopping goes downstream: the gateway first, so that
- * nothing new arrives, then the workers. */
+/* The loop of `windlass run`: wait for a signal or the next date, reap, start, enforce. Stopping
+ * goes downstream: the gateway first, so that nothing new arrives, then the workers. */
 #include "workers/supervisor/supervisor.h"
 
 #include <errno.h>
@@ -36,7 +36,8 @@ struct supervisor {
 /* Settings go by the handed-over descriptor, not by the environment. */
 static bool is_handed_over(const char *entry)
 {
-	static const char *const names[] = { "DATABASE_URL", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET" };
+	static const char *const names[] = { "DATABASE_URL", "CREDENTIALS_DIRECTORY",
+					     "NOTIFY_SOCKET" };
 	size_t bytes = strcspn(entry, "=");
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -45,7 +46,8 @@ static bool is_handed_over(const char *entry)
 	}
 	if (strncmp(entry, "DATABASE_URL_FILE=", 18) == 0)
 		return true;
-	return strncmp(entry, "WINDLASS_", 9) == 0 && strncmp(entry, "WINDLASS_FAILPOINT=", 19) != 0;
+	return strncmp(entry, "WINDLASS_", 9) == 0 &&
+	       strncmp(entry, "WINDLASS_FAILPOINT=", 19) != 0;
 }
 
 static const char *const *children_env(struct supervisor *sup)
@@ -68,8 +70,11 @@ static const char *const *children_env(struct supervisor *sup)
 
 static bool supervisor_init(struct supervisor *sup, struct service *service, const char *program)
 {
-	*sup = (struct supervisor){ .service = service, .arena = arena_new(0), .child_count = 1 + (size_t)service->settings->workers };
-	sup->ctx = (struct child_context){ .program = program, .grace_ms = service->settings->grace_ms };
+	*sup = (struct supervisor){ .service = service,
+				    .arena = arena_new(0),
+				    .child_count = 1 + (size_t)service->settings->workers };
+	sup->ctx = (struct child_context){ .program = program,
+					   .grace_ms = service->settings->grace_ms };
 	sup->ctx.settings_fd = settings_handover(service->settings);
 	if (sup->ctx.settings_fd < 0) {
 		log_line(LOG_FATAL, "handover-failed", LOG_S("error", strerror(errno)));
@@ -81,7 +86,8 @@ static bool supervisor_init(struct supervisor *sup, struct service *service, con
 	sup->ctx.env = children_env(sup);
 	sup->children = ARENA_ARRAY(sup->arena, struct child, sup->child_count);
 	for (size_t i = 0; i < sup->child_count; i++)
-		sup->children[i] = (struct child){ .role = i ? "work" : "gateway", .process = PROCESS_NONE };
+		sup->children[i] =
+			(struct child){ .role = i ? "work" : "gateway", .process = PROCESS_NONE };
 	return true;
 }
 
@@ -138,10 +144,12 @@ static void reap(struct supervisor *sup, struct child *child, int64_t now_ms)
 
 	if (!pid || process_reap(&child->process, &status) == 0)
 		return;
-	log_line(status == 0 ? LOG_INFO : LOG_WARN, "child-ended", LOG_S("child", child->role), LOG_I("child_pid", pid),
-		 LOG_S("how", process_status(status, text)), LOG_I("up_ms", now_ms - child->started_ms));
+	log_line(status == 0 ? LOG_INFO : LOG_WARN, "child-ended", LOG_S("child", child->role),
+		 LOG_I("child_pid", pid), LOG_S("how", process_status(status, text)),
+		 LOG_I("up_ms", now_ms - child->started_ms));
 	child_ended(child, now_ms);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_CONFIG && !child->settled && sup->phase == PHASE_RUN) {
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_CONFIG && !child->settled &&
+	    sup->phase == PHASE_RUN) {
 		/* It has said why; starting it again would only say it again. */
 		sup->exit_code = EX_CONFIG;
 		begin_drain(sup, now_ms);
@@ -168,7 +176,8 @@ static void step_signals(struct supervisor *sup, int64_t now_ms)
 
 static void step_phase(struct supervisor *sup, int64_t now_ms)
 {
-	if (sup->phase == PHASE_GATEWAY_STOPS && (!gateway_runs(sup) || now_ms >= sup->workers_stop_at_ms)) {
+	if (sup->phase == PHASE_GATEWAY_STOPS &&
+	    (!gateway_runs(sup) || now_ms >= sup->workers_stop_at_ms)) {
 		sup->phase = PHASE_WORKERS_STOP;
 		for (size_t i = 1; i < sup->child_count; i++)
 			child_drain(&sup->children[i], &sup->ctx, now_ms);

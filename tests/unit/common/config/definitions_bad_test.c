@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Definition files that are refused: each with the message that it must get first, place included. */
+/* Definition files that are refused: each with the message that it must get first, place included.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,12 +43,14 @@ static const struct {
 	{ "jobs:\n  a:\n    queue: x\n    sql: SELECT 1\n    queue: y\n",
 	  "5:5: duplicate key `queue`, first at line 3" },
 	{ "jobs:\n  a: {sql: SELECT 1}\n  a: {sql: SELECT 1}\n", "3:3: duplicate key `a`" },
-	{ "jobs:\n  a:\n    sql: S\n    sql: SELECT SELECT SELECT '${payload.a}'\n", "4:5: duplicate key `sql`, first at line 3" },
+	{ "jobs:\n  a:\n    sql: S\n    sql: SELECT SELECT SELECT '${payload.a}'\n",
+	  "4:5: duplicate key `sql`, first at line 3" },
 	/* the top */
 	{ "{}\n", "1:1: no `jobs`; expected a map of job types" },
 	{ "jobs:\n", "1:6: bad value nothing of `jobs`; expected a map" },
 	{ "jobs: []\n", "1:7: bad value a list of `jobs`; expected a map" },
-	{ "job:\n  a: 1\n", "1:1: unknown key `job`; did you mean `jobs`? Expected one of queues, jobs" },
+	{ "job:\n  a: 1\n",
+	  "1:1: unknown key `job`; did you mean `jobs`? Expected one of queues, jobs" },
 	{ "jobs: {}\nzebra: 1\n", "2:1: unknown key `zebra`, expected one of queues, jobs" },
 	{ "jobs: {}\nsources: {}\n", "2:1: `sources` is not available in this version" },
 	{ "jobs: {}\nschedules: {}\n", "2:1: `schedules` is not available in this version" },
@@ -55,14 +58,19 @@ static const struct {
 	{ JOB "queues: 5\n", "4:9: bad value `5` of `queues`; expected a map" },
 	{ JOB "queues: {'x y': {}}\n", "4:10: bad name `x y`; expected 1 to 128 letters" },
 	{ JOB "queues: {q: [1]}\n", "4:13: bad value a list of `q`; expected a map" },
-	{ JOB "queues: {q: {max: 0}}\n", "4:19: bad value `0` of `max`; expected a whole number of 1..1000000000" },
-	{ JOB "queues: {q: {max: many}}\n", "4:19: bad value `many` of `max`; expected a whole number" },
-	{ JOB "queues: {q: {max: '5'}}\n", "4:19: bad value `5` of `max`; expected a whole number" },
+	{ JOB "queues: {q: {max: 0}}\n",
+	  "4:19: bad value `0` of `max`; expected a whole number of 1..1000000000" },
+	{ JOB "queues: {q: {max: many}}\n",
+	  "4:19: bad value `many` of `max`; expected a whole number" },
+	{ JOB "queues: {q: {max: '5'}}\n",
+	  "4:19: bad value `5` of `max`; expected a whole number" },
 	{ JOB "queues: {q: {maximum: 5}}\n", "4:14: unknown key `maximum`, expected one of max" },
 	{ JOB "queues: {q: {rate: 5/s}}\n", "4:14: `rate` is not available in this version" },
 	{ JOB "queues: {q: {order: none}}\n", "4:14: `order` is not available in this version" },
-	{ JOB "queues: {q: {broker: {topic: t}}}\n", "4:14: `broker` is not available in this version" },
-	{ JOB "queues: {q: {concurrency: 8}}\n", "4:14: `concurrency` is not available in this version" },
+	{ JOB "queues: {q: {broker: {topic: t}}}\n",
+	  "4:14: `broker` is not available in this version" },
+	{ JOB "queues: {q: {concurrency: 8}}\n",
+	  "4:14: `concurrency` is not available in this version" },
 	/* job types and their keys */
 	{ "jobs: {'': {sql: SELECT 1}}\n", "1:8: bad name ``; expected 1 to 128 letters" },
 	{ "jobs: {-a: {sql: SELECT 1}}\n", "1:8: bad name `-a`" },
@@ -75,68 +83,99 @@ static const struct {
 	{ "jobs:\n  a: {http: {url: x}}\n", "2:7: `http` is not available in this version" },
 	{ JOB "    result: {to: x}\n", "4:5: `result` is not available in this version" },
 	{ JOB "    inline: true\n", "4:5: `inline` is not available in this version" },
-	{ JOB "    retries: 5\n", "4:5: unknown key `retries`, expected one of module, exec, sql, rows, queue, payload" },
+	{ JOB "    retries: 5\n",
+	  "4:5: unknown key `retries`, expected one of module, exec, sql, rows, queue, payload" },
 	{ JOB "    time_out: 5\n", "4:5: unknown key `time_out`; did you mean `timeout`?" },
 	{ JOB "    queue: [a]\n", "4:12: bad value a list of `queue`; expected a name" },
 	{ JOB "    queue: a b\n", "4:12: bad value `a b` of `queue`; expected a name" },
 	{ JOB "    queue:\n", "4:11: bad value nothing of `queue`; expected a name" },
-	{ JOB "    priority: urgent\n", "4:15: bad value `urgent` of `priority`; expected high, normal or low" },
-	{ JOB "    timeout: 50ms\n", "4:14: bad value `50ms` of `timeout`; expected a duration of 100ms..7d" },
+	{ JOB "    priority: urgent\n",
+	  "4:15: bad value `urgent` of `priority`; expected high, normal or low" },
+	{ JOB "    timeout: 50ms\n",
+	  "4:14: bad value `50ms` of `timeout`; expected a duration of 100ms..7d" },
 	{ JOB "    timeout: soon\n", "4:14: bad value `soon` of `timeout`; expected a duration" },
 	{ JOB "    timeout: 8d\n", "4:14: bad value `8d` of `timeout`; expected a duration" },
 	{ JOB "    timeout: {}\n", "4:14: bad value a map of `timeout`; expected a duration" },
 	{ JOB "    retry: 5\n", "4:12: bad value `5` of `retry`; expected a map" },
-	{ JOB "    retry: {max_attempts: 0}\n", "4:27: bad value `0` of `max_attempts`; expected a whole number of 1..1000" },
+	{ JOB "    retry: {max_attempts: 0}\n",
+	  "4:27: bad value `0` of `max_attempts`; expected a whole number of 1..1000" },
 	{ JOB "    retry: {max_attempts: 2.5}\n", "4:27: bad value `2.5` of `max_attempts`" },
 	{ JOB "    retry: {max_attempts: -1}\n", "4:27: bad value `-1` of `max_attempts`" },
-	{ JOB "    retry: {max: 3}\n", "4:13: unknown key `max`; did you mean `max_attempts`? Expected one of max_attempts, base, cap" },
-	{ JOB "    retry: {base: 2h, cap: 1h}\n", "4:12: `retry`: base is larger than cap; expected base <= cap" },
-	{ JOB "    payload: a.json\n", "4:14: `payload`: a JSON Schema file is not available in this version" },
+	{ JOB "    retry: {max: 3}\n",
+	  "4:13: unknown key `max`; did you mean `max_attempts`? Expected one of max_attempts, base, cap" },
+	{ JOB "    retry: {base: 2h, cap: 1h}\n",
+	  "4:12: `retry`: base is larger than cap; expected base <= cap" },
+	{ JOB "    payload: a.json\n",
+	  "4:14: `payload`: a JSON Schema file is not available in this version" },
 	{ JOB "    payload: [a]\n", "4:14: bad value a list of `payload`; expected a map" },
-	{ JOB "    payload: {required: a}\n", "4:25: bad value `a` of `required`; expected a list of texts" },
-	{ JOB "    payload: {required: [a, a]}\n", "4:29: bad entry `a` in `required`; expected each only once" },
-	{ JOB "    payload: {required: [[a]]}\n", "4:26: bad entry a list in `required`; expected a text" },
-	{ JOB "    payload: {type: object}\n", "4:15: unknown key `type`, expected one of required" },
-	{ JOB "    env: [A-B]\n", "4:11: bad entry `A-B` in `env`; expected the name of an environment variable" },
-	{ JOB "    env: [DATABASE_URL]\n", "4:11: bad entry `DATABASE_URL` in `env`; expected a variable that is not" },
-	{ JOB "    env: [WINDLASS_X]\n", "4:11: bad entry `WINDLASS_X` in `env`; expected a variable that is not" },
+	{ JOB "    payload: {required: a}\n",
+	  "4:25: bad value `a` of `required`; expected a list of texts" },
+	{ JOB "    payload: {required: [a, a]}\n",
+	  "4:29: bad entry `a` in `required`; expected each only once" },
+	{ JOB "    payload: {required: [[a]]}\n",
+	  "4:26: bad entry a list in `required`; expected a text" },
+	{ JOB "    payload: {type: object}\n",
+	  "4:15: unknown key `type`, expected one of required" },
+	{ JOB "    env: [A-B]\n",
+	  "4:11: bad entry `A-B` in `env`; expected the name of an environment variable" },
+	{ JOB "    env: [DATABASE_URL]\n",
+	  "4:11: bad entry `DATABASE_URL` in `env`; expected a variable that is not" },
+	{ JOB "    env: [WINDLASS_X]\n",
+	  "4:11: bad entry `WINDLASS_X` in `env`; expected a variable that is not" },
 	{ JOB "    batch: 5\n", "4:5: `batch` has no meaning beside `sql`" },
 	{ JOB "    memory: 1GiB\n", "4:5: `memory` has no meaning beside `sql`" },
 	{ "jobs:\n  a: {exec: [sh], rows: 1}\n", "2:19: `rows` has no meaning beside `exec`" },
-	{ "jobs:\n  a: {exec: [sh], batch: 0}\n", "2:26: bad value `0` of `batch`; expected a whole number of 1..1000" },
-	{ "jobs:\n  a: {exec: [sh], memory: 1MB}\n", "2:27: bad value `1MB` of `memory`; expected a size of 1MiB..1024GiB" },
+	{ "jobs:\n  a: {exec: [sh], batch: 0}\n",
+	  "2:26: bad value `0` of `batch`; expected a whole number of 1..1000" },
+	{ "jobs:\n  a: {exec: [sh], memory: 1MB}\n",
+	  "2:27: bad value `1MB` of `memory`; expected a size of 1MiB..1024GiB" },
 	{ "jobs:\n  a: {exec: []}\n", "2:13: `exec` is empty; expected a list of texts" },
 	{ "jobs:\n  a: {exec: sh}\n", "2:13: bad value `sh` of `exec`; expected a list of texts" },
 	{ "jobs:\n  a: {module: [x]}\n", "2:15: bad value a list of `module`; expected a text" },
 	/* on_discard */
-	{ JOB "    on_discard: b\n", "4:17: `on_discard`: unknown type `b`, expected a type of this file" },
-	{ JOB "    on_discard: ab\n  abc: {sql: SELECT 1}\n", "4:17: `on_discard`: unknown type `ab`; did you mean `abc`?" },
+	{ JOB "    on_discard: b\n",
+	  "4:17: `on_discard`: unknown type `b`, expected a type of this file" },
+	{ JOB "    on_discard: ab\n  abc: {sql: SELECT 1}\n",
+	  "4:17: `on_discard`: unknown type `ab`; did you mean `abc`?" },
 	{ JOB "    on_discard: a\n", "4:17: `on_discard` goes round: a → a" },
-	{ JOB "    on_discard: b\n  b: {sql: SELECT 1, on_discard: c}\n  c: {sql: SELECT 1, on_discard: a}\n",
+	{ JOB
+	  "    on_discard: b\n  b: {sql: SELECT 1, on_discard: c}\n  c: {sql: SELECT 1, on_discard: a}\n",
 	  "4:17: `on_discard` goes round: a → b → c → a" },
-	{ JOB "    on_discard: b\n  b: {sql: SELECT 1, on_discard: c}\n  c: {sql: SELECT 1, on_discard: b}\n",
+	{ JOB
+	  "    on_discard: b\n  b: {sql: SELECT 1, on_discard: c}\n  c: {sql: SELECT 1, on_discard: b}\n",
 	  "5:34: `on_discard` goes round: b → c → b" },
 	/* sql */
 	{ "jobs: {a: {sql: ''}}\n", "1:17: bad value `` of `sql`; expected a text" },
 	{ "jobs: {a: {sql: ' ; '}}\n", "1:18: `sql`: empty; expected an SQL statement" },
-	{ "jobs:\n  a:\n    sql: SELECT ${payload}\n", "3:17: `sql`: unknown ${payload}; expected payload.NAME" },
-	{ "jobs:\n  a:\n    sql: SELECT ${payload.a..b}\n", "3:17: `sql`: unknown ${payload.a..b}" },
-	{ "jobs:\n  a:\n    sql: SELECT ${steps.a.b}\n", "3:17: `sql`: ${steps.a.b}: not available in this version" },
-	{ "jobs:\n  a:\n    sql: SELECT ${env.X}\n", "3:17: `sql`: ${env.X}: `X` is not listed in this type's `env`" },
+	{ "jobs:\n  a:\n    sql: SELECT ${payload}\n",
+	  "3:17: `sql`: unknown ${payload}; expected payload.NAME" },
+	{ "jobs:\n  a:\n    sql: SELECT ${payload.a..b}\n",
+	  "3:17: `sql`: unknown ${payload.a..b}" },
+	{ "jobs:\n  a:\n    sql: SELECT ${steps.a.b}\n",
+	  "3:17: `sql`: ${steps.a.b}: not available in this version" },
+	{ "jobs:\n  a:\n    sql: SELECT ${env.X}\n",
+	  "3:17: `sql`: ${env.X}: `X` is not listed in this type's `env`" },
 	{ "jobs:\n  a:\n    sql: SELECT ${payload.a\n", "3:17: `sql`: `${` is not closed" },
-	{ "jobs:\n  a:\n    sql: SELECT '${payload.a}'\n", "3:18: `sql`: no value can stand inside a quoted text" },
-	{ "jobs:\n  a:\n    sql: \"SELECT '${payload.a}'\"\n", "3:19: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: SELECT '${payload.a}'\n",
+	  "3:18: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: \"SELECT '${payload.a}'\"\n",
+	  "3:19: `sql`: no value can stand inside a quoted text" },
 	{ "jobs:\n  a:\n    sql: |\n      SELECT ${payload.a},\n        '${payload.b}'\n",
 	  "5:10: `sql`: no value can stand inside a quoted text" },
 	{ "jobs:\n  a:\n    sql: >-\n      SELECT 1\n      /* ${payload.b} */\n",
 	  "5:10: `sql`: no value can stand inside a comment" },
-	{ "jobs:\n  a:\n    sql: SELECT E'\\'${payload.a}'\n", "3:21: `sql`: no value can stand inside a quoted text" },
-	{ "jobs:\n  a:\n    sql: SELECT $q$ ${payload.a} $q$\n", "3:21: `sql`: no value can stand inside a dollar-quoted" },
-	{ "jobs:\n  a:\n    sql: SELECT 1 AS \"${payload.a}\"\n", "3:23: `sql`: no value can stand inside a quoted name" },
+	{ "jobs:\n  a:\n    sql: SELECT E'\\'${payload.a}'\n",
+	  "3:21: `sql`: no value can stand inside a quoted text" },
+	{ "jobs:\n  a:\n    sql: SELECT $q$ ${payload.a} $q$\n",
+	  "3:21: `sql`: no value can stand inside a dollar-quoted" },
+	{ "jobs:\n  a:\n    sql: SELECT 1 AS \"${payload.a}\"\n",
+	  "3:23: `sql`: no value can stand inside a quoted name" },
 	{ "jobs:\n  a:\n    sql: SELECT 'x\n", "3:17: `sql`: a quoted text is not closed" },
-	{ "jobs:\n  a:\n    sql: SELECT $1\n", "3:17: `sql`: numbered parameters are made from ${…}" },
+	{ "jobs:\n  a:\n    sql: SELECT $1\n",
+	  "3:17: `sql`: numbered parameters are made from ${…}" },
 	{ "jobs:\n  a:\n    sql: SELECT $x\n", "3:17: `sql`: a lone $" },
-	{ "jobs:\n  a:\n    sql: DELETE FROM t; SELECT 1\n", "3:23: `sql`: more than one statement; expected one" },
+	{ "jobs:\n  a:\n    sql: DELETE FROM t; SELECT 1\n",
+	  "3:23: `sql`: more than one statement; expected one" },
 	{ JOB "    rows: -1\n", "4:11: bad value `-1` of `rows`; expected a whole number of 0.." },
 };
 
@@ -164,9 +203,11 @@ static void refuses(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		char *said = problems_of(cases[i].text, strlen(cases[i].text));
 
-		if (!said || strncmp(said, "jobs.yaml:", 10) != 0 || strncmp(said + 10, cases[i].want, strlen(cases[i].want)) != 0) {
+		if (!said || strncmp(said, "jobs.yaml:", 10) != 0 ||
+		    strncmp(said + 10, cases[i].want, strlen(cases[i].want)) != 0) {
 			wrong++;
-			print_error("%s\n  got:  %s\n  want: %s\n", cases[i].text, said ? said : "(accepted)", cases[i].want);
+			print_error("%s\n  got:  %s\n  want: %s\n", cases[i].text,
+				    said ? said : "(accepted)", cases[i].want);
 		}
 		free(said);
 	}
@@ -180,8 +221,9 @@ static void tells_all_problems_of_a_file(void **state)
 				   "  c: {sql: SELECT 1, retries: 2, timeout: x}\n"
 				   "  d: {on_discard: nobody}\n"
 				   "kews: {}\n";
-	static const char *const want[] = { "jobs.yaml:2:3: ", "jobs.yaml:3:22: ", "jobs.yaml:3:43: ",
-					    "jobs.yaml:4:3: ", "jobs.yaml:4:19: ", "jobs.yaml:5:1: " };
+	static const char *const want[] = { "jobs.yaml:2:3: ",  "jobs.yaml:3:22: ",
+					    "jobs.yaml:3:43: ", "jobs.yaml:4:3: ",
+					    "jobs.yaml:4:19: ", "jobs.yaml:5:1: " };
 	char *said = problems_of(text, strlen(text));
 
 	(void)state;
@@ -228,8 +270,8 @@ static void bounds_size_depth_and_aliases(void **state)
 
 	at = text + sprintf(text, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
 	for (int i = 1; i < 12; i++)
-		at += sprintf(at, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1, i - 1, i - 1,
-			      i - 1, i - 1, i - 1);
+		at += sprintf(at, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i,
+			      i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
 	said = problems_of(text, (size_t)(at - text));
 	assert_non_null(strstr(said, "too many values; expected at most 50000"));
 	free(said);

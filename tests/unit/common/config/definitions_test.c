@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Definition files that are taken: what each key becomes, defaults, aliases, queues; files that modules and programs must be; the schema. */
+/* Definition files that are taken: what each key becomes, defaults, aliases, queues; files that
+ * modules and programs must be; the schema. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,11 +106,12 @@ static void has_defaults_for_all_but_the_handler(void **state)
 
 static void reads_sql(void **state)
 {
-	struct definitions *defs = parse("jobs:\n"
-					 "  s:\n"
-					 "    env: [SITE]\n"
-					 "    rows: 1\n"
-					 "    sql: INSERT INTO t VALUES (${job.id}, ${payload.a.b}, ${env.SITE})\n");
+	struct definitions *defs =
+		parse("jobs:\n"
+		      "  s:\n"
+		      "    env: [SITE]\n"
+		      "    rows: 1\n"
+		      "    sql: INSERT INTO t VALUES (${job.id}, ${payload.a.b}, ${env.SITE})\n");
 	const struct job_type *s = definitions_type(defs, "s");
 
 	(void)state;
@@ -151,7 +153,8 @@ static void finds_types_among_many(void **state)
 
 static void lives_as_long_as_somebody_holds_it(void **state)
 {
-	struct definitions *defs = parse("jobs: {a: {sql: SELECT 1}}\n"), *other = definitions_ref(defs);
+	struct definitions *defs = parse("jobs: {a: {sql: SELECT 1}}\n"),
+			   *other = definitions_ref(defs);
 
 	(void)state;
 	definitions_unref(&defs);
@@ -222,8 +225,10 @@ static void looks_for_modules_and_programs(void **state)
 		{ "exec: [./none.sh]", ":2:13: `exec`: " },
 		{ "exec: [./data]", ":2:13: `exec`: " },
 		{ "exec: [./]", ":2:13: `exec`: " },
-		{ "exec: [no-such-program-here]", ":2:13: `exec`: no program `no-such-program-here` in PATH" },
-		{ "exec: [run.sh]", ":2:13: `exec`: no program `run.sh` in PATH; did you mean `./run.sh`?" },
+		{ "exec: [no-such-program-here]",
+		  ":2:13: `exec`: no program `no-such-program-here` in PATH" },
+		{ "exec: [run.sh]",
+		  ":2:13: `exec`: no program `run.sh` in PATH; did you mean `./run.sh`?" },
 	};
 	const struct folder *folder = *state;
 
@@ -256,7 +261,8 @@ static void says_that_a_file_cannot_be_read(void **state)
 	assert_null(definitions_load("/nowhere/jobs.yaml", errors));
 	assert_null(definitions_load("/", errors));
 	fclose(errors);
-	assert_non_null(strstr(said, "/nowhere/jobs.yaml:1:1: cannot read it: No such file or directory"));
+	assert_non_null(
+		strstr(said, "/nowhere/jobs.yaml:1:1: cannot read it: No such file or directory"));
 	assert_non_null(strstr(said, "/:1:1: cannot read it: Is a directory"));
 	free(said);
 }
@@ -273,10 +279,14 @@ static void prints_a_schema(void **state)
 	fclose(out);
 	schema = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(schema);
-	type = json_object_get(json_object_get(json_object_get(json_object_get(schema, "properties"), "jobs"), "additionalProperties"),
-			       "properties");
+	type = json_object_get(
+		json_object_get(json_object_get(json_object_get(schema, "properties"), "jobs"),
+				"additionalProperties"),
+		"properties");
 	assert_non_null(json_object_get(type, "timeout"));
-	assert_string_equal(json_string_value(json_object_get(json_object_get(type, "queue"), "default")), "default");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(type, "queue"), "default")),
+		"default");
 	assert_null(json_object_get(type, "http")); /* a later part is left out */
 	json_decref(schema);
 	free(text);
@@ -291,7 +301,8 @@ int main(void)
 		cmocka_unit_test(shares_what_aliases_name),
 		cmocka_unit_test(finds_types_among_many),
 		cmocka_unit_test(lives_as_long_as_somebody_holds_it),
-		cmocka_unit_test_setup_teardown(looks_for_modules_and_programs, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(looks_for_modules_and_programs, make_folder,
+						remove_folder),
 		cmocka_unit_test(says_that_a_file_cannot_be_read),
 		cmocka_unit_test(prints_a_schema),
 	};

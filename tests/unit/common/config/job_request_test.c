@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests: what each member becomes, what is refused with which pointer, the rules for client-made ids, follow-ups of handlers. */
+/* Requests: what each member becomes, what is refused with which pointer, the rules for client-made
+ * ids, follow-ups of handlers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,11 +17,10 @@
 
 #define NOW_MS INT64_C(1795415000000) /* 2026-11-23 */
 
-static const char definitions_text[] =
-	"queues: {spare: {}}\n"
-	"jobs:\n"
-	"  a: {sql: SELECT 1, queue: q1, priority: high}\n"
-	"  b: {sql: SELECT 1, payload: {required: [who, 'a/b']}}\n";
+static const char definitions_text[] = "queues: {spare: {}}\n"
+				       "jobs:\n"
+				       "  a: {sql: SELECT 1, queue: q1, priority: high}\n"
+				       "  b: {sql: SELECT 1, payload: {required: [who, 'a/b']}}\n";
 
 struct fixture {
 	struct definitions *defs;
@@ -34,9 +34,13 @@ static int setup(void **state)
 {
 	static struct fixture fixture;
 
-	fixture.defs = definitions_parse(definitions_text, strlen(definitions_text), "jobs.yaml", stderr);
+	fixture.defs =
+		definitions_parse(definitions_text, strlen(definitions_text), "jobs.yaml", stderr);
 	fixture.arena = arena_new(0);
-	fixture.ctx = (struct job_request_context){ .defs = fixture.defs, .tenant = "acme", .owner = "web", .payload_bytes_max = 64,
+	fixture.ctx = (struct job_request_context){ .defs = fixture.defs,
+						    .tenant = "acme",
+						    .owner = "web",
+						    .payload_bytes_max = 64,
 						    .now_ms = NOW_MS };
 	*state = &fixture;
 	return fixture.defs ? 0 : -1;
@@ -64,7 +68,8 @@ static int parse(struct fixture *fixture, const char *text)
 
 	if (!root)
 		fail_msg("%s: %s", text, error.message);
-	rc = job_request_parse(&fixture->ctx, slice(text), root, fixture->arena, &fixture->job, &fixture->error);
+	rc = job_request_parse(&fixture->ctx, slice(text), root, fixture->arena, &fixture->job,
+			       &fixture->error);
 	json_decref(root);
 	return rc;
 }
@@ -107,10 +112,12 @@ static void takes_every_member(void **state)
 	char text[1024], id[UUID_TEXT], made[UUID_TEXT];
 
 	id_of(NOW_MS - 1000, id);
-	snprintf(text, sizeof(text),
-		 "{\"type\":\"b\",\"payload\": {\"who\" : 1, \"a/b\":null } ,\"id\":\"%s\",\"queue\":\"spare\",\"priority\":\"low\","
-		 "\"delay\":\"1m\",\"order_key\":\"o\",\"fair_key\":\"f\",\"unique\":{\"key\":\"u\",\"for\":90,\"on_conflict\":\"replace\"},"
-		 "\"max_attempts\":3,\"timeout\":1.5,\"tags\":[\"x\",\"y.z\"]}", id);
+	snprintf(
+		text, sizeof(text),
+		"{\"type\":\"b\",\"payload\": {\"who\" : 1, \"a/b\":null } ,\"id\":\"%s\",\"queue\":\"spare\",\"priority\":\"low\","
+		"\"delay\":\"1m\",\"order_key\":\"o\",\"fair_key\":\"f\",\"unique\":{\"key\":\"u\",\"for\":90,\"on_conflict\":\"replace\"},"
+		"\"max_attempts\":3,\"timeout\":1.5,\"tags\":[\"x\",\"y.z\"]}",
+		id);
 	if (parse(f, text) != 0)
 		fail_msg("%s %s", f->error.pointer, f->error.message);
 	assert_string_equal(uuid_format(&job->id, made), id);
@@ -118,7 +125,8 @@ static void takes_every_member(void **state)
 	digest_sha256(text, strlen(text), fingerprint);
 	assert_memory_equal(job->fingerprint, fingerprint, sizeof(fingerprint));
 	assert_int_equal(job->payload_bytes, strlen("{\"who\" : 1, \"a/b\":null }"));
-	assert_memory_equal(job->payload, "{\"who\" : 1, \"a/b\":null }", job->payload_bytes); /* as it was sent */
+	assert_memory_equal(job->payload, "{\"who\" : 1, \"a/b\":null }",
+			    job->payload_bytes); /* as it was sent */
 	assert_string_equal(job->queue, "spare");
 	assert_int_equal(job->priority, PRIORITY_LOW);
 	assert_int_equal(job->delay_ms, 60000);
@@ -152,52 +160,83 @@ static void refuses(void **state)
 		{ "[]", JOB_REQUEST_INVALID, "", "expected an object" },
 		{ "{}", JOB_REQUEST_INVALID, "/type", "expected the name" },
 		{ "{\"type\":5}", JOB_REQUEST_INVALID, "/type", "expected the name" },
-		{ "{\"type\":\"zz\"}", JOB_REQUEST_UNKNOWN_TYPE, "/type", "unknown job type \"zz\"" },
-		{ "{\"type\":\"a\",\"pay\":1}", JOB_REQUEST_INVALID, "/pay", "did you mean \"payload\"" },
+		{ "{\"type\":\"zz\"}", JOB_REQUEST_UNKNOWN_TYPE, "/type",
+		  "unknown job type \"zz\"" },
+		{ "{\"type\":\"a\",\"pay\":1}", JOB_REQUEST_INVALID, "/pay",
+		  "did you mean \"payload\"" },
 		{ "{\"type\":\"a\",\"x/y\":1}", JOB_REQUEST_INVALID, "/x~1y", "unknown member" },
-		{ "{\"type\":\"a\",\"callback\":1}", JOB_REQUEST_INVALID, "/callback", "not available in this version" },
+		{ "{\"type\":\"a\",\"callback\":1}", JOB_REQUEST_INVALID, "/callback",
+		  "not available in this version" },
 		{ "{\"type\":\"b\"}", JOB_REQUEST_PAYLOAD, "/payload/who", "missing" },
-		{ "{\"type\":\"b\",\"payload\":{\"who\":1}}", JOB_REQUEST_PAYLOAD, "/payload/a~1b", "missing" },
-		{ "{\"type\":\"b\",\"payload\":[1]}", JOB_REQUEST_PAYLOAD, "/payload", "expected an object" },
-		{ "{\"type\":\"a\",\"payl\\u006fad\":{}}", JOB_REQUEST_INVALID, "/payload", "without escapes" },
+		{ "{\"type\":\"b\",\"payload\":{\"who\":1}}", JOB_REQUEST_PAYLOAD, "/payload/a~1b",
+		  "missing" },
+		{ "{\"type\":\"b\",\"payload\":[1]}", JOB_REQUEST_PAYLOAD, "/payload",
+		  "expected an object" },
+		{ "{\"type\":\"a\",\"payl\\u006fad\":{}}", JOB_REQUEST_INVALID, "/payload",
+		  "without escapes" },
 		{ "{\"type\":\"a\",\"payload\":\"12345678901234567890123456789012345678901234567890123456789012345\"}",
 		  JOB_REQUEST_TOO_LARGE, "/payload", "67 bytes; expected at most 64" },
-		{ "{\"type\":\"a\",\"id\":\"x\"}", JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
-		{ "{\"type\":\"a\",\"id\":\"9b2f1c1e-1f1a-4b7e-8d3c-0a1b2c3d4e5f\"}", JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
+		{ "{\"type\":\"a\",\"id\":\"x\"}", JOB_REQUEST_INVALID, "/id",
+		  "UUID of version 7" },
+		{ "{\"type\":\"a\",\"id\":\"9b2f1c1e-1f1a-4b7e-8d3c-0a1b2c3d4e5f\"}",
+		  JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
 		{ "{\"type\":\"a\",\"id\":7}", JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
-		{ "{\"type\":\"a\",\"queue\":\"nope\"}", JOB_REQUEST_INVALID, "/queue", "unknown queue \"nope\"" },
-		{ "{\"type\":\"a\",\"queue\":\"a b\"}", JOB_REQUEST_INVALID, "/queue", "expected a name" },
-		{ "{\"type\":\"a\",\"priority\":\"urgent\"}", JOB_REQUEST_INVALID, "/priority", "\"high\", \"normal\"" },
-		{ "{\"type\":\"a\",\"priority\":1}", JOB_REQUEST_INVALID, "/priority", "\"high\", \"normal\"" },
-		{ "{\"type\":\"a\",\"delay\":-1}", JOB_REQUEST_INVALID, "/delay", "not a duration" },
-		{ "{\"type\":\"a\",\"delay\":\"soon\"}", JOB_REQUEST_INVALID, "/delay", "not a duration" },
-		{ "{\"type\":\"a\",\"delay\":1e300}", JOB_REQUEST_INVALID, "/delay", "not a duration" },
-		{ "{\"type\":\"a\",\"run_at\":\"tomorrow\"}", JOB_REQUEST_INVALID, "/run_at", "RFC 3339" },
-		{ "{\"type\":\"a\",\"run_at\":\"2099-01-01T00:00:00Z\"}", JOB_REQUEST_INVALID, "/run_at", "ten years" },
-		{ "{\"type\":\"a\",\"delay\":1,\"run_at\":\"2026-12-24T18:00:00Z\"}", JOB_REQUEST_INVALID, "/run_at", "\"delay\"" },
-		{ "{\"type\":\"a\",\"order_key\":\"\"}", JOB_REQUEST_INVALID, "/order_key", "1 to 255" },
-		{ "{\"type\":\"a\",\"fair_key\":\"a\\nb\"}", JOB_REQUEST_INVALID, "/fair_key", "control" },
-		{ "{\"type\":\"a\",\"unique\":\"x\"}", JOB_REQUEST_INVALID, "/unique", "expected an object" },
+		{ "{\"type\":\"a\",\"queue\":\"nope\"}", JOB_REQUEST_INVALID, "/queue",
+		  "unknown queue \"nope\"" },
+		{ "{\"type\":\"a\",\"queue\":\"a b\"}", JOB_REQUEST_INVALID, "/queue",
+		  "expected a name" },
+		{ "{\"type\":\"a\",\"priority\":\"urgent\"}", JOB_REQUEST_INVALID, "/priority",
+		  "\"high\", \"normal\"" },
+		{ "{\"type\":\"a\",\"priority\":1}", JOB_REQUEST_INVALID, "/priority",
+		  "\"high\", \"normal\"" },
+		{ "{\"type\":\"a\",\"delay\":-1}", JOB_REQUEST_INVALID, "/delay",
+		  "not a duration" },
+		{ "{\"type\":\"a\",\"delay\":\"soon\"}", JOB_REQUEST_INVALID, "/delay",
+		  "not a duration" },
+		{ "{\"type\":\"a\",\"delay\":1e300}", JOB_REQUEST_INVALID, "/delay",
+		  "not a duration" },
+		{ "{\"type\":\"a\",\"run_at\":\"tomorrow\"}", JOB_REQUEST_INVALID, "/run_at",
+		  "RFC 3339" },
+		{ "{\"type\":\"a\",\"run_at\":\"2099-01-01T00:00:00Z\"}", JOB_REQUEST_INVALID,
+		  "/run_at", "ten years" },
+		{ "{\"type\":\"a\",\"delay\":1,\"run_at\":\"2026-12-24T18:00:00Z\"}",
+		  JOB_REQUEST_INVALID, "/run_at", "\"delay\"" },
+		{ "{\"type\":\"a\",\"order_key\":\"\"}", JOB_REQUEST_INVALID, "/order_key",
+		  "1 to 255" },
+		{ "{\"type\":\"a\",\"fair_key\":\"a\\nb\"}", JOB_REQUEST_INVALID, "/fair_key",
+		  "control" },
+		{ "{\"type\":\"a\",\"unique\":\"x\"}", JOB_REQUEST_INVALID, "/unique",
+		  "expected an object" },
 		{ "{\"type\":\"a\",\"unique\":{}}", JOB_REQUEST_INVALID, "/unique/key", "missing" },
-		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"on_conflict\":\"skip\"}}", JOB_REQUEST_INVALID, "/unique/on_conflict",
-		  "\"return\" or \"replace\"" },
-		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"for\":0}}", JOB_REQUEST_INVALID, "/unique/for", "out of range" },
-		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"fro\":0}}", JOB_REQUEST_INVALID, "/unique/fro", "did you mean \"for\"" },
-		{ "{\"type\":\"a\",\"max_attempts\":0}", JOB_REQUEST_INVALID, "/max_attempts", "1 to 1000" },
-		{ "{\"type\":\"a\",\"max_attempts\":1.5}", JOB_REQUEST_INVALID, "/max_attempts", "1 to 1000" },
-		{ "{\"type\":\"a\",\"timeout\":\"10ms\"}", JOB_REQUEST_INVALID, "/timeout", "out of range" },
-		{ "{\"type\":\"a\",\"tags\":\"x\"}", JOB_REQUEST_INVALID, "/tags", "list of at most 16" },
-		{ "{\"type\":\"a\",\"tags\":[\"x\",\"a b\"]}", JOB_REQUEST_INVALID, "/tags/1", "expected a name" },
-		{ "{\"type\":\"a\",\"tags\":[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}", JOB_REQUEST_INVALID, "/tags", "list of at most 16" },
+		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"on_conflict\":\"skip\"}}",
+		  JOB_REQUEST_INVALID, "/unique/on_conflict", "\"return\" or \"replace\"" },
+		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"for\":0}}", JOB_REQUEST_INVALID,
+		  "/unique/for", "out of range" },
+		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"fro\":0}}", JOB_REQUEST_INVALID,
+		  "/unique/fro", "did you mean \"for\"" },
+		{ "{\"type\":\"a\",\"max_attempts\":0}", JOB_REQUEST_INVALID, "/max_attempts",
+		  "1 to 1000" },
+		{ "{\"type\":\"a\",\"max_attempts\":1.5}", JOB_REQUEST_INVALID, "/max_attempts",
+		  "1 to 1000" },
+		{ "{\"type\":\"a\",\"timeout\":\"10ms\"}", JOB_REQUEST_INVALID, "/timeout",
+		  "out of range" },
+		{ "{\"type\":\"a\",\"tags\":\"x\"}", JOB_REQUEST_INVALID, "/tags",
+		  "list of at most 16" },
+		{ "{\"type\":\"a\",\"tags\":[\"x\",\"a b\"]}", JOB_REQUEST_INVALID, "/tags/1",
+		  "expected a name" },
+		{ "{\"type\":\"a\",\"tags\":[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}",
+		  JOB_REQUEST_INVALID, "/tags", "list of at most 16" },
 	};
 	struct fixture *f = *state;
 	int wrong = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		if (parse(f, cases[i].text) != -1 || f->error.fault != cases[i].fault ||
-		    strcmp(f->error.pointer, cases[i].pointer) != 0 || !strstr(f->error.message, cases[i].message)) {
+		    strcmp(f->error.pointer, cases[i].pointer) != 0 ||
+		    !strstr(f->error.message, cases[i].message)) {
 			wrong++;
-			print_error("%s\n got %d %s: %s\n", cases[i].text, f->error.fault, f->error.pointer, f->error.message);
+			print_error("%s\n got %d %s: %s\n", cases[i].text, f->error.fault,
+				    f->error.pointer, f->error.message);
 		}
 	}
 	assert_int_equal(wrong, 0);
@@ -233,14 +272,18 @@ static void makes_follow_ups(void **state)
 	const struct new_job *job = &f->job;
 
 	uuid_v7(&id);
-	assert_int_equal(job_request_follow_up(&f->ctx, &id, "a", slice(NULL), slice("{\"delay\":5,\"unique\":{\"key\":\"k\"}}"), f->arena,
-					       &f->job, &f->error), 0);
+	assert_int_equal(job_request_follow_up(&f->ctx, &id, "a", slice(NULL),
+					       slice("{\"delay\":5,\"unique\":{\"key\":\"k\"}}"),
+					       f->arena, &f->job, &f->error),
+			 0);
 	assert_true(uuid_equal(&job->id, &id));
 	assert_false(job->client_id);
 	assert_int_equal(job->delay_ms, 5000);
 	assert_string_equal(job->unique_key, "k");
 	assert_memory_equal(job->payload, "{}", 2);
-	assert_int_equal(job_request_follow_up(&f->ctx, NULL, "a", slice("[1]"), slice(NULL), f->arena, &f->job, &f->error), 0);
+	assert_int_equal(job_request_follow_up(&f->ctx, NULL, "a", slice("[1]"), slice(NULL),
+					       f->arena, &f->job, &f->error),
+			 0);
 	assert_int_equal(uuid_version(&job->id), 7);
 }
 
@@ -256,14 +299,17 @@ static void refuses_follow_ups(void **state)
 		{ "a", "{}", "{\"type\":\"x\"}", "/options/type", "unknown member" },
 		{ "a", "{}", "[]", "/options", "expected an object" },
 		{ "a", "{}", "{\"delay\"}", "/options", "1:" },
-		{ "a", "{}", "{\"delay\":1,\"run_at\":\"2026-12-24T18:00:00Z\"}", "/options/run_at", "\"delay\"" },
+		{ "a", "{}", "{\"delay\":1,\"run_at\":\"2026-12-24T18:00:00Z\"}", "/options/run_at",
+		  "\"delay\"" },
 	};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		if (job_request_follow_up(&f->ctx, NULL, cases[i].type, slice(cases[i].payload), slice(cases[i].options), f->arena, &f->job,
+		if (job_request_follow_up(&f->ctx, NULL, cases[i].type, slice(cases[i].payload),
+					  slice(cases[i].options), f->arena, &f->job,
 					  &f->error) != -1 ||
-		    strcmp(f->error.pointer, cases[i].pointer) != 0 || !strstr(f->error.message, cases[i].message))
+		    strcmp(f->error.pointer, cases[i].pointer) != 0 ||
+		    !strstr(f->error.message, cases[i].message))
 			fail_msg("case %zu: %s: %s", i, f->error.pointer, f->error.message);
 	}
 }
@@ -271,7 +317,8 @@ static void refuses_follow_ups(void **state)
 static void checks_payloads_from_elsewhere(void **state)
 {
 	struct fixture *f = *state;
-	const struct job_type *a = definitions_type(f->defs, "a"), *b = definitions_type(f->defs, "b");
+	const struct job_type *a = definitions_type(f->defs, "a"),
+			      *b = definitions_type(f->defs, "b");
 
 	assert_int_equal(job_request_payload(a, slice("5"), &f->error), 0);
 	assert_int_equal(job_request_payload(b, slice("{\"who\":1,\"a/b\":2}"), &f->error), 0);
@@ -283,10 +330,14 @@ static void checks_payloads_from_elsewhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(takes_the_least),     cmocka_unit_test(takes_every_member),
-		cmocka_unit_test(reads_run_at),        cmocka_unit_test(refuses),
-		cmocka_unit_test(bounds_the_age_of_ids), cmocka_unit_test(makes_follow_ups),
-		cmocka_unit_test(refuses_follow_ups),  cmocka_unit_test(checks_payloads_from_elsewhere),
+		cmocka_unit_test(takes_the_least),
+		cmocka_unit_test(takes_every_member),
+		cmocka_unit_test(reads_run_at),
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(bounds_the_age_of_ids),
+		cmocka_unit_test(makes_follow_ups),
+		cmocka_unit_test(refuses_follow_ups),
+		cmocka_unit_test(checks_payloads_from_elsewhere),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

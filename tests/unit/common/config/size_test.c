@@ -15,7 +15,12 @@ static void parses(void **state)
 		const char *text;
 		int64_t bytes;
 	} cases[] = {
-		{ "0", 0 }, { "1", 1 }, { "12B", 12 }, { "256KiB", 262144 }, { "16MiB", 16777216 }, { "2GiB", INT64_C(2147483648) },
+		{ "0", 0 },
+		{ "1", 1 },
+		{ "12B", 12 },
+		{ "256KiB", 262144 },
+		{ "16MiB", 16777216 },
+		{ "2GiB", INT64_C(2147483648) },
 		{ "4294967296GiB", INT64_C(1) << 62 },
 	};
 
@@ -33,7 +38,18 @@ static void parses(void **state)
 
 static void refuses(void **state)
 {
-	static const char *const cases[] = { "", "KiB", "-1", "+1", " 1", "1 KiB", "1kB", "1MB", "1K", "1.5MiB", "0x10", "4294967297GiB",
+	static const char *const cases[] = { "",
+					     "KiB",
+					     "-1",
+					     "+1",
+					     " 1",
+					     "1 KiB",
+					     "1kB",
+					     "1MB",
+					     "1K",
+					     "1.5MiB",
+					     "0x10",
+					     "4294967297GiB",
 					     "99999999999999999999" };
 	int64_t bytes;
 

@@ -20,7 +20,8 @@ static void becomes_parameters(void **state)
 		{ "SELECT 1", "SELECT 1", "" },
 		{ "SELECT 1 ; ", "SELECT 1  ", "" },
 		{ "SELECT 1; -- done\n/* really */", "SELECT 1 -- done\n/* really */", "" },
-		{ "${job.id},${job.type},${job.attempt}", "$1,$2,$3", "job.id job.type job.attempt" },
+		{ "${job.id},${job.type},${job.attempt}", "$1,$2,$3",
+		  "job.id job.type job.attempt" },
 		{ "${payload.a.b-c.0}::int", "$1::int", "payload.a.b-c.0" },
 		{ "${payload.a}${payload.a}", "$1$2", "payload.a payload.a" },
 		{ "${payload.a}2", "$1 2", "payload.a" },
@@ -49,7 +50,8 @@ static void becomes_parameters(void **state)
 			strcat(sources, j ? " " : "");
 			strcat(sources, template.sources[j]);
 		}
-		if (strcmp(template.sql, cases[i].sql) != 0 || strcmp(sources, cases[i].sources) != 0)
+		if (strcmp(template.sql, cases[i].sql) != 0 ||
+		    strcmp(sources, cases[i].sources) != 0)
 			fail_msg("%s: got %s (%s)", cases[i].text, template.sql, sources);
 		arena_free(&arena);
 	}

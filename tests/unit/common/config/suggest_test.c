@@ -16,11 +16,19 @@ static void guesses(void **state)
 	static const struct {
 		const char *word, *want;
 	} cases[] = {
-		{ "timeuot", "timeout" }, { "time_out", "timeout" }, { "Timeout", "timeout" }, { "priorty", "priority" },
-		{ "max", "max_attempts" }, { "quue", "queue" },      { "sq", "sql" },         { "zebra", NULL },
-		{ "", NULL },              { "x", NULL },
+		{ "timeuot", "timeout" },
+		{ "time_out", "timeout" },
+		{ "Timeout", "timeout" },
+		{ "priorty", "priority" },
+		{ "max", "max_attempts" },
+		{ "quue", "queue" },
+		{ "sq", "sql" },
+		{ "zebra", NULL },
+		{ "", NULL },
+		{ "x", NULL },
 	};
-	static const char *const names[] = { "sql", "timeout", "queue", "priority", "max_attempts", "cap" };
+	static const char *const names[] = { "sql",      "timeout",      "queue",
+					     "priority", "max_attempts", "cap" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -28,7 +36,8 @@ static void guesses(void **state)
 
 		for (size_t j = 0; j < ARRAY_LEN(names); j++)
 			suggest_offer(&suggest, names[j]);
-		if (!suggest.best != !cases[i].want || (suggest.best && strcmp(suggest.best, cases[i].want) != 0))
+		if (!suggest.best != !cases[i].want ||
+		    (suggest.best && strcmp(suggest.best, cases[i].want) != 0))
 			fail_msg("%s: got %s want %s", cases[i].word, suggest.best, cases[i].want);
 	}
 }

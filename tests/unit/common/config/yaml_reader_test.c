@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tree that YAML becomes, and the places of what lies within texts. What is refused: definitions_bad_test.c. */
+/* The tree that YAML becomes, and the places of what lies within texts. What is refused:
+ * definitions_bad_test.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,8 @@ static struct yaml_node *read_text(const char *text, struct arena *arena)
 static void keeps_kinds_and_places(void **state)
 {
 	struct arena *arena = arena_new(0);
-	const struct yaml_node *root = read_text("a: [x, 'y']\nb:\n  ü: ~\n  c: &n {d: 1}\ne: *n\n", arena);
+	const struct yaml_node *root =
+		read_text("a: [x, 'y']\nb:\n  ü: ~\n  c: &n {d: 1}\ne: *n\n", arena);
 
 	(void)state;
 	assert_int_equal(root->kind, YAML_MAP);
@@ -68,7 +70,8 @@ static void finds_places_within_texts(void **state)
 		assert_non_null(at);
 		place = yaml_place_within(cases[i].yaml, value, (size_t)(at - value->text));
 		if (place.line != cases[i].line || place.column != cases[i].column)
-			fail_msg("%s: got %d:%d want %d:%d", cases[i].yaml, place.line, place.column, cases[i].line, cases[i].column);
+			fail_msg("%s: got %d:%d want %d:%d", cases[i].yaml, place.line,
+				 place.column, cases[i].line, cases[i].column);
 		arena_free(&arena);
 	}
 }
@@ -77,7 +80,8 @@ static void describes(void **state)
 {
 	struct arena *arena = arena_new(0);
 	const struct yaml_node *root = read_text("[x, [], {}, ~, '', null, '~']", arena);
-	static const char *const want[] = { "`x`", "a list", "a map", "nothing", "``", "nothing", "`~`" };
+	static const char *const want[] = { "`x`", "a list",  "a map", "nothing",
+					    "``",  "nothing", "`~`" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(want); i++)

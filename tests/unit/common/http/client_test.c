@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +39,8 @@ static void peer_start(struct peer *peer, const char *answer)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
 	peer->port = ntohs(address.sin_port);
 	peer->pid = fork();
+	if (peer->pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* whatever becomes of the test */
 	for (int fd; peer->pid == 0 && (fd = accept(listener, NULL, NULL)) >= 0; close(fd)) {
 		char request[65536];
 		ssize_t n = read(fd, request,

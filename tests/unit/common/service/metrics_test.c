@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics: the page, histograms, labels, what finds no room, several threads, several processes, and a process that dies and comes back. */
+/* Metrics: the page, histograms, labels, what finds no room, several threads, several processes,
+ * and a process that dies and comes back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -203,8 +204,8 @@ static void sums_processes_and_outlives_them(void **state)
 	assert_line(m, "windlass_jobs_in_flight 12");
 	end(one);
 	assert_line(m, "windlass_calls_total{fate=\"answered\"} 12"); /* counters stay */
-	assert_line(m, "windlass_jobs_in_flight 7");                   /* gauges of the dead go */
-	one = spawn_counter(1);                                        /* counts on in the free slot */
+	assert_line(m, "windlass_jobs_in_flight 7");                  /* gauges of the dead go */
+	one = spawn_counter(1); /* counts on in the free slot */
 	assert_line(m, "windlass_calls_total{fate=\"answered\"} 13");
 	assert_line(m, "windlass_jobs_in_flight 8");
 	for (int i = 0; i < 100; i++)
@@ -237,7 +238,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gauges, setup, teardown),
 		cmocka_unit_test_setup_teardown(sorts_into_buckets, setup, teardown),
 		cmocka_unit_test_setup_teardown(escapes_and_cuts_labels, setup, teardown),
-		cmocka_unit_test_setup_teardown(puts_what_finds_no_room_into_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(puts_what_finds_no_room_into_other, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(loses_nothing_between_threads, setup, teardown),
 		cmocka_unit_test(sums_processes_and_outlives_them),
 		cmocka_unit_test(makes_do_without_a_good_mapping),

@@ -123,7 +123,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tells_of_reloads_and_children, setup, teardown),
 		cmocka_unit_test_setup_teardown(survives_broken_pipes, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_others_out, setup, teardown),
-		cmocka_unit_test_setup_teardown(keeps_the_old_definitions_when_new_ones_are_bad, setup, teardown),
+		cmocka_unit_test_setup_teardown(keeps_the_old_definitions_when_new_ones_are_bad,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

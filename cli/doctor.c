@@ -249,7 +249,7 @@ static void examine_disk(struct doctor *doctor)
 	if (slash)
 		slash[slash == directory] = 0;
 	else
-		strcpy(directory, ".");
+		snprintf(directory, sizeof(directory), ".");
 	if (statvfs(directory, &about) != 0) {
 		say(doctor, WRONG, "%s, where the store shall lie, is not there: make it",
 		    directory);

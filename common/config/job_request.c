@@ -194,25 +194,26 @@ static int on_timeout(struct request *request, const char *pointer, const json_t
 static int on_tags(struct request *request, const char *pointer, const json_t *value)
 {
 	size_t count = json_array_size(value);
-	char *tags, *at;
+	struct strbuf tags;
+	int rc = 0;
 
 	if (!json_is_array(value) || count > JOB_TAGS_MAX)
 		return refuse(request, pointer, "expected a list of at most %d tags", JOB_TAGS_MAX);
-	tags = at = arena_alloc(request->arena, count * (JOB_TYPE_MAX + 3) + 3);
-	*at++ = '[';
-	for (size_t i = 0; i < count; i++) {
+	strbuf_init(&tags);
+	for (size_t i = 0; i < count && rc == 0; i++) {
 		const char *tag = NULL;
 		char item[32];
 
 		snprintf(item, sizeof(item), "%s/%zu", pointer, i);
-		if (get_name(request, item, json_array_get(value, i), &tag) != 0)
-			return -1;
-		at += sprintf(at, "%s\"%s\"", i ? "," : "", tag); /* a name needs no escapes */
+		rc = get_name(request, item, json_array_get(value, i), &tag);
+		strbuf_addch(&tags, i ? ',' : '[');
+		strbuf_json(&tags, tag);
 	}
-	*at++ = ']';
-	*at = 0;
-	request->job->tags = count ? tags : NULL;
-	return 0;
+	strbuf_addch(&tags, ']');
+	if (rc == 0 && count)
+		request->job->tags = arena_strndup(request->arena, tags.data, tags.len);
+	strbuf_release(&tags);
+	return rc;
 }
 
 static int on_conflict(struct request *request, const char *pointer, const json_t *value)

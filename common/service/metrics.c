@@ -140,9 +140,9 @@ struct metrics *metrics_open(const char *role)
 
 		other->metric = i;
 		if (metric_rows[i].label1)
-			strcpy(other->label1, "other");
+			snprintf(other->label1, sizeof(other->label1), "other");
 		if (metric_rows[i].label2)
-			strcpy(other->label2, "other");
+			snprintf(other->label2, sizeof(other->label2), "other");
 	}
 	clear_gauges(metrics->own);
 	snprintf(metrics->own->role, sizeof(metrics->own->role), "%s", role);

@@ -150,92 +150,82 @@ static void reads_run_at(void **state)
 	assert_int_equal(f->job.due_ms, 0); /* past: now */
 }
 
+static const struct {
+	const char *text;
+	enum job_request_fault fault;
+	const char *pointer, *message; /* message: a part of it */
+} refusals[] = {
+	{ "[]", JOB_REQUEST_INVALID, "", "expected an object" },
+	{ "{}", JOB_REQUEST_INVALID, "/type", "expected the name" },
+	{ "{\"type\":5}", JOB_REQUEST_INVALID, "/type", "expected the name" },
+	{ "{\"type\":\"zz\"}", JOB_REQUEST_UNKNOWN_TYPE, "/type", "unknown job type \"zz\"" },
+	{ "{\"type\":\"a\",\"pay\":1}", JOB_REQUEST_INVALID, "/pay", "did you mean \"payload\"" },
+	{ "{\"type\":\"a\",\"x/y\":1}", JOB_REQUEST_INVALID, "/x~1y", "unknown member" },
+	{ "{\"type\":\"a\",\"callback\":1}", JOB_REQUEST_INVALID, "/callback",
+	  "not available in this version" },
+	{ "{\"type\":\"b\"}", JOB_REQUEST_PAYLOAD, "/payload/who", "missing" },
+	{ "{\"type\":\"b\",\"payload\":{\"who\":1}}", JOB_REQUEST_PAYLOAD, "/payload/a~1b",
+	  "missing" },
+	{ "{\"type\":\"b\",\"payload\":[1]}", JOB_REQUEST_PAYLOAD, "/payload",
+	  "expected an object" },
+	{ "{\"type\":\"a\",\"payl\\u006fad\":{}}", JOB_REQUEST_INVALID, "/payload",
+	  "without escapes" },
+	{ "{\"type\":\"a\",\"payload\":\"12345678901234567890123456789012345678901234567890123456789012345\"}",
+	  JOB_REQUEST_TOO_LARGE, "/payload", "67 bytes; expected at most 64" },
+	{ "{\"type\":\"a\",\"id\":\"x\"}", JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
+	{ "{\"type\":\"a\",\"id\":\"9b2f1c1e-1f1a-4b7e-8d3c-0a1b2c3d4e5f\"}", JOB_REQUEST_INVALID,
+	  "/id", "UUID of version 7" },
+	{ "{\"type\":\"a\",\"id\":7}", JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
+	{ "{\"type\":\"a\",\"queue\":\"nope\"}", JOB_REQUEST_INVALID, "/queue",
+	  "unknown queue \"nope\"" },
+	{ "{\"type\":\"a\",\"queue\":\"a b\"}", JOB_REQUEST_INVALID, "/queue", "expected a name" },
+	{ "{\"type\":\"a\",\"priority\":\"urgent\"}", JOB_REQUEST_INVALID, "/priority",
+	  "\"high\", \"normal\"" },
+	{ "{\"type\":\"a\",\"priority\":1}", JOB_REQUEST_INVALID, "/priority",
+	  "\"high\", \"normal\"" },
+	{ "{\"type\":\"a\",\"delay\":-1}", JOB_REQUEST_INVALID, "/delay", "not a duration" },
+	{ "{\"type\":\"a\",\"delay\":\"soon\"}", JOB_REQUEST_INVALID, "/delay", "not a duration" },
+	{ "{\"type\":\"a\",\"delay\":1e300}", JOB_REQUEST_INVALID, "/delay", "not a duration" },
+	{ "{\"type\":\"a\",\"run_at\":\"tomorrow\"}", JOB_REQUEST_INVALID, "/run_at", "RFC 3339" },
+	{ "{\"type\":\"a\",\"run_at\":\"2099-01-01T00:00:00Z\"}", JOB_REQUEST_INVALID, "/run_at",
+	  "ten years" },
+	{ "{\"type\":\"a\",\"delay\":1,\"run_at\":\"2026-12-24T18:00:00Z\"}", JOB_REQUEST_INVALID,
+	  "/run_at", "\"delay\"" },
+	{ "{\"type\":\"a\",\"order_key\":\"\"}", JOB_REQUEST_INVALID, "/order_key", "1 to 255" },
+	{ "{\"type\":\"a\",\"fair_key\":\"a\\nb\"}", JOB_REQUEST_INVALID, "/fair_key", "control" },
+	{ "{\"type\":\"a\",\"unique\":\"x\"}", JOB_REQUEST_INVALID, "/unique",
+	  "expected an object" },
+	{ "{\"type\":\"a\",\"unique\":{}}", JOB_REQUEST_INVALID, "/unique/key", "missing" },
+	{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"on_conflict\":\"skip\"}}",
+	  JOB_REQUEST_INVALID, "/unique/on_conflict", "\"return\" or \"replace\"" },
+	{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"for\":0}}", JOB_REQUEST_INVALID,
+	  "/unique/for", "out of range" },
+	{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"fro\":0}}", JOB_REQUEST_INVALID,
+	  "/unique/fro", "did you mean \"for\"" },
+	{ "{\"type\":\"a\",\"max_attempts\":0}", JOB_REQUEST_INVALID, "/max_attempts",
+	  "1 to 1000" },
+	{ "{\"type\":\"a\",\"max_attempts\":1.5}", JOB_REQUEST_INVALID, "/max_attempts",
+	  "1 to 1000" },
+	{ "{\"type\":\"a\",\"timeout\":\"10ms\"}", JOB_REQUEST_INVALID, "/timeout",
+	  "out of range" },
+	{ "{\"type\":\"a\",\"tags\":\"x\"}", JOB_REQUEST_INVALID, "/tags", "list of at most 16" },
+	{ "{\"type\":\"a\",\"tags\":[\"x\",\"a b\"]}", JOB_REQUEST_INVALID, "/tags/1",
+	  "expected a name" },
+	{ "{\"type\":\"a\",\"tags\":[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}", JOB_REQUEST_INVALID,
+	  "/tags", "list of at most 16" },
+};
+
 static void refuses(void **state)
 {
-	static const struct {
-		const char *text;
-		enum job_request_fault fault;
-		const char *pointer, *message; /* message: a part of it */
-	} cases[] = {
-		{ "[]", JOB_REQUEST_INVALID, "", "expected an object" },
-		{ "{}", JOB_REQUEST_INVALID, "/type", "expected the name" },
-		{ "{\"type\":5}", JOB_REQUEST_INVALID, "/type", "expected the name" },
-		{ "{\"type\":\"zz\"}", JOB_REQUEST_UNKNOWN_TYPE, "/type",
-		  "unknown job type \"zz\"" },
-		{ "{\"type\":\"a\",\"pay\":1}", JOB_REQUEST_INVALID, "/pay",
-		  "did you mean \"payload\"" },
-		{ "{\"type\":\"a\",\"x/y\":1}", JOB_REQUEST_INVALID, "/x~1y", "unknown member" },
-		{ "{\"type\":\"a\",\"callback\":1}", JOB_REQUEST_INVALID, "/callback",
-		  "not available in this version" },
-		{ "{\"type\":\"b\"}", JOB_REQUEST_PAYLOAD, "/payload/who", "missing" },
-		{ "{\"type\":\"b\",\"payload\":{\"who\":1}}", JOB_REQUEST_PAYLOAD, "/payload/a~1b",
-		  "missing" },
-		{ "{\"type\":\"b\",\"payload\":[1]}", JOB_REQUEST_PAYLOAD, "/payload",
-		  "expected an object" },
-		{ "{\"type\":\"a\",\"payl\\u006fad\":{}}", JOB_REQUEST_INVALID, "/payload",
-		  "without escapes" },
-		{ "{\"type\":\"a\",\"payload\":\"12345678901234567890123456789012345678901234567890123456789012345\"}",
-		  JOB_REQUEST_TOO_LARGE, "/payload", "67 bytes; expected at most 64" },
-		{ "{\"type\":\"a\",\"id\":\"x\"}", JOB_REQUEST_INVALID, "/id",
-		  "UUID of version 7" },
-		{ "{\"type\":\"a\",\"id\":\"9b2f1c1e-1f1a-4b7e-8d3c-0a1b2c3d4e5f\"}",
-		  JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
-		{ "{\"type\":\"a\",\"id\":7}", JOB_REQUEST_INVALID, "/id", "UUID of version 7" },
-		{ "{\"type\":\"a\",\"queue\":\"nope\"}", JOB_REQUEST_INVALID, "/queue",
-		  "unknown queue \"nope\"" },
-		{ "{\"type\":\"a\",\"queue\":\"a b\"}", JOB_REQUEST_INVALID, "/queue",
-		  "expected a name" },
-		{ "{\"type\":\"a\",\"priority\":\"urgent\"}", JOB_REQUEST_INVALID, "/priority",
-		  "\"high\", \"normal\"" },
-		{ "{\"type\":\"a\",\"priority\":1}", JOB_REQUEST_INVALID, "/priority",
-		  "\"high\", \"normal\"" },
-		{ "{\"type\":\"a\",\"delay\":-1}", JOB_REQUEST_INVALID, "/delay",
-		  "not a duration" },
-		{ "{\"type\":\"a\",\"delay\":\"soon\"}", JOB_REQUEST_INVALID, "/delay",
-		  "not a duration" },
-		{ "{\"type\":\"a\",\"delay\":1e300}", JOB_REQUEST_INVALID, "/delay",
-		  "not a duration" },
-		{ "{\"type\":\"a\",\"run_at\":\"tomorrow\"}", JOB_REQUEST_INVALID, "/run_at",
-		  "RFC 3339" },
-		{ "{\"type\":\"a\",\"run_at\":\"2099-01-01T00:00:00Z\"}", JOB_REQUEST_INVALID,
-		  "/run_at", "ten years" },
-		{ "{\"type\":\"a\",\"delay\":1,\"run_at\":\"2026-12-24T18:00:00Z\"}",
-		  JOB_REQUEST_INVALID, "/run_at", "\"delay\"" },
-		{ "{\"type\":\"a\",\"order_key\":\"\"}", JOB_REQUEST_INVALID, "/order_key",
-		  "1 to 255" },
-		{ "{\"type\":\"a\",\"fair_key\":\"a\\nb\"}", JOB_REQUEST_INVALID, "/fair_key",
-		  "control" },
-		{ "{\"type\":\"a\",\"unique\":\"x\"}", JOB_REQUEST_INVALID, "/unique",
-		  "expected an object" },
-		{ "{\"type\":\"a\",\"unique\":{}}", JOB_REQUEST_INVALID, "/unique/key", "missing" },
-		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"on_conflict\":\"skip\"}}",
-		  JOB_REQUEST_INVALID, "/unique/on_conflict", "\"return\" or \"replace\"" },
-		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"for\":0}}", JOB_REQUEST_INVALID,
-		  "/unique/for", "out of range" },
-		{ "{\"type\":\"a\",\"unique\":{\"key\":\"x\",\"fro\":0}}", JOB_REQUEST_INVALID,
-		  "/unique/fro", "did you mean \"for\"" },
-		{ "{\"type\":\"a\",\"max_attempts\":0}", JOB_REQUEST_INVALID, "/max_attempts",
-		  "1 to 1000" },
-		{ "{\"type\":\"a\",\"max_attempts\":1.5}", JOB_REQUEST_INVALID, "/max_attempts",
-		  "1 to 1000" },
-		{ "{\"type\":\"a\",\"timeout\":\"10ms\"}", JOB_REQUEST_INVALID, "/timeout",
-		  "out of range" },
-		{ "{\"type\":\"a\",\"tags\":\"x\"}", JOB_REQUEST_INVALID, "/tags",
-		  "list of at most 16" },
-		{ "{\"type\":\"a\",\"tags\":[\"x\",\"a b\"]}", JOB_REQUEST_INVALID, "/tags/1",
-		  "expected a name" },
-		{ "{\"type\":\"a\",\"tags\":[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}",
-		  JOB_REQUEST_INVALID, "/tags", "list of at most 16" },
-	};
 	struct fixture *f = *state;
 	int wrong = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		if (parse(f, cases[i].text) != -1 || f->error.fault != cases[i].fault ||
-		    strcmp(f->error.pointer, cases[i].pointer) != 0 ||
-		    !strstr(f->error.message, cases[i].message)) {
+	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+		if (parse(f, refusals[i].text) != -1 || f->error.fault != refusals[i].fault ||
+		    strcmp(f->error.pointer, refusals[i].pointer) != 0 ||
+		    !strstr(f->error.message, refusals[i].message)) {
 			wrong++;
-			print_error("%s\n got %d %s: %s\n", cases[i].text, f->error.fault,
+			print_error("%s\n got %d %s: %s\n", refusals[i].text, f->error.fault,
 				    f->error.pointer, f->error.message);
 		}
 	}

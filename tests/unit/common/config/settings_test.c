@@ -88,85 +88,73 @@ static void takes_values(void **state)
 	settings_release(&settings);
 }
 
+static const struct {
+	const char *name, *value, *want;
+} refusals[] = {
+	{ "WINDLASS_LEASE", "abc", "WINDLASS_LEASE=abc: not a duration; expected 1s..1h\n" },
+	{ "WINDLASS_LEASE", "", "WINDLASS_LEASE=: not a duration; expected 1s..1h\n" },
+	{ "WINDLASS_LEASE", "10ms", "WINDLASS_LEASE=10ms: out of range; expected 1s..1h\n" },
+	{ "WINDLASS_GRACE", "-1s", "WINDLASS_GRACE=-1s: not a duration; expected " },
+	{ "WINDLASS_WORKERS", "0", "WINDLASS_WORKERS=0: out of range; expected 1..64\n" },
+	{ "WINDLASS_WORKERS", "two", "WINDLASS_WORKERS=two: not a whole number; expected 1..64\n" },
+	{ "WINDLASS_WORKERS", "1.5", "WINDLASS_WORKERS=1.5: not a whole number; expected 1..64\n" },
+	{ "WINDLASS_WORKERS", " 1", "WINDLASS_WORKERS= 1: not a whole number; expected 1..64\n" },
+	{ "WINDLASS_CONCURRENCY", "99999999999999999999",
+	  "WINDLASS_CONCURRENCY=99999999999999999999: not a whole number" },
+	{ "WINDLASS_BODY_MAX", "1MB", "WINDLASS_BODY_MAX=1MB: not a size; expected 1KiB..16MiB\n" },
+	{ "WINDLASS_BODY_MAX", "17MiB",
+	  "WINDLASS_BODY_MAX=17MiB: out of range; expected 1KiB..16MiB\n" },
+	{ "WINDLASS_HTTP_LISTEN", "8080",
+	  "WINDLASS_HTTP_LISTEN=8080: not an address; expected HOST:PORT" },
+	{ "WINDLASS_HTTP_LISTEN", "127.0.0.1:99999",
+	  "WINDLASS_HTTP_LISTEN=127.0.0.1:99999: not an address" },
+	{ "WINDLASS_HTTP_LISTEN", "1.2.3:80", "WINDLASS_HTTP_LISTEN=1.2.3:80: not an address" },
+	{ "WINDLASS_HTTP_LISTEN", "[::x]:80", "WINDLASS_HTTP_LISTEN=[::x]:80: not an address" },
+	{ "WINDLASS_HTTP_LISTEN", "a b:80", "WINDLASS_HTTP_LISTEN=a b:80: not an address" },
+	{ "WINDLASS_HTTP_LISTEN", "", "WINDLASS_HTTP_LISTEN=: empty; expected HOST:PORT\n" },
+	{ "WINDLASS_JOBS", "", "WINDLASS_JOBS=: empty\n" },
+	{ "WINDLASS_LOG", "loud",
+	  "WINDLASS_LOG=loud: not a level; expected debug, info, warn or error\n" },
+	{ "WINDLASS_LOG_JOBS", "1/0", "WINDLASS_LOG_JOBS=1/0: expected all, failures, or 1/n" },
+	{ "WINDLASS_LOG_JOBS", "some", "WINDLASS_LOG_JOBS=some: expected all, failures, or 1/n" },
+	{ "WINDLASS_URL", "localhost",
+	  "WINDLASS_URL=localhost: not a URL; expected http://… or https://…\n" },
+	{ "DATABASE_URL", "mysql://u:geheim@h",
+	  "DATABASE_URL: not a database URL; expected sqlite:PATH" },
+	{ "DATABASE_URL", "sqlite:", "DATABASE_URL: not a database URL" },
+	{ "WINDLASS_WORKER", "2",
+	  "WINDLASS_WORKER: unknown setting; did you mean WINDLASS_WORKERS?" },
+	{ "WINDLASS_FOO", "2", "WINDLASS_FOO: unknown setting; `windlass settings` lists them\n" },
+	{ "WINDLASS_XYZZY", "2",
+	  "WINDLASS_XYZZY: unknown setting; `windlass settings` lists them\n" },
+	{ "WINDLASS_GRACE_FILE", "x", "WINDLASS_GRACE_FILE: unknown setting" },
+	{ "BROKER_URL", "kafka://x", "BROKER_URL: not available in this version\n" },
+	{ "WINDLASS_DETACH_AFTER", "1s", "WINDLASS_DETACH_AFTER: not available in this version\n" },
+	{ "DATABASE_URL_FILE", "/nowhere",
+	  "DATABASE_URL_FILE=/nowhere: cannot read it: No such file or directory\n" },
+	{ "WINDLASS_SETTINGS_FD", "999",
+	  "WINDLASS_SETTINGS_FD=999: cannot read it: Bad file descriptor\n" },
+};
+
 static void refuses(void **state)
 {
-	static const struct {
-		const char *name, *value, *want;
-	} cases[] = {
-		{ "WINDLASS_LEASE", "abc",
-		  "WINDLASS_LEASE=abc: not a duration; expected 1s..1h\n" },
-		{ "WINDLASS_LEASE", "", "WINDLASS_LEASE=: not a duration; expected 1s..1h\n" },
-		{ "WINDLASS_LEASE", "10ms",
-		  "WINDLASS_LEASE=10ms: out of range; expected 1s..1h\n" },
-		{ "WINDLASS_GRACE", "-1s", "WINDLASS_GRACE=-1s: not a duration; expected " },
-		{ "WINDLASS_WORKERS", "0", "WINDLASS_WORKERS=0: out of range; expected 1..64\n" },
-		{ "WINDLASS_WORKERS", "two",
-		  "WINDLASS_WORKERS=two: not a whole number; expected 1..64\n" },
-		{ "WINDLASS_WORKERS", "1.5",
-		  "WINDLASS_WORKERS=1.5: not a whole number; expected 1..64\n" },
-		{ "WINDLASS_WORKERS", " 1",
-		  "WINDLASS_WORKERS= 1: not a whole number; expected 1..64\n" },
-		{ "WINDLASS_CONCURRENCY", "99999999999999999999",
-		  "WINDLASS_CONCURRENCY=99999999999999999999: not a whole number" },
-		{ "WINDLASS_BODY_MAX", "1MB",
-		  "WINDLASS_BODY_MAX=1MB: not a size; expected 1KiB..16MiB\n" },
-		{ "WINDLASS_BODY_MAX", "17MiB",
-		  "WINDLASS_BODY_MAX=17MiB: out of range; expected 1KiB..16MiB\n" },
-		{ "WINDLASS_HTTP_LISTEN", "8080",
-		  "WINDLASS_HTTP_LISTEN=8080: not an address; expected HOST:PORT" },
-		{ "WINDLASS_HTTP_LISTEN", "127.0.0.1:99999",
-		  "WINDLASS_HTTP_LISTEN=127.0.0.1:99999: not an address" },
-		{ "WINDLASS_HTTP_LISTEN", "1.2.3:80",
-		  "WINDLASS_HTTP_LISTEN=1.2.3:80: not an address" },
-		{ "WINDLASS_HTTP_LISTEN", "[::x]:80",
-		  "WINDLASS_HTTP_LISTEN=[::x]:80: not an address" },
-		{ "WINDLASS_HTTP_LISTEN", "a b:80", "WINDLASS_HTTP_LISTEN=a b:80: not an address" },
-		{ "WINDLASS_HTTP_LISTEN", "",
-		  "WINDLASS_HTTP_LISTEN=: empty; expected HOST:PORT\n" },
-		{ "WINDLASS_JOBS", "", "WINDLASS_JOBS=: empty\n" },
-		{ "WINDLASS_LOG", "loud",
-		  "WINDLASS_LOG=loud: not a level; expected debug, info, warn or error\n" },
-		{ "WINDLASS_LOG_JOBS", "1/0",
-		  "WINDLASS_LOG_JOBS=1/0: expected all, failures, or 1/n" },
-		{ "WINDLASS_LOG_JOBS", "some",
-		  "WINDLASS_LOG_JOBS=some: expected all, failures, or 1/n" },
-		{ "WINDLASS_URL", "localhost",
-		  "WINDLASS_URL=localhost: not a URL; expected http://… or https://…\n" },
-		{ "DATABASE_URL", "mysql://u:geheim@h",
-		  "DATABASE_URL: not a database URL; expected sqlite:PATH" },
-		{ "DATABASE_URL", "sqlite:", "DATABASE_URL: not a database URL" },
-		{ "WINDLASS_WORKER", "2",
-		  "WINDLASS_WORKER: unknown setting; did you mean WINDLASS_WORKERS?" },
-		{ "WINDLASS_FOO", "2",
-		  "WINDLASS_FOO: unknown setting; `windlass settings` lists them\n" },
-		{ "WINDLASS_XYZZY", "2",
-		  "WINDLASS_XYZZY: unknown setting; `windlass settings` lists them\n" },
-		{ "WINDLASS_GRACE_FILE", "x", "WINDLASS_GRACE_FILE: unknown setting" },
-		{ "BROKER_URL", "kafka://x", "BROKER_URL: not available in this version\n" },
-		{ "WINDLASS_DETACH_AFTER", "1s",
-		  "WINDLASS_DETACH_AFTER: not available in this version\n" },
-		{ "DATABASE_URL_FILE", "/nowhere",
-		  "DATABASE_URL_FILE=/nowhere: cannot read it: No such file or directory\n" },
-		{ "WINDLASS_SETTINGS_FD", "999",
-		  "WINDLASS_SETTINGS_FD=999: cannot read it: Bad file descriptor\n" },
-	};
 	int wrong = 0;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
 		struct settings settings;
 		char *said;
 
 		clearenv();
-		setenv(cases[i].name, cases[i].value, 1);
+		setenv(refusals[i].name, refusals[i].value, 1);
 		if (load(&settings, &said) == 0) {
 			settings_release(&settings);
 			wrong++;
-			print_error("%s=%s was taken\n", cases[i].name, cases[i].value);
-		} else if (strncmp(said, cases[i].want, strlen(cases[i].want)) != 0 ||
+			print_error("%s=%s was taken\n", refusals[i].name, refusals[i].value);
+		} else if (strncmp(said, refusals[i].want, strlen(refusals[i].want)) != 0 ||
 			   strstr(said, "geheim")) {
 			wrong++;
-			print_error("got:  %swant: %s\n", said, cases[i].want);
+			print_error("got:  %swant: %s\n", said, refusals[i].want);
 		}
 		free(said);
 	}

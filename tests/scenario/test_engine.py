@@ -54,7 +54,7 @@ class Rig:
 
 
 @pytest.fixture
-def rig(windlass, store_url, engine_jobs):
+def rig(store_url, windlass, engine_jobs):
     return Rig(windlass, store_url, engine_jobs)
 
 
@@ -338,7 +338,7 @@ def test_failpoints(rig, point, action):
     wait_for(lambda: rig.rows("SELECT count(*) FROM effects") == [(10,)], 30)
 
 
-def test_postgres_goes_away(windlass, own_postgres, engine_jobs):
+def test_postgres_goes_away(own_postgres, windlass, engine_jobs):
     windlass.expect()
     own_postgres.start()
     rig = Rig(windlass, own_postgres.new_database(), engine_jobs)
@@ -354,7 +354,7 @@ def test_postgres_goes_away(windlass, own_postgres, engine_jobs):
     assert rig.run("put")["state"] == "completed"
 
 
-def test_starts_before_its_store(windlass, own_postgres, engine_jobs):
+def test_starts_before_its_store(own_postgres, windlass, engine_jobs):
     windlass.expect()
     own_postgres.start()
     rig = Rig(windlass, own_postgres.new_database(), engine_jobs)

@@ -260,13 +260,18 @@ static int wait_ms(struct engine *engine)
 	return flush_ms;
 }
 
+static void hand_over(struct engine *engine)
+{
+	effects_submit(engine->effects, &engine->submits, engine->submit_count,
+		       engine->received + arrivals_room(engine));
+	engine->submit_count = 0;
+}
+
 static void page(struct engine *engine)
 {
 	loop_once(engine->loop, wait_ms(engine));
 	endings_page(engine);
-	effects_submit(engine->effects, &engine->submits, engine->submit_count,
-		       engine->received + arrivals_room(engine));
-	engine->submit_count = 0;
+	hand_over(engine);
 	look_at_phase(engine);
 }
 
@@ -283,6 +288,7 @@ bool engine_ready(struct engine *engine, struct strbuf *why_r)
 
 void engine_run(struct engine *engine)
 {
+	hand_over(engine); /* says how many jobs may be claimed */
 	while (!engine->done)
 		page(engine);
 	log_line(LOG_INFO, "worker-drained", LOG_I("in_hand", inflight_count(engine->inflight)));

@@ -25,6 +25,8 @@ struct depth_gate {
 	struct queue_depth *buckets[BUCKETS];
 	size_t count;
 	int64_t queue_max;
+	int64_t open_until_ms; /* monotonic; the store could not be asked just now, so nobody asks
+				  again */
 };
 
 struct depth_gate *depth_gate_new(int64_t queue_max)
@@ -75,15 +77,18 @@ static struct queue_depth *find_queue(struct depth_gate *gate, const char *name)
 	return queue;
 }
 
-static void refresh(struct queue_depth *queue, struct store *store)
+static void refresh(struct depth_gate *gate, struct queue_depth *queue, struct store *store)
 {
 	int64_t now_ms = clock_mono_ms();
 	struct error err;
 
-	if (queue->asked_ms && now_ms - queue->asked_ms < FRESH_MS)
+	if ((queue->asked_ms && now_ms - queue->asked_ms < FRESH_MS) ||
+	    now_ms < gate->open_until_ms)
 		return;
-	if (query_depth(store, queue->name, &queue->depth, &err) < 0)
+	if (query_depth(store, queue->name, &queue->depth, &err) < 0) {
+		gate->open_until_ms = clock_mono_ms() + FRESH_MS;
 		return;
+	}
 	queue->since = 0;
 	queue->asked_ms = now_ms;
 }
@@ -108,7 +113,7 @@ bool depth_gate_admit(struct depth_gate *gate, struct store *store, const struct
 		const char *name = request->jobs[seen].queue;
 		struct queue_depth *queue = find_queue(gate, name);
 		if (queue->pending++ == 0)
-			refresh(queue, store);
+			refresh(gate, queue, store);
 		if (queue->depth + queue->since + queue->pending > limit_of(gate, defs, name)) {
 			*queue_r = name;
 			room = false;

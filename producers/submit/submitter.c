@@ -18,6 +18,7 @@
 #include "producers/submit/twins.h"
 
 #define PROBE_PAUSE_MS 100
+#define AWAY_MS        1000 /* a store that is away is tried once in this time */
 #define GATHER_MAX     (2 * SUBMIT_REQUESTS_MAX)
 #define TYPES_MAX      512 /* places in the table of types; a type beyond it is counted without one */
 
@@ -40,6 +41,9 @@ struct submitter {
 	struct submission *batch[SUBMIT_REQUESTS_MAX];
 	size_t batch_count, batch_jobs;
 	bool store_was_away;
+	int64_t closed_until_ms; /* monotonic; the store is away: requests are refused without
+				    asking it */
+	struct error away;       /* why */
 	struct metric_series *batch_sizes, *accept_seconds;
 	struct type_count types[TYPES_MAX]; /* open addressing by name */
 };
@@ -69,6 +73,8 @@ static void count_error(struct submitter *submitter, const struct error *error)
 		log_line(LOG_WARN, "accept-store-away", LOG_S("code", code),
 			 LOG_S("error", error->message));
 	submitter->store_was_away = true;
+	submitter->closed_until_ms = clock_mono_ms() + AWAY_MS;
+	submitter->away = *error;
 }
 
 static int open_store(struct submitter *submitter, struct error *err_r)
@@ -143,6 +149,18 @@ static int commit(struct submitter *submitter, struct acceptance *const *request
 	if (FAILPOINT("confirmed_before_202"))
 		return error_set(err_r, ERROR_UNKNOWN, "failpoint confirmed_before_202");
 	return 0;
+}
+
+/* A connection that broke while idle fails its first statement for certain; the second one opens it
+ * again. */
+static int commit_twice(struct submitter *submitter, struct acceptance *const *requests,
+			size_t count, struct error *err_r)
+{
+	if (commit(submitter, requests, count, err_r) == 0)
+		return 0;
+	if (err_r->code != ERROR_UNAVAILABLE)
+		return -1;
+	return commit(submitter, requests, count, err_r);
 }
 
 static int probe(struct submitter *submitter, struct acceptance *const *requests, size_t count,
@@ -289,7 +307,7 @@ static void commit_batch(struct submitter *submitter)
 
 	for (size_t i = 0; i < submitter->batch_count; i++)
 		requests[i] = &submitter->batch[i]->acceptance;
-	if (commit(submitter, requests, submitter->batch_count, &err) == 0) {
+	if (commit_twice(submitter, requests, submitter->batch_count, &err) == 0) {
 		bell_ring(submitter->options.bell, BELL_READY);
 		count_accepted(submitter, started_ns);
 		finish_batch(submitter, SUBMIT_DONE, NULL);
@@ -301,18 +319,29 @@ static void commit_batch(struct submitter *submitter)
 	}
 }
 
-static void refuse_waiting(struct submitter *submitter, const struct error *error)
+static void refuse_waiting(struct submitter *submitter)
 {
-	count_error(submitter, error);
 	for (size_t i = 0; i < submitter->waiting_count; i++)
-		finish(submitter->waiting[i], SUBMIT_UNAVAILABLE, error);
+		finish(submitter->waiting[i], SUBMIT_UNAVAILABLE, &submitter->away);
 	submitter->waiting_count = 0;
+}
+
+/* False: the store is away, or was just now. */
+static bool store_may_be_asked(struct submitter *submitter)
+{
+	struct error err;
+
+	if (clock_mono_ms() < submitter->closed_until_ms)
+		return false;
+	if (open_store(submitter, &err) == 0)
+		return true;
+	count_error(submitter, &err);
+	return false;
 }
 
 static void *submitter_run(void *submitter_)
 {
 	struct submitter *submitter = submitter_;
-	struct error err;
 
 	for (;;) {
 		gather(submitter);
@@ -321,8 +350,8 @@ static void *submitter_run(void *submitter_)
 				return NULL;
 			continue;
 		}
-		if (open_store(submitter, &err) < 0) {
-			refuse_waiting(submitter, &err);
+		if (!store_may_be_asked(submitter)) {
+			refuse_waiting(submitter);
 			continue;
 		}
 		choose_batch(submitter);

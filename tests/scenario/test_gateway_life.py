@@ -104,15 +104,16 @@ def test_store_away(own_postgres, windlass):
     assert api.get_job(id)["state"] == "available"
 
 
-@pytest.mark.parametrize("point,want", [("accept_before_enqueue:1:err", 503), ("confirmed_before_202:1:err", 202)])
-def test_failpoints(store_url, windlass, point, want):
+@pytest.mark.parametrize("point", ["accept_before_enqueue:1:err", "confirmed_before_202:1:err"])
+def test_a_broken_commit_is_made_good(store_url, windlass, point):
+    """Nothing stored for certain: once more. Stored or not: looked up by id."""
     windlass.expect()
     gateway = start(windlass, store_url, WINDLASS_FAILPOINT=point)
     api = gateway.api()
     id = uuid7()
     answer = api.post_job("note.add", {"who": "x"}, id=id)
-    assert answer.status_code == want
-    assert api.get(f"/v1/jobs/{id}").status_code == (200 if want == 202 else 404)
+    assert answer.status_code == 202
+    assert api.get_job(id)["state"] == "available"
     plain = api.post_job("note.add", {"who": "x"})
     assert plain.status_code == 202 and api.get_job(plain.json()["id"])["state"] == "available"
 

@@ -56,8 +56,10 @@ static struct curl_slist *headers_of(const struct client_request *request)
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
 
 	CHECK(headers);
-	if (request->body)
-		headers = curl_slist_append(headers, "Content-Type: application/json");
+	/* Without a body libcurl would speak of a form. */
+	headers = curl_slist_append(headers, request->body ? "Content-Type: application/json"
+							   : "Content-Type:");
+	CHECK(headers);
 	headers = curl_slist_append(headers, "Accept: application/json, application/problem+json");
 	CHECK(headers);
 	return headers;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The payload and id of the job that compensates another's steps. Called by the stores inside the transaction that ends a
- * job; the texts were valid JSON when they were stored and are copied as they are. */
+/* The payload and id of the job that compensates another's steps. Called by the stores inside the
+ * transaction that ends a job; the texts were valid JSON when they were stored and are copied as
+ * they are. */
 #include "common/job/on_discard.h"
 
 #include <stdio.h>

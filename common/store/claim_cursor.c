@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the last claim of each queue and priority ended. Called by the stores' claims, by one thread at a time. A job whose
- * seq was drawn before and committed after that place is found by the full scan of every second. */
+/* Where the last claim of each queue and priority ended. Called by the stores' claims, by one
+ * thread at a time. A job whose seq was drawn before and committed after that place is found by the
+ * full scan of every second. */
 #include "common/store/claim_cursor.h"
 
 #include <stdlib.h>
@@ -55,7 +56,8 @@ static struct lane *lane_of(struct claim_cursor *cursor, const char *queue)
 	return lane;
 }
 
-int64_t claim_cursor_after(struct claim_cursor *cursor, const char *queue, enum job_priority priority)
+int64_t claim_cursor_after(struct claim_cursor *cursor, const char *queue,
+			   enum job_priority priority)
 {
 	if (!cursor)
 		return 0;
@@ -64,7 +66,8 @@ int64_t claim_cursor_after(struct claim_cursor *cursor, const char *queue, enum 
 	return lane_of(cursor, queue)->after[priority];
 }
 
-void claim_cursor_took(struct claim_cursor *cursor, const char *queue, enum job_priority priority, int64_t seq)
+void claim_cursor_took(struct claim_cursor *cursor, const char *queue, enum job_priority priority,
+		       int64_t seq)
 {
 	if (!cursor)
 		return;

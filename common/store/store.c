@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seam between the program and its stores: chooses the implementation by the URL's scheme and hands every operation on.
- * Contracts are in the noun headers; nothing is decided here but that the caller kept his side. */
+/* The seam between the program and its stores: chooses the implementation by the URL's scheme and
+ * hands every operation on. Contracts are in the noun headers; nothing is decided here but that the
+ * caller kept his side. */
 #include "common/store/store.h"
 
 #include <string.h>
@@ -23,12 +24,14 @@ static int kind_of(const char *url, struct error *err_r)
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (!strncmp(url, kinds[i].scheme, strlen(kinds[i].scheme)))
 			return (int)i;
-	return error_set(err_r, ERROR_INVALID, "a store's URL is \"sqlite:PATH\" or \"postgresql://…\"");
+	return error_set(err_r, ERROR_INVALID,
+			 "a store's URL is \"sqlite:PATH\" or \"postgresql://…\"");
 }
 
 /* ---- the store itself */
 
-int store_open(const char *url, enum store_use use, const char *role, struct store **store_r, struct error *err_r)
+int store_open(const char *url, enum store_use use, const char *role, struct store **store_r,
+	       struct error *err_r)
 {
 	CHECK(url && role && store_r);
 	int kind = kind_of(url, err_r);
@@ -85,7 +88,8 @@ int store_schema(struct store *store, int *have_r, int *want_r, struct error *er
 	return store->ops->schema(store, have_r, want_r, err_r);
 }
 
-int store_sync_types(struct store *store, const struct store_type *types, size_t count, struct error *err_r)
+int store_sync_types(struct store *store, const struct store_type *types, size_t count,
+		     struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	return count ? store->ops->sync_types(store, types, count, err_r) : 0;
@@ -93,7 +97,8 @@ int store_sync_types(struct store *store, const struct store_type *types, size_t
 
 /* ---- acceptance, claim, completion */
 
-int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count, struct error *err_r)
+int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count,
+		      struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	for (size_t i = 0; i < count; i++) {
@@ -103,12 +108,13 @@ int acceptance_commit(struct store *store, struct acceptance *const *requests, s
 	int rc = count ? store->ops->acceptance_commit(store, requests, count, err_r) : 0;
 
 	for (size_t i = 0; rc == 0 && i < count; i++)
-		CHECK(requests[i]->verdict >= ACCEPTANCE_ACCEPTED && requests[i]->verdict <= ACCEPTANCE_FAILED);
+		CHECK(requests[i]->verdict >= ACCEPTANCE_ACCEPTED &&
+		      requests[i]->verdict <= ACCEPTANCE_FAILED);
 	return rc;
 }
 
-int acceptance_probe(struct store *store, struct acceptance *const *requests, size_t count, bool *stored_r,
-                     struct error *err_r)
+int acceptance_probe(struct store *store, struct acceptance *const *requests, size_t count,
+		     bool *stored_r, struct error *err_r)
 {
 	CHECK(count > 0);
 	return store->ops->acceptance_probe(store, requests, count, stored_r, err_r);
@@ -120,8 +126,8 @@ static void claim_check(const struct claim_request *request)
 	CHECK(!uuid_is_nil(&request->session) && !uuid_is_nil(&request->batch));
 }
 
-int claim_take(struct store *store, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-               struct error *err_r)
+int claim_take(struct store *store, const struct claim_request *request, struct arena *arena,
+	       struct claim *claim_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	claim_check(request);
@@ -134,8 +140,8 @@ int claim_take(struct store *store, const struct claim_request *request, struct 
 	return rc;
 }
 
-int completion_commit(struct store *store, const struct completion_batch *batch, struct arena *arena, struct claim *claim_r,
-                      struct error *err_r)
+int completion_commit(struct store *store, const struct completion_batch *batch,
+		      struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	CHECK(batch->mode == COMPLETION_OPTIMISTIC || batch->count <= 50);
@@ -152,18 +158,20 @@ int completion_commit(struct store *store, const struct completion_batch *batch,
 	int rc = store->ops->completion_commit(store, batch, arena, claim_r, err_r);
 
 	for (size_t i = 0; rc == 0 && i < batch->count; i++)
-		CHECK(batch->items[i]->fate >= COMPLETION_COMMITTED && batch->items[i]->fate <= COMPLETION_FAILED);
+		CHECK(batch->items[i]->fate >= COMPLETION_COMMITTED &&
+		      batch->items[i]->fate <= COMPLETION_FAILED);
 	return rc;
 }
 
-int progress_save(struct store *store, const struct progress *items, size_t count, struct error *err_r)
+int progress_save(struct store *store, const struct progress *items, size_t count,
+		  struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	return count ? store->ops->progress_save(store, items, count, err_r) : 0;
 }
 
-int reader_query(struct store *store, const struct sql_statement *statement, size_t bytes_max, struct strbuf *out_r,
-                 struct error *err_r)
+int reader_query(struct store *store, const struct sql_statement *statement, size_t bytes_max,
+		 struct strbuf *out_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_READ);
 	return store->ops->reader_query(store, statement, bytes_max, out_r, err_r);
@@ -171,21 +179,22 @@ int reader_query(struct store *store, const struct sql_statement *statement, siz
 
 /* ---- control */
 
-int control_cancel(struct store *store, const char *tenant, const struct uuid *id, const char *reason, enum job_state *state_r,
-                   struct error *err_r)
+int control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+		   const char *reason, enum job_state *state_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	return store->ops->control_cancel(store, tenant, id, reason, state_r, err_r);
 }
 
-int control_retry(struct store *store, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+int control_retry(struct store *store, const char *tenant, const struct uuid *id,
+		  enum job_state *state_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	return store->ops->control_retry(store, tenant, id, state_r, err_r);
 }
 
-int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s, bool dry_run, int64_t *count_r,
-                    struct error *err_r)
+int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s,
+		    bool dry_run, int64_t *count_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	CHECK(!filter->state || filter->state == JOB_DISCARDED || filter->state == JOB_CANCELLED);
@@ -199,7 +208,8 @@ int control_pause(struct store *store, const char *queue, bool paused, struct er
 	return store->ops->control_pause(store, queue, paused, err_r);
 }
 
-int control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r, struct error *err_r)
+int control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r,
+		    struct error *err_r)
 {
 	memset(asked_r, 0, count * sizeof(*asked_r));
 	return count ? store->ops->control_cancels(store, ids, count, asked_r, err_r) : 0;
@@ -207,28 +217,30 @@ int control_cancels(struct store *store, const struct uuid *ids, size_t count, b
 
 /* ---- queries */
 
-int query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena, struct job_view *view_r,
-              struct error *err_r)
+int query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
+	      struct job_view *view_r, struct error *err_r)
 {
 	return store->ops->query_job(store, tenant, id, arena, view_r, err_r);
 }
 
-int query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena, struct job_view **views_r,
-               size_t *count_r, struct error *err_r)
+int query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,
+	       struct job_view **views_r, size_t *count_r, struct error *err_r)
 {
 	CHECK(filter->limit >= 1 && filter->limit <= 1000);
 	*count_r = 0;
 	return store->ops->query_jobs(store, filter, arena, views_r, count_r, err_r);
 }
 
-int query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena, bool *found_r,
-                   struct job_view *views_r, struct error *err_r)
+int query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
+		   bool *found_r, struct job_view *views_r, struct error *err_r)
 {
 	memset(found_r, 0, count * sizeof(*found_r));
-	return count ? store->ops->query_finished(store, ids, count, arena, found_r, views_r, err_r) : 0;
+	return count ? store->ops->query_finished(store, ids, count, arena, found_r, views_r, err_r)
+		     : 0;
 }
 
-int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r, size_t *count_r, struct error *err_r)
+int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
+		 size_t *count_r, struct error *err_r)
 {
 	*count_r = 0;
 	return store->ops->query_queues(store, arena, queues_r, count_r, err_r);
@@ -248,21 +260,24 @@ int query_sessions(struct store *store, int64_t *count_r, struct error *err_r)
 
 /* ---- sessions */
 
-int session_renew(struct store *store, const struct session_info *info, bool *fresh_r, struct error *err_r)
+int session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
+		  struct error *err_r)
 {
-	CHECK(store->use == STORE_WRITE && info->host && info->lease_ms > 0 && !uuid_is_nil(&info->id));
+	CHECK(store->use == STORE_WRITE && info->host && info->lease_ms > 0 &&
+	      !uuid_is_nil(&info->id));
 	return store->ops->session_renew(store, info, fresh_r, err_r);
 }
 
-int session_end(struct store *store, const struct uuid *session, int64_t *released_r, struct error *err_r)
+int session_end(struct store *store, const struct uuid *session, int64_t *released_r,
+		struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	*released_r = 0;
 	return store->ops->session_end(store, session, released_r, err_r);
 }
 
-int session_sweep(struct store *store, const struct uuid *session, const struct uuid *known, size_t known_count,
-                  int64_t *released_r, struct error *err_r)
+int session_sweep(struct store *store, const struct uuid *session, const struct uuid *known,
+		  size_t known_count, int64_t *released_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	*released_r = 0;
@@ -277,7 +292,8 @@ int session_release_batch(struct store *store, const struct uuid *batch, struct 
 
 /* ---- maintenance */
 
-int maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r, struct error *err_r)
+int maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,
+			struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	*promoted_r = 0;
@@ -298,7 +314,8 @@ int maintenance_fold(struct store *store, struct error *err_r)
 	return store->ops->maintenance_fold(store, err_r);
 }
 
-int maintenance_retention(struct store *store, int64_t keep_ms, int64_t keep_dead_ms, struct error *err_r)
+int maintenance_retention(struct store *store, int64_t keep_ms, int64_t keep_dead_ms,
+			  struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE && keep_ms > 0 && keep_dead_ms >= keep_ms);
 	return store->ops->maintenance_retention(store, keep_ms, keep_dead_ms, err_r);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How fast a store is by itself: no HTTP, no engine, no handlers. Accepts jobs in batches of 256 requests, then drains them
- * with one and two connections: completing nothing, or one inserted row a job (folded, and a statement a job). Any store URL; its schema is
- * migrated, its tables are left behind. Usage: store_bench URL [JOBS]. Prints one JSON line a measurement. */
+/* How fast a store is by itself: no HTTP, no engine, no handlers. Accepts jobs in batches of 256
+ * requests, then drains them with one and two connections: completing nothing, or one inserted row
+ * a job (folded, and a statement a job). Any store URL; its schema is migrated, its tables are left
+ * behind. Usage: store_bench URL [JOBS]. Prints one JSON line a measurement. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,9 @@
 #define BATCH 256
 
 static const char payload[] =
-	"{\"pad\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}";
+	"{\"pad\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}";
 
 static void must(int rc, const struct error *err)
 {
@@ -38,8 +40,9 @@ static struct store *open_store(const char *url)
 
 static void report(const char *what, int connections, size_t jobs, int64_t ns)
 {
-	printf("{\"measure\":\"%s\",\"connections\":%d,\"jobs\":%zu,\"seconds\":%.3f,\"per_s\":%.0f}\n", what, connections, jobs,
-	       (double)ns / 1e9, (double)jobs * 1e9 / (double)ns);
+	printf("{\"measure\":\"%s\",\"connections\":%d,\"jobs\":%zu,"
+	       "\"seconds\":%.3f,\"per_s\":%.0f}\n",
+	       what, connections, jobs, (double)ns / 1e9, (double)jobs * 1e9 / (double)ns);
 	fflush(stdout);
 }
 
@@ -51,15 +54,23 @@ struct accept_batch {
 	struct acceptance requests[BATCH], *list[BATCH];
 };
 
-static void accept_some(struct store *store, struct accept_batch *b, const char *queue, size_t count)
+static void accept_some(struct store *store, struct accept_batch *b, const char *queue,
+			size_t count)
 {
 	struct error err;
 
 	for (size_t i = 0; i < count; i++) {
-		b->jobs[i] = (struct new_job){ .tenant = "", .owner = "bench", .queue = queue, .type = "bench.noop",
-					       .payload = payload, .payload_bytes = sizeof(payload) - 1, .priority = PRIORITY_NORMAL };
+		b->jobs[i] = (struct new_job){ .tenant = "",
+					       .owner = "bench",
+					       .queue = queue,
+					       .type = "bench.noop",
+					       .payload = payload,
+					       .payload_bytes = sizeof(payload) - 1,
+					       .priority = PRIORITY_NORMAL };
 		uuid_v7(&b->jobs[i].id);
-		b->requests[i] = (struct acceptance){ .jobs = &b->jobs[i], .job_count = 1, .accepted = &b->accepted[i] };
+		b->requests[i] = (struct acceptance){ .jobs = &b->jobs[i],
+						      .job_count = 1,
+						      .accepted = &b->accepted[i] };
 		b->list[i] = &b->requests[i];
 	}
 	must(acceptance_commit(store, b->list, count, &err), &err);
@@ -94,27 +105,38 @@ struct drain_batch {
 	char ids[BATCH][UUID_TEXT];
 };
 
-static void complete(struct store *store, const struct drainer *d, struct drain_batch *b, struct claim *claim,
-                     struct claim_request *next, struct arena *arena)
+static void complete(struct store *store, const struct drainer *d, struct drain_batch *b,
+		     struct claim *claim, struct claim_request *next, struct arena *arena)
 {
 	struct uuid lease = claim->count ? claim->jobs[0]->batch : next->batch;
 	struct claim taken;
 	struct error err;
 
 	for (size_t i = 0; i < claim->count; i++) {
-		b->items[i] = (struct completion){ .kind = COMPLETION_FINISH, .job = claim->jobs[i], .outcome = OUTCOME_DONE,
+		b->items[i] = (struct completion){ .kind = COMPLETION_FINISH,
+						   .job = claim->jobs[i],
+						   .outcome = OUTCOME_DONE,
 						   .state = JOB_COMPLETED };
 		b->list[i] = &b->items[i];
 		if (!d->sql)
 			continue;
-		b->args[i] = (struct sql_value){ .kind = SQL_TEXT, .data = uuid_format(&claim->jobs[i]->id, b->ids[i]),
-						 .bytes = UUID_TEXT - 1 };
-		b->statements[i] = (struct sql_statement){ .sql = d->sql, .args = &b->args[i], .arg_count = 1, .rows = 1 };
-		b->items[i].writes = (struct write_set){ .statements = &b->statements[i], .statement_count = 1 };
+		b->args[i] =
+			(struct sql_value){ .kind = SQL_TEXT,
+					    .data = uuid_format(&claim->jobs[i]->id, b->ids[i]),
+					    .bytes = UUID_TEXT - 1 };
+		b->statements[i] = (struct sql_statement){
+			.sql = d->sql, .args = &b->args[i], .arg_count = 1, .rows = 1
+		};
+		b->items[i].writes =
+			(struct write_set){ .statements = &b->statements[i], .statement_count = 1 };
 	}
 	uuid_v7(&next->batch);
-	struct completion_batch batch = { .items = b->list, .count = claim->count, .finished_leases = &lease,
-					  .finished_lease_count = claim->count > 0, .claim = next, .mode = COMPLETION_OPTIMISTIC };
+	struct completion_batch batch = { .items = b->list,
+					  .count = claim->count,
+					  .finished_leases = &lease,
+					  .finished_lease_count = claim->count > 0,
+					  .claim = next,
+					  .mode = COMPLETION_OPTIMISTIC };
 
 	must(completion_commit(store, &batch, arena, &taken, &err), &err);
 	for (size_t i = 0; i < claim->count; i++) {
@@ -140,7 +162,10 @@ static void *drain(void *context)
 
 	uuid_v7(&session.id);
 	must(session_renew(store, &session, &fresh, &err), &err);
-	struct claim_request request = { .session = session.id, .queues = &d->queue, .queue_count = 1, .max = BATCH,
+	struct claim_request request = { .session = session.id,
+					 .queues = &d->queue,
+					 .queue_count = 1,
+					 .max = BATCH,
 					 .cursor = claim_cursor_new() };
 	do {
 		arena_reset(arenas[++turn % 2]);
@@ -155,7 +180,8 @@ static void *drain(void *context)
 	return NULL;
 }
 
-static void drain_all(const char *url, const char *what, const char *queue, const char *sql, int connections, size_t jobs)
+static void drain_all(const char *url, const char *what, const char *queue, const char *sql,
+		      int connections, size_t jobs)
 {
 	struct drainer drainers[2] = { 0 };
 	int64_t start_ns = clock_mono_ns();
@@ -176,8 +202,10 @@ static void drain_all(const char *url, const char *what, const char *queue, cons
 /* The table of the user's, made by a job's own write set. */
 static void make_table(struct store *store)
 {
-	static const struct sql_statement create = { .sql = "CREATE TABLE IF NOT EXISTS bench_rows (job_id TEXT, what TEXT)",
-						     .rows = SQL_ROWS_ANY };
+	static const struct sql_statement create = {
+		.sql = "CREATE TABLE IF NOT EXISTS bench_rows (job_id TEXT, what TEXT)",
+		.rows = SQL_ROWS_ANY
+	};
 	struct accept_batch *b = xcalloc(1, sizeof(*b));
 	struct session_info session = { .host = "bench", .pid = getpid(), .lease_ms = 60000 };
 	const char *queue = "bench.setup";
@@ -189,15 +217,23 @@ static void make_table(struct store *store)
 	uuid_v7(&session.id);
 	must(session_renew(store, &session, &fresh, &err), &err);
 	accept_some(store, b, queue, 1);
-	struct claim_request request = { .session = session.id, .queues = &queue, .queue_count = 1, .max = 1 };
+	struct claim_request request = {
+		.session = session.id, .queues = &queue, .queue_count = 1, .max = 1
+	};
 
 	uuid_v7(&request.batch);
 	must(claim_take(store, &request, arena, &claim, &err), &err);
 	CHECK(claim.count == 1);
-	struct completion item = { .kind = COMPLETION_FINISH, .job = claim.jobs[0], .outcome = OUTCOME_DONE, .state = JOB_COMPLETED,
+	struct completion item = { .kind = COMPLETION_FINISH,
+				   .job = claim.jobs[0],
+				   .outcome = OUTCOME_DONE,
+				   .state = JOB_COMPLETED,
 				   .writes = { .statements = &create, .statement_count = 1 } };
 	struct completion *list = &item;
-	struct completion_batch batch = { .items = &list, .count = 1, .finished_leases = &request.batch, .finished_lease_count = 1,
+	struct completion_batch batch = { .items = &list,
+					  .count = 1,
+					  .finished_leases = &request.batch,
+					  .finished_lease_count = 1,
 					  .mode = COMPLETION_OPTIMISTIC };
 	struct claim none;
 
@@ -216,7 +252,8 @@ int main(int argc, char **argv)
 	} works[] = {
 		{ "drain noop", NULL },
 		{ "drain row", "INSERT INTO bench_rows (job_id, what) VALUES ($1, 'row')" },
-		{ "drain row unfolded", "INSERT INTO bench_rows (job_id, what) SELECT CAST($1 AS TEXT), 'row'" },
+		{ "drain row unfolded",
+		  "INSERT INTO bench_rows (job_id, what) SELECT CAST($1 AS TEXT), 'row'" },
 	};
 	size_t jobs = argc > 2 ? strtoul(argv[2], NULL, 10) : 50000;
 	struct error err;

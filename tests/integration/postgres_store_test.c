@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only PostgreSQL has: folded write sets, jobs enqueued from SQL, LISTEN/NOTIFY, partitions, connections that are killed.
- * Every case is skipped on SQLite and when WINDLASS_TEST_PG_URL is not set. */
+/* What only PostgreSQL has: folded write sets, jobs enqueued from SQL, LISTEN/NOTIFY, partitions,
+ * connections that are killed. Every case is skipped on SQLite and when WINDLASS_TEST_PG_URL is not
+ * set. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,7 +22,8 @@ static void run_sql(struct fixture *fx, const char *sql)
 	assert_int_equal(claim.count, 1);
 	item = a_finish(claim.jobs[0], JOB_COMPLETED);
 	with_write(fx, &item, SQL_ROWS_ANY, sql, NULL, NULL);
-	if (commit_items(fx, fx->store, COMPLETION_CAREFUL, &item, 1) || item.fate != COMPLETION_COMMITTED)
+	if (commit_items(fx, fx->store, COMPLETION_CAREFUL, &item, 1) ||
+	    item.fate != COMPLETION_COMMITTED)
 		fail_msg("%s: %s %s", sql, fx->error.message, item.error.message);
 }
 
@@ -45,9 +47,11 @@ static const struct sql_value row_values[] = {
 };
 
 static const char make_rows[] =
-	"CREATE TABLE effects_of_kinds (n int, t text, none uuid, b boolean, f double precision, j jsonb, x bytea, at timestamptz, c text)";
+	"CREATE TABLE effects_of_kinds (n int, t text, none uuid, b boolean, f double precision, j"
+	" jsonb, x bytea, at timestamptz, c text)";
 static const char insert_row[] =
-	"INSERT INTO effects_of_kinds (n, t, none, b, f, j, x, at, c) VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, now(), 'const');";
+	"INSERT INTO effects_of_kinds (n, t, none, b, f, j, x, at, c) VALUES ($1, $2, $3, $4, $5,"
+	" $6::jsonb, $7, now(), 'const');";
 static const char counting[] =
 	"CREATE OR REPLACE FUNCTION effects_counted() RETURNS trigger LANGUAGE plpgsql AS"
 	" 'BEGIN INSERT INTO effects VALUES (''statement'', TG_TABLE_NAME); RETURN NULL; END'";
@@ -57,14 +61,19 @@ static void make_counted_table(struct fixture *fx)
 	run_sql(fx, "DROP TABLE IF EXISTS effects_of_kinds");
 	run_sql(fx, make_rows);
 	run_sql(fx, counting);
-	run_sql(fx, "CREATE TRIGGER counted AFTER INSERT ON effects_of_kinds FOR EACH STATEMENT EXECUTE FUNCTION effects_counted()");
+	run_sql(fx,
+		"CREATE TRIGGER counted AFTER INSERT ON effects_of_kinds FOR EACH STATEMENT EXECUTE"
+		" FUNCTION effects_counted()");
 }
 
-/* Equal INSERTs of many jobs are one statement, with the values that each would have written alone. */
+/* Equal INSERTs of many jobs are one statement, with the values that each would have written alone.
+ */
 static void equal_inserts_are_folded(struct fixture *fx)
 {
 	struct completion items[ROWS];
-	struct sql_statement statement = { .sql = insert_row, .args = row_values, .arg_count = ARRAY_LEN(row_values), .rows = 1 };
+	struct sql_statement statement = {
+		.sql = insert_row, .args = row_values, .arg_count = ARRAY_LEN(row_values), .rows = 1
+	};
 	struct claim claim;
 
 	make_counted_table(fx);
@@ -74,15 +83,21 @@ static void equal_inserts_are_folded(struct fixture *fx)
 	assert_int_equal(claim.count, ROWS);
 	for (int i = 0; i < ROWS; i++) {
 		items[i] = a_finish(claim.jobs[i], JOB_COMPLETED);
-		items[i].writes = (struct write_set){ .statements = &statement, .statement_count = 1 };
+		items[i].writes =
+			(struct write_set){ .statements = &statement, .statement_count = 1 };
 	}
 	check_store(fx, commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items, ROWS - 1));
 	check_store(fx, commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, &items[ROWS - 1], 1));
 	assert_int_equal(number(fx, "SELECT count(*) FROM effects WHERE job = 'statement'"), 2);
 	assert_int_equal(number(fx, "SELECT count(*) FROM effects_of_kinds"), ROWS);
-	assert_int_equal(number(fx, "SELECT count(*) FROM (SELECT DISTINCT n, t, none, b, f, j, x, c FROM effects_of_kinds) AS d"), 1);
-	assert_string_equal(read_value(fx, "SELECT t FROM effects_of_kinds LIMIT 1"), "\"a \\\"quoted\\\\\\\" {text}, 'it''s'\"");
-	assert_string_equal(read_value(fx, "SELECT encode(x, 'hex') FROM effects_of_kinds LIMIT 1"), "\"00015c22ff\"");
+	assert_int_equal(
+		number(fx, "SELECT count(*) FROM (SELECT DISTINCT n, t, none, b, f, j, x, c FROM"
+			   " effects_of_kinds) AS d"),
+		1);
+	assert_string_equal(read_value(fx, "SELECT t FROM effects_of_kinds LIMIT 1"),
+			    "\"a \\\"quoted\\\\\\\" {text}, 'it''s'\"");
+	assert_string_equal(read_value(fx, "SELECT encode(x, 'hex') FROM effects_of_kinds LIMIT 1"),
+			    "\"00015c22ff\"");
 	run_sql(fx, "DROP TABLE effects_of_kinds");
 }
 
@@ -100,12 +115,21 @@ static void order_inside_a_job_is_kept(struct fixture *fx)
 		accept_job(fx, a_job("mail"));
 	claim = claim_some(fx, JOBS);
 	for (int i = 0; i < JOBS; i++) {
-		id[i] = (struct sql_value){ .kind = SQL_TEXT, .data = uuid_format(&claim.jobs[i]->id, text[i]), .bytes = UUID_TEXT - 1 };
-		statements[i][0] = (struct sql_statement){ "INSERT INTO effects VALUES ($1, 'first')", &id[i], 1, 1 };
-		statements[i][1] = (struct sql_statement){ "UPDATE effects SET what = 'second' WHERE job = $1", &id[i], 1, 1 };
-		statements[i][2] = (struct sql_statement){ "INSERT INTO effects VALUES ($1, 'third')", &id[i], 1, 1 };
+		id[i] = (struct sql_value){ .kind = SQL_TEXT,
+					    .data = uuid_format(&claim.jobs[i]->id, text[i]),
+					    .bytes = UUID_TEXT - 1 };
+		statements[i][0] =
+			(struct sql_statement){ "INSERT INTO effects VALUES ($1, 'first')", &id[i],
+						1, 1 };
+		statements[i][1] =
+			(struct sql_statement){ "UPDATE effects SET what = 'second' WHERE job = $1",
+						&id[i], 1, 1 };
+		statements[i][2] =
+			(struct sql_statement){ "INSERT INTO effects VALUES ($1, 'third')", &id[i],
+						1, 1 };
 		items[i] = a_finish(claim.jobs[i], JOB_COMPLETED);
-		items[i].writes = (struct write_set){ .statements = statements[i], .statement_count = 3 };
+		items[i].writes =
+			(struct write_set){ .statements = statements[i], .statement_count = 3 };
 	}
 	check_store(fx, commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items, JOBS));
 	assert_int_equal(effects(fx, "first"), 0);
@@ -126,7 +150,8 @@ static void fault_in_a_fold(struct fixture *fx)
 	claim = claim_some(fx, 3);
 	for (int i = 0; i < 3; i++) {
 		items[i] = a_finish(claim.jobs[i], JOB_COMPLETED);
-		with_write(fx, &items[i], 1, "INSERT INTO parents VALUES ($1)", i == 1 ? "seven" : "7", NULL);
+		with_write(fx, &items[i], 1, "INSERT INTO parents VALUES ($1)",
+			   i == 1 ? "seven" : "7", NULL);
 	}
 	assert_int_equal(commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items, 3), -1);
 	assert_int_equal(fx->error.code, ERROR_SQL);
@@ -142,10 +167,20 @@ static void fault_in_a_fold(struct fixture *fx)
 
 static void transaction_control_is_refused(struct fixture *fx)
 {
-	static const char *const refused[] = { "COMMIT",      "  rollback", "/* x */ END",       "-- x\nBEGIN",
-					       "SAVEPOINT a", "RESET ALL",  "SET jit = on",      "COPY effects FROM STDIN",
-					       "LISTEN x",    "DISCARD ALL", "DEALLOCATE ALL",   "PREPARE TRANSACTION 'x'",
-					       "",            "DO 'BEGIN COMMIT; END'" };
+	static const char *const refused[] = { "COMMIT",
+					       "  rollback",
+					       "/* x */ END",
+					       "-- x\nBEGIN",
+					       "SAVEPOINT a",
+					       "RESET ALL",
+					       "SET jit = on",
+					       "COPY effects FROM STDIN",
+					       "LISTEN x",
+					       "DISCARD ALL",
+					       "DEALLOCATE ALL",
+					       "PREPARE TRANSACTION 'x'",
+					       "",
+					       "DO 'BEGIN COMMIT; END'" };
 
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
 		struct completion item;
@@ -168,11 +203,16 @@ static void plans_are_unpinned_for_handlers(struct fixture *fx)
 
 		accept_job(fx, a_job("mail"));
 		item = a_finish(claim_one(fx), JOB_COMPLETED);
-		with_write(fx, &item, 1, "INSERT INTO effects SELECT current_setting('enable_hashjoin'), current_setting('enable_seqscan')",
+		with_write(fx, &item, 1,
+			   "INSERT INTO effects SELECT current_setting('enable_hashjoin'),"
+			   " current_setting('enable_seqscan')",
 			   NULL, NULL);
-		check_store(fx, commit_items(fx, fx->store, i ? COMPLETION_CAREFUL : COMPLETION_OPTIMISTIC, &item, 1));
+		check_store(fx,
+			    commit_items(fx, fx->store,
+					 i ? COMPLETION_CAREFUL : COMPLETION_OPTIMISTIC, &item, 1));
 	}
-	assert_int_equal(number(fx, "SELECT count(*) FROM effects WHERE job = 'on' AND what = 'on'"), 2);
+	assert_int_equal(
+		number(fx, "SELECT count(*) FROM effects WHERE job = 'on' AND what = 'on'"), 2);
 }
 
 /* More texts than a connection keeps prepared. */
@@ -186,7 +226,8 @@ static void many_statements(struct fixture *fx)
 			accept_job(fx, a_job("mail"));
 		claim = claim_some(fx, 50);
 		for (int k = 0; k < 50; k++) {
-			char *sql = arena_printf(fx->arena, "INSERT INTO effects SELECT 'x%d', 'many'", i + k);
+			char *sql = arena_printf(fx->arena,
+						 "INSERT INTO effects SELECT 'x%d', 'many'", i + k);
 
 			items[k] = a_finish(claim.jobs[k], JOB_COMPLETED);
 			with_write(fx, &items[k], 1, sql, NULL, NULL);
@@ -200,7 +241,9 @@ static void many_statements(struct fixture *fx)
 
 static void jobs_from_sql(struct fixture *fx)
 {
-	static const struct store_type type = { .name = "mail", .queue = "q", .priority = PRIORITY_LOW };
+	static const struct store_type type = { .name = "mail",
+						.queue = "q",
+						.priority = PRIORITY_LOW };
 	static const char *const refused[] = {
 		"SELECT windlass.enqueue('none', '{}')",
 		"SELECT windlass.enqueue('mail', '{}', '{\"delai\": 1}')",
@@ -219,11 +262,17 @@ static void jobs_from_sql(struct fixture *fx)
 	assert_string_equal(job->payload, "{\"a\": 1}");
 	assert_int_equal(job->priority, PRIORITY_LOW);
 	assert_int_equal(uuid_version(&job->id), 7);
-	run_sql(fx, "SELECT windlass.enqueue('mail', '{}', '{\"queue\":\"r\",\"delay\":\"1h\",\"max_attempts\":3,\"timeout\":2.5,"
-		    "\"tags\":[\"x\"],\"order_key\":\"o\",\"fair_key\":\"f\",\"tenant\":\"t\",\"priority\":\"high\"}')");
-	assert_int_equal(number(fx, "SELECT count(*) FROM windlass.jobs j JOIN windlass.ready r USING (id) WHERE j.queue = 'r' AND"
-				    " r.due > now() + interval '59 min' AND j.max_attempts = 3 AND j.timeout_ms = 2500 AND j.tenant = 't'"
-				    " AND j.priority = 0 AND j.tags = '[\"x\"]' AND r.order_key = 'o' AND r.fair_key = 'f'"), 1);
+	run_sql(fx, "SELECT windlass.enqueue('mail', '{}',"
+		    " '{\"queue\":\"r\",\"delay\":\"1h\",\"max_attempts\":3,\"timeout\":2.5,"
+		    "\"tags\":[\"x\"],\"order_key\":\"o\",\"fair_key\":\"f\",\"tenant\":\"t\","
+		    "\"priority\":\"high\"}')");
+	assert_int_equal(
+		number(fx, "SELECT count(*) FROM windlass.jobs j JOIN windlass.ready r USING (id)"
+			   " WHERE j.queue = 'r' AND r.due > now() + interval '59 min'"
+			   " AND j.max_attempts = 3 AND j.timeout_ms = 2500 AND j.tenant = 't'"
+			   " AND j.priority = 0 AND j.tags = '[\"x\"]' AND r.order_key = 'o' AND"
+			   " r.fair_key = 'f'"),
+		1);
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
 		struct completion item;
 
@@ -243,7 +292,8 @@ static struct bell_event wait_for(struct bell *bell, unsigned what)
 	struct bell_event event = { 0 };
 
 	for (int i = 0; i < 50; i++)
-		if (bell_wait(bell, 100, &event) == 1 && (what ? (event.what & what) : event.missed))
+		if (bell_wait(bell, 100, &event) == 1 &&
+		    (what ? (event.what & what) : event.missed))
 			return event;
 	fail_msg("the bell did not ring");
 	return event;
@@ -251,7 +301,9 @@ static struct bell_event wait_for(struct bell *bell, unsigned what)
 
 static void bells_ring(struct fixture *fx)
 {
-	static const struct store_type type = { .name = "mail", .queue = "q", .priority = PRIORITY_NORMAL };
+	static const struct store_type type = { .name = "mail",
+						.queue = "q",
+						.priority = PRIORITY_NORMAL };
 	struct bell *listener = bell_open(fx->url, BELL_READY | BELL_ENDED, &fx->error);
 	struct bell *ringer = bell_open(fx->url, 0, &fx->error);
 	struct uuid ids[500];
@@ -259,7 +311,7 @@ static void bells_ring(struct fixture *fx)
 	size_t seen = 0;
 
 	assert_true(listener && ringer);
-	wait_for(listener, 0); /* connected: what was before is missed */
+	wait_for(listener, 0);          /* connected: what was before is missed */
 	bell_ring(ringer, BELL_CANCEL); /* nobody listens to this */
 	bell_ring(ringer, BELL_READY);
 	assert_int_equal(wait_for(listener, BELL_READY).what, BELL_READY);
@@ -277,8 +329,10 @@ static void bells_ring(struct fixture *fx)
 	wait_for(listener, BELL_READY);
 	bell_wake(listener);
 	assert_int_equal(bell_wait(listener, 10000, &event), 0);
-	run_sql(fx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'windlass-bell%'"
-		    " AND datname = current_database()");
+	run_sql(fx,
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE"
+		" 'windlass-bell%'"
+		" AND datname = current_database()");
 	wait_for(listener, 0);
 	bell_ring(ringer, BELL_READY); /* on a connection that has to be made again */
 	wait_for(listener, BELL_READY);
@@ -296,10 +350,13 @@ static void killed_connections_come_back(struct fixture *fx)
 	bool stored;
 
 	request.accepted = &accepted;
-	run_sql(fx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'windlass-other'"
-		    " AND datname = current_database()");
+	run_sql(fx,
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ="
+		" 'windlass-other'"
+		" AND datname = current_database()");
 	pause_ms(50);
-	/* The connection is found broken by this operation or, when the news was quick, before it. A COMMIT was on its way. */
+	/* The connection is found broken by this operation or, when the news was quick, before it.
+	 * A COMMIT was on its way. */
 	int rc = acceptance_commit(fx->other, &list, 1, &fx->error);
 
 	if (rc < 0) {
@@ -317,9 +374,13 @@ static void unreachable(struct fixture *fx)
 {
 	struct store *store = NULL;
 
-	assert_int_equal(store_open("postgresql://nobody@127.0.0.1:1/none", STORE_WRITE, "test", &store, &fx->error), -1);
+	assert_int_equal(store_open("postgresql://nobody@127.0.0.1:1/none", STORE_WRITE, "test",
+				    &store, &fx->error),
+			 -1);
 	assert_int_equal(fx->error.code, ERROR_UNAVAILABLE);
-	assert_int_equal(store_open("postgresql://nobody@127.0.0.1:port/none", STORE_WRITE, "test", &store, &fx->error), -1);
+	assert_int_equal(store_open("postgresql://nobody@127.0.0.1:port/none", STORE_WRITE, "test",
+				    &store, &fx->error),
+			 -1);
 	assert_null(store);
 }
 
@@ -337,18 +398,23 @@ static struct new_job aged_job(int64_t age_ms)
 
 static void old_days_are_dropped(struct fixture *fx)
 {
-	struct new_job old = aged_job(9 * DAY_MS), dead = aged_job(9 * DAY_MS), late = aged_job(9 * DAY_MS), held = aged_job(9 * DAY_MS),
+	struct new_job old = aged_job(9 * DAY_MS), dead = aged_job(9 * DAY_MS),
+		       late = aged_job(9 * DAY_MS), held = aged_job(9 * DAY_MS),
 		       waits = aged_job(9 * DAY_MS), young = aged_job(2 * DAY_MS);
 	struct job_view view;
 
-	run_sql(fx, "SELECT windlass.make_day(p, (now() AT TIME ZONE 'UTC')::date - n)"
-		    " FROM unnest('{jobs,done,attempt,step,call}'::text[]) p, unnest('{9,2}'::int[]) n");
+	run_sql(fx,
+		"SELECT windlass.make_day(p, (now() AT TIME ZONE 'UTC')::date - n)"
+		" FROM unnest('{jobs,done,attempt,step,call}'::text[]) p, unnest('{9,2}'::int[])"
+		" n");
 	accept_job(fx, old);
 	finish_job(fx, claim_this(fx, &old.id), JOB_COMPLETED);
 	accept_job(fx, dead);
 	finish_job(fx, claim_this(fx, &dead.id), JOB_DISCARDED);
-	run_sql(fx, "UPDATE windlass.done SET finished = finished - interval '8 days 23 hours' WHERE id < windlass.day_floor((now() AT TIME ZONE"
-		    " 'UTC')::date - 5)");
+	run_sql(fx,
+		"UPDATE windlass.done SET finished = finished - interval '8 days 23 hours' WHERE id"
+		" < windlass.day_floor((now() AT TIME ZONE"
+		" 'UTC')::date - 5)");
 	accept_job(fx, late);
 	finish_job(fx, claim_this(fx, &late.id), JOB_COMPLETED);
 	accept_job(fx, young);
@@ -358,8 +424,12 @@ static void old_days_are_dropped(struct fixture *fx)
 
 	accept_job(fx, waits);
 	check_store(fx, maintenance_retention(fx->store, 7 * DAY_MS, 30 * DAY_MS, &fx->error));
-	assert_int_equal(number(fx, "SELECT count(*) FROM pg_class WHERE relname = 'jobs' || to_char((now() AT TIME ZONE 'UTC')::date - 9,"
-				    " '_YYYYMMDD')"), 0);
+	assert_int_equal(
+		number(fx,
+		       "SELECT count(*) FROM pg_class WHERE relname = 'jobs' || to_char((now() AT"
+		       " TIME ZONE 'UTC')::date - 9,"
+		       " '_YYYYMMDD')"),
+		0);
 	assert_int_equal(query_job(fx->store, NULL, &old.id, fx->arena, &view, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
 	assert_int_equal(state_of(fx, &dead.id), JOB_DISCARDED);
@@ -376,10 +446,13 @@ static void old_days_are_dropped(struct fixture *fx)
 
 static void days_are_made_ahead(struct fixture *fx)
 {
-	static const char days[] = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'windlass.step'::regclass";
-	const char *name = read_value(fx, "SELECT 'step_' || to_char((now() AT TIME ZONE 'UTC')::date + 2, 'YYYYMMDD')");
+	static const char days[] =
+		"SELECT count(*) FROM pg_inherits WHERE inhparent = 'windlass.step'::regclass";
+	const char *name = read_value(
+		fx, "SELECT 'step_' || to_char((now() AT TIME ZONE 'UTC')::date + 2, 'YYYYMMDD')");
 
-	assert_int_equal(number(fx, days), 5); /* yesterday to the day after tomorrow, and the default */
+	/* yesterday to the day after tomorrow, and the default */
+	assert_int_equal(number(fx, days), 5);
 	run_sql(fx, arena_printf(fx->arena, "DROP TABLE windlass.%s", name));
 	assert_int_equal(number(fx, days), 4);
 	check_store(fx, maintenance_retention(fx->store, 7 * DAY_MS, 30 * DAY_MS, &fx->error));

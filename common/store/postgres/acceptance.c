@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acceptance: many requests in one transaction. Without keys that is one round trip; client-made ids, idempotency keys and
- * unique keys are settled first, each kind by one more. Every request is all or nothing by itself. */
+/* Acceptance: many requests in one transaction. Without keys that is one round trip; client-made
+ * ids, idempotency keys and unique keys are settled first, each kind by one more. Every request is
+ * all or nothing by itself. */
 #include <string.h>
 
 #include "common/base/failpoint.h"
@@ -16,7 +17,7 @@ struct round {
 		struct acceptance *request;
 		size_t index;
 		bool known; /* a client-made id that is stored already, with the same fingerprint */
-	} *entries;     /* every job of every request */
+	} * entries;        /* every job of every request */
 	size_t entry_count;
 };
 
@@ -44,24 +45,25 @@ static void round_init(struct round *round)
 		error_clear(&request->error);
 		for (size_t k = 0; k < request->job_count; k++) {
 			round->entries[n++] = (struct entry){ .request = request, .index = k };
-			request->accepted[k] = (struct accepted_job){ .id = request->jobs[k].id, .state = JOB_AVAILABLE };
+			request->accepted[k] = (struct accepted_job){ .id = request->jobs[k].id,
+								      .state = JOB_AVAILABLE };
 		}
 	}
 }
 
-#define STATE_OF " coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2 WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2"
-#define STATE_FROM(id) " LEFT JOIN windlass.done d ON d.id = " id " LEFT JOIN windlass.ready r ON r.id = " id
-
 /* ---- client-made ids */
 
-static const char known_ids[] = "SELECT i.n, j.tenant, j.fingerprint," STATE_OF
-	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.jobs j ON j.id = i.id" STATE_FROM("j.id");
+static const char known_ids[] =
+	"SELECT i.n, j.tenant, j.fingerprint," JOB_STATE_SQL
+	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.jobs j ON j.id = i.id"
+	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id";
 
 static void known_row(struct round *round, const PGresult *result, int row)
 {
 	struct entry *entry = &round->entries[result_i64(result, row, 0)];
 	const struct new_job *job = job_of(entry);
-	bool same = !strcmp(result_text(result, row, 1), job->tenant) && result_bytes(result, row, 2) == sizeof(job->fingerprint) &&
+	bool same = !strcmp(result_text(result, row, 1), job->tenant) &&
+		    result_bytes(result, row, 2) == sizeof(job->fingerprint) &&
 		    !memcmp(PQgetvalue(result, row, 2), job->fingerprint, sizeof(job->fingerprint));
 
 	if (same) {
@@ -93,7 +95,8 @@ static int settle_ids(struct round *round, struct error *err_r)
 	struct postgres *pg = round->pg;
 
 	postgres_say(pg, known_ids);
-	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *numbers = postgres_arg_array(pg, TYPE_INT4);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID),
+		     *numbers = postgres_arg_array(pg, TYPE_INT4);
 
 	for (size_t i = 0; i < round->entry_count; i++) {
 		if (!job_of(&round->entries[i])->client_id)
@@ -119,17 +122,23 @@ static int settle_ids(struct round *round, struct error *err_r)
 
 static const char take_keys[] =
 	"INSERT INTO windlass.idempotency AS k (scope, key, created, fingerprint, ids)"
-	" SELECT scope, key, now(), fingerprint, ids::uuid[] FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[])"
+	" SELECT scope, key, now(), fingerprint, ids::uuid[] FROM unnest($1::text[], $2::text[],"
+	" $3::bytea[], $4::text[])"
 	" AS i(scope, key, fingerprint, ids) ORDER BY scope, key"
-	" ON CONFLICT (scope, key) DO UPDATE SET created = excluded.created, fingerprint = excluded.fingerprint, ids = excluded.ids"
+	" ON CONFLICT (scope, key) DO UPDATE SET created = excluded.created, fingerprint ="
+	" excluded.fingerprint, ids = excluded.ids"
 	" WHERE k.created <= now() - interval '24 hours'"
 	" RETURNING scope, key";
 static const char used_keys[] =
-	"SELECT i.n, k.fingerprint, u.id," STATE_OF
+	"SELECT i.n, k.fingerprint, u.id," JOB_STATE_SQL
 	" FROM unnest($1::text[], $2::text[], $3::int4[]) AS i(scope, key, n)"
 	" JOIN windlass.idempotency k ON k.scope = i.scope AND k.key = i.key"
-	" CROSS JOIN LATERAL unnest(k.ids) WITH ORDINALITY AS u(id, place)" STATE_FROM("u.id") " ORDER BY i.n, u.place";
-static const char correct_key[] = "UPDATE windlass.idempotency SET ids = $3::uuid[] WHERE scope = $1::text AND key = $2::text";
+	" CROSS JOIN LATERAL unnest(k.ids) WITH ORDINALITY AS u(id, place)"
+	" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id"
+	" ORDER BY i.n, u.place";
+static const char correct_key[] =
+	"UPDATE windlass.idempotency SET ids = $3::uuid[] WHERE scope = $1::text AND key ="
+	" $2::text";
 
 static bool wants_key(const struct acceptance *request)
 {
@@ -191,7 +200,8 @@ static void replay_keys(struct round *round, const PGresult *result)
 		int64_t n = result_i64(result, row, 0);
 		struct acceptance *request = round->requests[n];
 		bool same = result_bytes(result, row, 1) == sizeof(request->fingerprint) &&
-			    !memcmp(PQgetvalue(result, row, 1), request->fingerprint, sizeof(request->fingerprint));
+			    !memcmp(PQgetvalue(result, row, 1), request->fingerprint,
+				    sizeof(request->fingerprint));
 
 		place = n == before ? place + 1 : 0;
 		before = n;
@@ -215,7 +225,8 @@ static int settle_keys(struct round *round, struct error *err_r)
 	const PGresult *result = postgres_result(pg, place);
 
 	postgres_say(pg, used_keys);
-	struct array *scopes = postgres_arg_array(pg, TYPE_TEXT), *keys = postgres_arg_array(pg, TYPE_TEXT);
+	struct array *scopes = postgres_arg_array(pg, TYPE_TEXT),
+		     *keys = postgres_arg_array(pg, TYPE_TEXT);
 	struct array *numbers = postgres_arg_array(pg, TYPE_INT4);
 
 	for (size_t i = 0; i < round->count && (size_t)PQntuples(result) < wanted; i++) {
@@ -236,7 +247,8 @@ static int settle_keys(struct round *round, struct error *err_r)
 
 /* ---- unique keys */
 
-/* A replay answers what was answered the first time, so the key's row names the other job where there was a conflict. */
+/* A replay answers what was answered the first time, so the key's row names the other job where
+ * there was a conflict. */
 static void correct_keys(struct round *round)
 {
 	for (size_t i = 0; i < round->count; i++) {
@@ -313,7 +325,8 @@ static void mark_scheduled(struct round *round, const PGresult *result)
 		idmap_put(later, &id, round);
 	}
 	for (size_t i = 0; i < round->entry_count; i++)
-		if (idmap_get(later, &job_of(&round->entries[i])->id) && !answer_of(&round->entries[i])->unique_conflict)
+		if (idmap_get(later, &job_of(&round->entries[i])->id) &&
+		    !answer_of(&round->entries[i])->unique_conflict)
 			answer_of(&round->entries[i])->state = JOB_SCHEDULED;
 	idmap_free(&later);
 }
@@ -343,7 +356,8 @@ static int store(struct round *round, struct error *err_r)
 	return 0;
 }
 
-static int run(struct postgres *pg, struct acceptance *const *requests, size_t count, struct error *err_r)
+static int run(struct postgres *pg, struct acceptance *const *requests, size_t count,
+	       struct error *err_r)
 {
 	struct round round = { .pg = pg, .requests = requests, .count = count };
 
@@ -351,22 +365,25 @@ static int run(struct postgres *pg, struct acceptance *const *requests, size_t c
 		return -1;
 	round_init(&round);
 	postgres_begin(pg);
-	int rc = settle_ids(&round, err_r) < 0 || settle_keys(&round, err_r) < 0 || settle_unique(&round, err_r) < 0 ||
-		 store(&round, err_r) < 0;
+	int rc = settle_ids(&round, err_r) < 0 || settle_keys(&round, err_r) < 0 ||
+		 settle_unique(&round, err_r) < 0 || store(&round, err_r) < 0;
 
 	if (rc)
 		postgres_rollback(pg);
 	return rc ? -1 : 0;
 }
 
-/* Repeats on contention, and when another transaction stored the same client-made id at the same moment. */
-static int run_patiently(struct postgres *pg, struct acceptance *const *requests, size_t count, struct error *err_r)
+/* Repeats on contention, and when another transaction stored the same client-made id at the same
+ * moment. */
+static int run_patiently(struct postgres *pg, struct acceptance *const *requests, size_t count,
+			 struct error *err_r)
 {
 	int rc = -1;
 
 	for (int tries = 0; tries < CONTENTION_TRIES && rc < 0; tries++) {
 		rc = run(pg, requests, count, err_r);
-		if (rc < 0 && err_r->code != ERROR_CONTENTION && strcmp(err_r->sqlstate, "23505") != 0)
+		if (rc < 0 && err_r->code != ERROR_CONTENTION &&
+		    strcmp(err_r->sqlstate, "23505") != 0)
 			return -1;
 	}
 	return rc;
@@ -374,10 +391,12 @@ static int run_patiently(struct postgres *pg, struct acceptance *const *requests
 
 static bool weather(const struct error *err)
 {
-	return err->code == ERROR_UNAVAILABLE || err->code == ERROR_UNKNOWN || err->code == ERROR_FULL || err->code == ERROR_TIMEOUT;
+	return err->code == ERROR_UNAVAILABLE || err->code == ERROR_UNKNOWN ||
+	       err->code == ERROR_FULL || err->code == ERROR_TIMEOUT;
 }
 
-int postgres_acceptance_commit(struct store *base, struct acceptance *const *requests, size_t count, struct error *err_r)
+int postgres_acceptance_commit(struct store *base, struct acceptance *const *requests, size_t count,
+			       struct error *err_r)
 {
 	struct postgres *pg = postgres_of(base);
 
@@ -399,7 +418,8 @@ int postgres_acceptance_commit(struct store *base, struct acceptance *const *req
 
 /* ---- after a COMMIT without an answer */
 
-/* The old backend may still have our COMMIT in its socket: it must be gone before a missing row means anything. */
+/* The old backend may still have our COMMIT in its socket: it must be gone before a missing row
+ * means anything. */
 static const char end_backend[] =
 	"SELECT coalesce(bool_and(pg_terminate_backend(pid, 2000)), true) FROM pg_stat_activity"
 	" WHERE pid = $1::int4 AND application_name = $2::text AND usename = current_user";
@@ -415,8 +435,8 @@ static void add_stored_ids(struct array *ids, const struct acceptance *request)
 			array_uuid(ids, &request->jobs[k].id);
 }
 
-int postgres_acceptance_probe(struct store *base, struct acceptance *const *requests, size_t count, bool *stored_r,
-                              struct error *err_r)
+int postgres_acceptance_probe(struct store *base, struct acceptance *const *requests, size_t count,
+			      bool *stored_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(base);
 	struct connect_params params;
@@ -440,7 +460,8 @@ int postgres_acceptance_probe(struct store *base, struct acceptance *const *requ
 	if (postgres_fly(pg, err_r) < 0)
 		return -1;
 	if (!result_bool(postgres_result(pg, ended), 0, 0))
-		return error_set(err_r, ERROR_UNKNOWN, "the connection that sent the COMMIT is still alive");
+		return error_set(err_r, ERROR_UNKNOWN,
+				 "the connection that sent the COMMIT is still alive");
 	*stored_r = result_i64(postgres_result(pg, place), 0, 0) == 0;
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bell on PostgreSQL: LISTEN on one connection, waited on by the listener's own thread; NOTIFY on another, by a thread of the
- * bell that sends what was rung since its last round trip in one transaction. Rings are lost while a connection is away: then the listener is
- * told that it missed some. Nothing here decides anything; all truth is in the tables. */
+/* The bell on PostgreSQL: LISTEN on one connection, waited on by the listener's own thread; NOTIFY
+ * on another, by a thread of the bell that sends what was rung since its last round trip in one
+ * transaction. Rings are lost while a connection is away: then the listener is told that it missed
+ * some. Nothing here decides anything; all truth is in the tables. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,10 +15,11 @@
 #include "common/base/log.h"
 #include "common/store/postgres/postgres_impl.h"
 
-#define RECONNECT_MS 500
-#define NOTIFY_IDS_MAX 240    /* of 32 digits: a payload is less than 8,000 bytes */
-#define PENDING_IDS_MAX 20000 /* more than that while the server is away: listeners look themselves afterwards */
-#define ID_HEX 32
+#define RECONNECT_MS   500
+#define NOTIFY_IDS_MAX 240 /* of 32 digits: a payload is less than 8,000 bytes */
+/* more than that while the server is away: listeners look themselves afterwards */
+#define PENDING_IDS_MAX 20000
+#define ID_HEX          32
 
 static const struct {
 	unsigned bit;
@@ -44,7 +46,7 @@ struct postgres_bell {
 	int wake_fd;
 	/* the ringing side */
 	pthread_t thread;
-	bool started; /* the thread runs; by the first ring */
+	bool started;         /* the thread runs; by the first ring */
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t rung;
 	unsigned pending;
@@ -154,7 +156,8 @@ static bool read_notes(struct postgres_bell *bell, struct bell_event *event)
 	return true;
 }
 
-/* Waits for the wake-up or for the connection. 1: the connection has something; 0: time-out; -1: woken. */
+/* Waits for the wake-up or for the connection. 1: the connection has something; 0: time-out; -1:
+ * woken. */
 static int wait_once(struct postgres_bell *bell, int64_t deadline_ms)
 {
 	struct pollfd p[2] = { { .fd = bell->wake_fd, .events = POLLIN }, { .fd = -1 } };
@@ -163,7 +166,8 @@ static int wait_once(struct postgres_bell *bell, int64_t deadline_ms)
 
 	if (bell->conn) {
 		p[1].fd = PQsocket(bell->conn);
-		p[1].events = bell->connecting && bell->polling == PGRES_POLLING_WRITING ? POLLOUT : POLLIN;
+		p[1].events = bell->connecting && bell->polling == PGRES_POLLING_WRITING ? POLLOUT
+											 : POLLIN;
 	}
 	if (bell->connecting && bell->give_up_ms < until_ms)
 		until_ms = bell->give_up_ms;
@@ -237,7 +241,8 @@ static void postgres_bell_wake(struct bell *base)
 /* ---- ringing */
 
 /* What was rung since the last time; NULL: stop. The lock is held. */
-static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid **ids_r, size_t *count_r)
+static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid **ids_r,
+		       size_t *count_r)
 {
 	while (!bell->stop && !bell->pending)
 		pthread_cond_wait(&bell->rung, &bell->lock);
@@ -262,7 +267,8 @@ static bool notify(PGconn *conn, unsigned what, const struct uuid *ids, size_t c
 			strbuf_printf(&sql, "NOTIFY %s;", channels[i].channel);
 	for (size_t i = 0; i < count; i++) {
 		if (i % NOTIFY_IDS_MAX == 0)
-			strbuf_addstr(&sql, i ? "';NOTIFY windlass_ended,'" : "NOTIFY windlass_ended,'");
+			strbuf_addstr(&sql,
+				      i ? "';NOTIFY windlass_ended,'" : "NOTIFY windlass_ended,'");
 		uuid_hex(&ids[i], hex);
 		strbuf_add(&sql, hex, ID_HEX);
 	}
@@ -372,7 +378,8 @@ static void postgres_bell_ring_ended(struct bell *base, const struct uuid *ids, 
 		bell->pending_ids = NULL;
 		bell->pending_count = 0;
 	} else {
-		bell->pending_ids = xrealloc(bell->pending_ids, (bell->pending_count + count) * sizeof(*ids));
+		bell->pending_ids =
+			xrealloc(bell->pending_ids, (bell->pending_count + count) * sizeof(*ids));
 		memcpy(bell->pending_ids + bell->pending_count, ids, count * sizeof(*ids));
 		bell->pending_count += count;
 	}
@@ -400,7 +407,8 @@ static struct bell *postgres_bell_open(const char *url, unsigned listen, struct 
 	bell->listen = listen;
 	bell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	CHECK(bell->wake_fd >= 0);
-	CHECK(pthread_mutex_init(&bell->lock, NULL) == 0 && pthread_cond_init(&bell->rung, NULL) == 0);
+	CHECK(pthread_mutex_init(&bell->lock, NULL) == 0 &&
+	      pthread_cond_init(&bell->rung, NULL) == 0);
 	return &bell->base;
 }
 

@@ -1,41 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Claims: ready rows become one lease row, in a transaction of their own or as the last statement of a completion. Lanes (a queue at a
- * priority) are scanned in order, each by its index; rows that another claimer holds are skipped. */
+/* Claims: ready rows become one lease row, in a transaction of their own or as the last statement
+ * of a completion. Lanes (a queue at a priority) are scanned in order, each by its index; rows that
+ * another claimer holds are skipped. */
 #include <string.h>
 
 #include "common/base/failpoint.h"
 #include "common/store/claim_cursor.h"
 #include "common/store/postgres/postgres_impl.h"
 
-/* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found in its old version and is
- * not deleted; whatever is not deleted is not taken. */
+/* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found
+ * in its old version and is not deleted; whatever is not deleted is not taken. */
 static const char take[] =
-	"WITH lane AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int2[], $3::int8[], $7::int4[], $8::int4[])"
-	"   AS l(queue, priority, after, skip, share)"
-	"  WHERE NOT EXISTS (SELECT FROM windlass.queue q WHERE q.name = l.queue AND q.paused)),"
-	" picked AS MATERIALIZED (SELECT r.place FROM lane"
-	"  CROSS JOIN LATERAL (SELECT r.ctid AS place FROM windlass.ready r"
-	"   WHERE r.queue = lane.queue AND r.priority = lane.priority AND r.seq > lane.after AND r.due IS NULL"
-	"   ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED) r LIMIT $4::int4),"
-	" taken AS (DELETE FROM windlass.ready WHERE ctid = ANY (ARRAY(SELECT place FROM picked))"
-	"  RETURNING id, seq, queue, priority, attempt + 1 AS attempt, since),"
-	" held AS (INSERT INTO windlass.lease (batch, owner, taken, ids, attempts)"
-	"  SELECT $5::uuid, $6::uuid, now(), array_agg(id), array_agg(attempt) FROM taken HAVING count(*) > 0),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, -count(*), 0 FROM taken GROUP BY queue)"
-	" SELECT t.id, t.seq, t.attempt, t.since, t.priority, t.queue, j.tenant, j.owner, j.type, j.payload, j.max_attempts,"
-	" j.timeout_ms, j.tags, j.order_key, j.fair_key, j.traceparent, j.created, j.unchecked, c.id IS NOT NULL"
-	" FROM taken t JOIN windlass.jobs j ON j.id = t.id LEFT JOIN windlass.cancel c ON c.id = t.id"
+	"WITH lane AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int2[], $3::int8[],"
+	" $7::int4[], $8::int4[])   AS l(queue, priority, after, skip, share) "
+	" WHERE NOT EXISTS (SELECT FROM windlass.queue q WHERE q.name = l.queue"
+	" AND q.paused)), picked AS MATERIALIZED (SELECT r.place FROM lane  CROSS"
+	" JOIN LATERAL (SELECT r.ctid AS place FROM windlass.ready r  "
+	" WHERE r.queue = lane.queue AND r.priority = lane.priority AND r.seq > lane.after"
+	" AND r.due IS NULL   ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR"
+	" UPDATE SKIP LOCKED) r LIMIT $4::int4), taken AS (DELETE FROM windlass.ready"
+	" WHERE ctid = ANY (ARRAY(SELECT place FROM picked))  RETURNING id, seq, queue, priority,"
+	" attempt + 1 AS attempt, since), held AS (INSERT INTO windlass.lease (batch, owner,"
+	" taken, ids, attempts)  SELECT $5::uuid, $6::uuid, now(), array_agg(id),"
+	" array_agg(attempt) FROM taken HAVING count(*) > 0), counted AS (INSERT INTO"
+	" windlass.tally SELECT queue, -count(*), 0 FROM taken GROUP BY queue)"
+	" SELECT t.id, t.seq, t.attempt, t.since, t.priority, t.queue, j.tenant, j.owner, j.type,"
+	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key, j.traceparent,"
+	" j.created, j.unchecked, c.id IS NOT NULL FROM taken t"
+	" JOIN windlass.jobs j ON j.id = t.id LEFT JOIN windlass.cancel c ON c.id = t.id"
 	" ORDER BY t.priority, t.seq";
 
-enum { C_ID, C_SEQ, C_ATTEMPT, C_SINCE, C_PRIORITY, C_QUEUE, C_TENANT, C_OWNER, C_TYPE, C_PAYLOAD, C_MAX_ATTEMPTS, C_TIMEOUT,
-       C_TAGS, C_ORDER_KEY, C_FAIR_KEY, C_TRACEPARENT, C_CREATED, C_UNCHECKED, C_CANCEL };
+enum {
+	C_ID,
+	C_SEQ,
+	C_ATTEMPT,
+	C_SINCE,
+	C_PRIORITY,
+	C_QUEUE,
+	C_TENANT,
+	C_OWNER,
+	C_TYPE,
+	C_PAYLOAD,
+	C_MAX_ATTEMPTS,
+	C_TIMEOUT,
+	C_TAGS,
+	C_ORDER_KEY,
+	C_FAIR_KEY,
+	C_TRACEPARENT,
+	C_CREATED,
+	C_UNCHECKED,
+	C_CANCEL
+};
 
-/* What has happened to jobs that were handed out before: failures since the last redrive, whether they have ended after all. */
+/* What has happened to jobs that were handed out before: failures since the last redrive, whether
+ * they have ended after all. */
 static const char past_of[] =
-	"SELECT i.n, d.id IS NOT NULL, (SELECT count(*) FILTER (WHERE a.counts) FROM windlass.attempt a WHERE a.id = i.id AND a.n > m.n),"
-	" (SELECT count(*) FILTER (WHERE a.counts AND a.outcome = 3) FROM windlass.attempt a WHERE a.id = i.id AND a.n > m.n)"
+	"SELECT i.n, d.id IS NOT NULL, (SELECT count(*) FILTER (WHERE a.counts) FROM"
+	" windlass.attempt a WHERE a.id = i.id AND a.n > m.n),"
+	" (SELECT count(*) FILTER (WHERE a.counts AND a.outcome = 3) FROM windlass.attempt a WHERE"
+	" a.id = i.id AND a.n > m.n)"
 	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
-	" CROSS JOIN LATERAL (SELECT coalesce(max(a.n), 0) AS n FROM windlass.attempt a WHERE a.id = i.id AND a.outcome = 0) m"
+	" CROSS JOIN LATERAL (SELECT coalesce(max(a.n), 0) AS n FROM windlass.attempt a WHERE a.id"
+	" = i.id AND a.outcome = 0) m"
 	" LEFT JOIN windlass.done d ON d.id = i.id ORDER BY i.n";
 
 /* ---- sending */
@@ -44,21 +70,23 @@ struct lanes {
 	struct array *queues, *priorities, *after, *skips, *shares;
 };
 
-static void add_lanes(struct lanes *lanes, const struct claim_request *request, size_t turn, int priority, size_t skip, size_t share)
+static void add_lanes(struct lanes *lanes, const struct claim_request *request, size_t turn,
+		      int priority, size_t skip, size_t share)
 {
 	for (size_t i = 0; i < request->queue_count; i++) {
 		const char *queue = request->queues[(i + turn) % request->queue_count];
 
 		array_text(lanes->queues, queue);
 		array_i64(lanes->priorities, priority);
-		array_i64(lanes->after, claim_cursor_after(request->cursor, queue, (enum job_priority)priority));
+		array_i64(lanes->after,
+			  claim_cursor_after(request->cursor, queue, (enum job_priority)priority));
 		array_i64(lanes->skips, (int64_t)skip);
 		array_i64(lanes->shares, (int64_t)share);
 	}
 }
 
-/* Of each priority every queue first gets an equal share; then whoever has more gets what is left (its first rows are passed over
- * again: they are locked, not yet deleted). */
+/* Of each priority every queue first gets an equal share; then whoever has more gets what is left
+ * (its first rows are passed over again: they are locked, not yet deleted). */
 size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request)
 {
 	size_t turn = claim_cursor_turn(request->cursor);
@@ -124,7 +152,8 @@ static void forget_jobs(struct claim *claim)
 	claim->count = 0;
 }
 
-/* A job that a zombie has completed after it was released waits needlessly: it is dropped here and leaves with its lease. */
+/* A job that a zombie has completed after it was released waits needlessly: it is dropped here and
+ * leaves with its lease. */
 static void keep_unended(struct claim *claim, const bool *ended)
 {
 	size_t kept = 0;
@@ -140,14 +169,15 @@ static void keep_unended(struct claim *claim, const bool *ended)
 	claim->count = kept;
 }
 
-static int read_past(struct postgres *pg, struct claim *claim, const size_t *index, const struct uuid *ids, size_t count,
-                     struct error *err_r)
+static int read_past(struct postgres *pg, struct claim *claim, const size_t *index,
+		     const struct uuid *ids, size_t count, struct error *err_r)
 {
 	bool *ended = ARENA_ARRAY(pg->scratch, bool, claim->count);
 
 	postgres_say(pg, past_of);
 	history_args(pg, ids, count);
-	size_t past = postgres_send(pg), steps = history_send_steps(pg, ids, count), calls = history_send_calls(pg, ids, count);
+	size_t past = postgres_send(pg), steps = history_send_steps(pg, ids, count),
+	       calls = history_send_calls(pg, ids, count);
 
 	if (postgres_fly(pg, err_r) < 0)
 		return -1;
@@ -160,7 +190,8 @@ static int read_past(struct postgres *pg, struct claim *claim, const size_t *ind
 		job->failures = (int)result_i64(result, (int)i, 2);
 		job->strikes = (int)result_i64(result, (int)i, 3);
 		job->steps = history_steps(postgres_result(pg, steps), i, job->arena);
-		job->receipts = history_receipts(postgres_result(pg, calls), i, job->arena, &job->receipt_count);
+		job->receipts = history_receipts(postgres_result(pg, calls), i, job->arena,
+						 &job->receipt_count);
 	}
 	keep_unended(claim, ended);
 	return 0;
@@ -180,8 +211,8 @@ static int add_past(struct postgres *pg, struct claim *claim, struct error *err_
 	return count ? read_past(pg, claim, index, ids, count, err_r) : 0;
 }
 
-void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request, struct arena *arena,
-                         struct claim *claim_r)
+void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request,
+			 struct arena *arena, struct claim *claim_r)
 {
 	const PGresult *result = postgres_result(pg, place);
 	struct error err;
@@ -189,7 +220,8 @@ void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_r
 	claim_r->count = (size_t)PQntuples(result);
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, claim_r->count);
 	for (size_t i = 0; i < claim_r->count; i++) {
-		struct claimed_job *job = claim_r->jobs[i] = read_job(result, (int)i, &request->batch);
+		struct claimed_job *job = claim_r->jobs[i] =
+			read_job(result, (int)i, &request->batch);
 
 		claim_cursor_took(request->cursor, job->queue, job->priority, job->seq);
 	}
@@ -200,8 +232,8 @@ void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_r
 
 /* ---- a transaction of its own */
 
-static int claim_once(struct postgres *pg, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-                      struct error *err_r)
+static int claim_once(struct postgres *pg, const struct claim_request *request, struct arena *arena,
+		      struct claim *claim_r, struct error *err_r)
 {
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
@@ -225,14 +257,15 @@ static int claim_once(struct postgres *pg, const struct claim_request *request, 
 	return 0;
 }
 
-int postgres_claim_again(struct postgres *pg, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-                         struct error *err_r)
+int postgres_claim_again(struct postgres *pg, const struct claim_request *request,
+			 struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
-	return claim_cursor_rewind(request->cursor) ? claim_once(pg, request, arena, claim_r, err_r) : 0;
+	return claim_cursor_rewind(request->cursor) ? claim_once(pg, request, arena, claim_r, err_r)
+						    : 0;
 }
 
-int postgres_claim_take(struct store *store, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-                        struct error *err_r)
+int postgres_claim_take(struct store *store, const struct claim_request *request,
+			struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 

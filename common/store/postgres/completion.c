@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The completion transaction of DESIGN section 4. Optimistic: all items in one flight; items that lost their fence are left out and the
- * rest runs again, because their writes must not be applied. Careful: a savepoint an item, so that each has its own fate. */
+/* The completion transaction of DESIGN section 4. Optimistic: all items in one flight; items that
+ * lost their fence are left out and the rest runs again, because their writes must not be applied.
+ * Careful: a savepoint an item, so that each has its own fate. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@ struct commit {
 	struct postgres *pg;
 	const struct completion_batch *batch;
 	struct arena *arena;
-	struct completion **items; /* still without a fate, sorted by id: no two transactions wait for each other's rows */
+	/* still without a fate, sorted by id: no two transactions wait for each other's rows */
+	struct completion **items;
 	size_t count;
 	size_t claim; /* place of the claim in the last flight */
 };
@@ -39,12 +41,15 @@ static void commit_init(struct commit *c)
 
 static bool writes(const struct completion *item)
 {
-	return item->kind == COMPLETION_STEP || (item->kind == COMPLETION_FINISH && item->state == JOB_COMPLETED);
+	return item->kind == COMPLETION_STEP ||
+	       (item->kind == COMPLETION_FINISH && item->state == JOB_COMPLETED);
 }
 
-/* The keys are sorted by the server, since it makes them. The sub-query keeps its order: the locks are taken one by one as its rows come. */
-static const char take_locks[] = "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(name, $2::int8) AS k"
-				 " FROM unnest($1::text[]) AS name ORDER BY k) AS keys";
+/* The keys are sorted by the server, since it makes them. The sub-query keeps its order: the locks
+ * are taken one by one as its rows come. */
+static const char take_locks[] =
+	"SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(name, $2::int8) AS"
+	" k FROM unnest($1::text[]) AS name ORDER BY k) AS keys";
 
 static void send_locks(struct commit *c, struct completion *const *items, size_t count)
 {
@@ -77,7 +82,8 @@ static void send_follow_ups(struct commit *c, struct completion *const *items, s
 }
 
 /* Compensation of those that end without being completed. */
-static int add_on_discard(struct commit *c, struct completion *const *items, size_t count, struct error *err_r)
+static int add_on_discard(struct commit *c, struct completion *const *items, size_t count,
+			  struct error *err_r)
 {
 	struct ended_job *ended = ARENA_ARRAY(c->pg->scratch, struct ended_job, count);
 	size_t n = 0;
@@ -86,7 +92,8 @@ static int add_on_discard(struct commit *c, struct completion *const *items, siz
 		const struct completion *item = items[i];
 
 		if (item->kind == COMPLETION_FINISH && item->state != JOB_COMPLETED)
-			ended[n++] = (struct ended_job){ item->job->id, item->job->attempt, item->state, item->reason };
+			ended[n++] = (struct ended_job){ item->job->id, item->job->attempt,
+							 item->state, item->reason };
 	}
 	return postgres_on_discard(c->pg, ended, n, err_r);
 }
@@ -95,9 +102,10 @@ static int add_on_discard(struct commit *c, struct completion *const *items, siz
 
 enum verdict { SET_APPLIED = 1, SET_OUTRUN, SET_FAILED };
 
-/* Applies the items. SET_OUTRUN: some are out of the race (their fate is set): undo, and go on without them. SET_FAILED: *err_r; the item
- * at fault has its fate when it is known. */
-static enum verdict apply(struct commit *c, struct completion *const *items, size_t count, struct write_plan *plan, struct error *err_r)
+/* Applies the items. SET_OUTRUN: some are out of the race (their fate is set): undo, and go on
+ * without them. SET_FAILED: *err_r; the item at fault has its fate when it is known. */
+static enum verdict apply(struct commit *c, struct completion *const *items, size_t count,
+			  struct write_plan *plan, struct error *err_r)
 {
 	struct fence fence;
 
@@ -109,7 +117,8 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 
 	if (failed && !c->pg->in_transaction)
 		return SET_FAILED; /* the connection is gone */
-	/* An item that is out of the race may fail for that very reason: its rows are there already. */
+	/* An item that is out of the race may fail for that very reason: its rows are there
+	 * already. */
 	if (fence_read(c->pg, &fence, items, count, c->arena))
 		return SET_OUTRUN;
 	if (failed) {
@@ -126,7 +135,8 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 
 /* ---- the end of the transaction */
 
-static const char drop_leases[] = "DELETE FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[]))";
+static const char drop_leases[] =
+	"DELETE FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[]))";
 
 static int finish(struct commit *c, struct error *err_r)
 {
@@ -196,7 +206,8 @@ static int undo_item(struct commit *c, struct error *err_r)
 	return postgres_fly(c->pg, err_r);
 }
 
-/* The checks that a COMMIT would make are made here, while the fault can still be told to its item. */
+/* The checks that a COMMIT would make are made here, while the fault can still be told to its item.
+ */
 static int check_item(struct commit *c, struct error *err_r)
 {
 	postgres_plain(c->pg, "SET CONSTRAINTS ALL IMMEDIATE");
@@ -259,12 +270,13 @@ static void claim_after(struct commit *c, struct claim *claim_r)
 		return;
 	postgres_claim_read(c->pg, c->claim, request, c->arena, claim_r);
 	/* Nothing behind the remembered place; what is before it costs a transaction of its own. */
-	if (!claim_r->count && request->cursor && postgres_claim_again(c->pg, request, c->arena, claim_r, &err) < 0)
+	if (!claim_r->count && request->cursor &&
+	    postgres_claim_again(c->pg, request, c->arena, claim_r, &err) < 0)
 		*claim_r = (struct claim){ 0 };
 }
 
-int postgres_completion_commit(struct store *store, const struct completion_batch *batch, struct arena *arena,
-                               struct claim *claim_r, struct error *err_r)
+int postgres_completion_commit(struct store *store, const struct completion_batch *batch,
+			       struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	struct commit c = { .pg = postgres_of(store), .batch = batch, .arena = arena };
 	int rc = 0;
@@ -278,9 +290,11 @@ int postgres_completion_commit(struct store *store, const struct completion_batc
 		return -1;
 	/* Each round settles at least one item for good, so this ends. */
 	while (rc == 0)
-		rc = batch->mode == COMPLETION_OPTIMISTIC ? run_optimistic(&c, err_r) : run_careful(&c, err_r);
+		rc = batch->mode == COMPLETION_OPTIMISTIC ? run_optimistic(&c, err_r)
+							  : run_careful(&c, err_r);
 	for (size_t i = 0; rc < 0 && i < batch->count; i++)
-		if (batch->items[i]->fate == COMPLETION_COMMITTED || batch->items[i]->fate == COMPLETION_LOST)
+		if (batch->items[i]->fate == COMPLETION_COMMITTED ||
+		    batch->items[i]->fate == COMPLETION_LOST)
 			batch->items[i]->fate = 0; /* nothing was decided */
 	if (rc < 0) {
 		postgres_rollback(c.pg);

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection to PostgreSQL: opened with time-outs at every level, opened again when it broke, its plans pinned; and what
- * the server's errors mean to us. */
+/* One connection to PostgreSQL: opened with time-outs at every level, opened again when it broke,
+ * its plans pinned; and what the server's errors mean to us. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/store/postgres/postgres_impl.h"
 
-/* The engine's statements know their indexes; a queue's statistics are always stale, and a plan made from them may be a thousand
- * times slower. Handlers' write sets are run with these switched back (write_set.c); their reads have a connection without them. */
-static const char pins[] = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-			   "SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
-static const char limits[] = "SET statement_timeout = 5000; SET lock_timeout = 100; SET synchronous_commit = on;"
-			     "SET idle_in_transaction_session_timeout = 15000; SET search_path = public, pg_temp;"
-			     "SET client_min_messages = error; SET timezone = 'UTC'; SET bytea_output = hex;"
-			     "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1;"
-			     "SET default_transaction_isolation = 'read committed';";
+/* The engine's statements know their indexes; a queue's statistics are always stale, and a plan
+ * made from them may be a thousand times slower. Handlers' write sets are run with these switched
+ * back (write_set.c); their reads have a connection without them. */
+static const char pins[] =
+	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+	"SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
+static const char limits[] =
+	"SET statement_timeout = 5000; SET lock_timeout = 100; SET synchronous_commit = on;"
+	"SET idle_in_transaction_session_timeout = 15000; SET search_path = public, pg_temp;"
+	"SET client_min_messages = error; SET timezone = 'UTC'; SET bytea_output = hex;"
+	"SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1;"
+	"SET default_transaction_isolation = 'read committed';";
 
 /* ---- errors */
 
@@ -56,11 +59,13 @@ int postgres_error(const PGconn *conn, const PGresult *result, struct error *err
 
 /* ---- opening */
 
-void postgres_connect_params(const char *url, const char *role, const char *what, struct connect_params *p)
+void postgres_connect_params(const char *url, const char *role, const char *what,
+			     struct connect_params *p)
 {
 	static const char *const fixed[][2] = {
-		{ "connect_timeout", "5" },     { "tcp_user_timeout", "15000" }, { "keepalives", "1" },
-		{ "keepalives_idle", "5" },     { "keepalives_interval", "3" },  { "keepalives_count", "3" },
+		{ "connect_timeout", "5" },     { "tcp_user_timeout", "15000" },
+		{ "keepalives", "1" },          { "keepalives_idle", "5" },
+		{ "keepalives_interval", "3" }, { "keepalives_count", "3" },
 		{ "client_encoding", "UTF8" },
 	};
 	size_t n = 0;
@@ -91,7 +96,9 @@ PGconn *postgres_connect(const char *url, const char *role, const char *what, st
 
 static int settle_in(const struct postgres *pg, PGconn *conn, struct error *err_r)
 {
-	const char *const sql[] = { limits, pg->base.use == STORE_READ ? "SET default_transaction_read_only = on" : pins };
+	const char *const sql[] = { limits, pg->base.use == STORE_READ
+						    ? "SET default_transaction_read_only = on"
+						    : pins };
 
 	for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
 		PGresult *result = PQexec(conn, sql[i]);
@@ -109,7 +116,8 @@ static int settle_in(const struct postgres *pg, PGconn *conn, struct error *err_
 
 static int connect_again(struct postgres *pg, struct error *err_r)
 {
-	PGconn *conn = postgres_connect(pg->url, pg->role, pg->base.use == STORE_READ ? "read" : "", err_r);
+	PGconn *conn = postgres_connect(pg->url, pg->role, pg->base.use == STORE_READ ? "read" : "",
+					err_r);
 
 	if (!conn)
 		return -1;
@@ -176,7 +184,8 @@ static int label(const char *url, char *label_r, size_t bytes, struct error *err
 	static const char *const words[] = { "user", "host", "port", "dbname" };
 
 	if (!options) {
-		error_set(err_r, ERROR_INVALID, "not a PostgreSQL URL: %.*s", why ? (int)strcspn(why, "\n") : 0, why ? why : "");
+		error_set(err_r, ERROR_INVALID, "not a PostgreSQL URL: %.*s",
+			  why ? (int)strcspn(why, "\n") : 0, why ? why : "");
 		PQfreemem(why);
 		return -1;
 	}
@@ -184,13 +193,14 @@ static int label(const char *url, char *label_r, size_t bytes, struct error *err
 		for (size_t i = 0; i < ARRAY_LEN(words); i++)
 			if (!strcmp(o->keyword, words[i]) && o->val)
 				part[i] = o->val;
-	snprintf(label_r, bytes, "postgresql://%s%s%s%s%s/%s", part[0], *part[0] ? "@" : "", part[1], *part[2] ? ":" : "", part[2],
-		 part[3]);
+	snprintf(label_r, bytes, "postgresql://%s%s%s%s%s/%s", part[0], *part[0] ? "@" : "",
+		 part[1], *part[2] ? ":" : "", part[2], part[3]);
 	PQconninfoFree(options);
 	return 0;
 }
 
-int postgres_open(const char *url, enum store_use use, const char *role, struct store **store_r, struct error *err_r)
+int postgres_open(const char *url, enum store_use use, const char *role, struct store **store_r,
+		  struct error *err_r)
 {
 	struct postgres *pg = xcalloc(1, sizeof(*pg));
 
@@ -199,7 +209,8 @@ int postgres_open(const char *url, enum store_use use, const char *role, struct 
 	pg->url = xstrdup(url);
 	pg->role = xstrdup(role);
 	pg->scratch = arena_new(64 * 1024);
-	if (label(url, pg->base.label, sizeof(pg->base.label), err_r) < 0 || connect_again(pg, err_r) < 0) {
+	if (label(url, pg->base.label, sizeof(pg->base.label), err_r) < 0 ||
+	    connect_again(pg, err_r) < 0) {
 		postgres_close(&pg->base);
 		return -1;
 	}

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What clients and operators do to jobs after acceptance. A job may change hands while we look at it; then we look again. */
+/* What clients and operators do to jobs after acceptance. A job may change hands while we look at
+ * it; then we look again. */
 #include <string.h>
 
 #include "common/store/postgres/postgres_impl.h"
 
-#define RACES_MAX 10
+#define RACES_MAX   10
 #define REDRIVE_MAX 10000
 
 /* ---- one job, in the open transaction */
 
 static const char state_of[] =
-	"SELECT coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2 WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2"
-	" FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.state <> 0 LEFT JOIN windlass.ready r ON r.id = j.id"
+	"SELECT" JOB_STATE_SQL
+	" FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.state <> 0 LEFT JOIN"
+	" windlass.ready r ON r.id = j.id"
 	" WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
 
-static int look(struct postgres *pg, const char *tenant, const struct uuid *id, enum job_state *state_r, struct error *err_r)
+static int look(struct postgres *pg, const char *tenant, const struct uuid *id,
+		enum job_state *state_r, struct error *err_r)
 {
 	postgres_say(pg, state_of);
 	postgres_arg_uuid(pg, id);
@@ -30,10 +33,12 @@ static int look(struct postgres *pg, const char *tenant, const struct uuid *id, 
 }
 
 /* What is done to one job: 1 done, 0 it has changed meanwhile, -1. */
-typedef int change_fn(struct postgres *pg, const struct uuid *id, const char *reason, enum job_state *state, struct error *err_r);
+typedef int change_fn(struct postgres *pg, const struct uuid *id, const char *reason,
+		      enum job_state *state, struct error *err_r);
 
-static int change_once(struct postgres *pg, const char *tenant, const struct uuid *id, const char *reason, change_fn *change,
-                       enum job_state *state_r, struct error *err_r)
+static int change_once(struct postgres *pg, const char *tenant, const struct uuid *id,
+		       const char *reason, change_fn *change, enum job_state *state_r,
+		       struct error *err_r)
 {
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
@@ -50,8 +55,9 @@ static int change_once(struct postgres *pg, const char *tenant, const struct uui
 	return rc;
 }
 
-static int change_job(struct postgres *pg, const char *tenant, const struct uuid *id, const char *reason, change_fn *change,
-                      enum job_state *state_r, struct error *err_r)
+static int change_job(struct postgres *pg, const char *tenant, const struct uuid *id,
+		      const char *reason, change_fn *change, enum job_state *state_r,
+		      struct error *err_r)
 {
 	error_clear(err_r);
 	for (int tries = 0; tries < RACES_MAX; tries++) {
@@ -62,14 +68,19 @@ static int change_job(struct postgres *pg, const char *tenant, const struct uuid
 		if (rc < 0 && err_r->code != ERROR_CONTENTION)
 			return -1;
 	}
-	return err_r->code == ERROR_CONTENTION ? -1 : error_set(err_r, ERROR_CONTENTION, "the job keeps changing hands");
+	return err_r->code == ERROR_CONTENTION
+		       ? -1
+		       : error_set(err_r, ERROR_CONTENTION, "the job keeps changing hands");
 }
 
 /* ---- cancel */
 
-static const char ask[] = "INSERT INTO windlass.cancel (id, at, reason) VALUES ($1::uuid, now(), $2::text) ON CONFLICT (id) DO NOTHING";
+static const char ask[] =
+	"INSERT INTO windlass.cancel (id, at, reason) VALUES ($1::uuid, now(), $2::text) ON"
+	" CONFLICT (id) DO NOTHING";
 
-static int cancel(struct postgres *pg, const struct uuid *id, const char *reason, enum job_state *state, struct error *err_r)
+static int cancel(struct postgres *pg, const struct uuid *id, const char *reason,
+		  enum job_state *state, struct error *err_r)
 {
 	bool ended = false;
 
@@ -88,8 +99,8 @@ static int cancel(struct postgres *pg, const struct uuid *id, const char *reason
 	return ended;
 }
 
-int postgres_control_cancel(struct store *store, const char *tenant, const struct uuid *id, const char *reason,
-                            enum job_state *state_r, struct error *err_r)
+int postgres_control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+			    const char *reason, enum job_state *state_r, struct error *err_r)
 {
 	return change_job(postgres_of(store), tenant, id, reason, cancel, state_r, err_r);
 }
@@ -97,32 +108,38 @@ int postgres_control_cancel(struct store *store, const char *tenant, const struc
 /* ---- retry */
 
 static const char run_now[] =
-	"WITH up AS (UPDATE windlass.ready SET due = NULL, since = now(), seq = nextval('windlass.job_seq')"
+	"WITH up AS (UPDATE windlass.ready SET due = NULL, since = now(), seq ="
+	" nextval('windlass.job_seq')"
 	"  WHERE id = $1::uuid AND due IS NOT NULL RETURNING queue),"
 	" counted AS (INSERT INTO windlass.tally SELECT queue, 1, -1 FROM up) SELECT FROM up";
 
-/* The completion row goes, and with it the fence: the job may end once more. Attempts go on counting, failures start anew behind the mark.
- * The lease that the job ended in may still name it: it must not give the job back a second time when its session ends. */
+/* The completion row goes, and with it the fence: the job may end once more. Attempts go on
+ * counting, failures start anew behind the mark. The lease that the job ended in may still name it:
+ * it must not give the job back a second time when its session ends. */
 static const char back_to_waiting[] =
-	"WITH gone AS (DELETE FROM windlass.done d USING unnest($1::uuid[]) AS i(id) WHERE d.id = i.id AND d.state IN (9, 10)"
-	"  RETURNING d.id, d.attempt),"
-	" spread AS (SELECT id, attempt, CASE WHEN $2::float8 > 0 THEN (row_number() OVER (ORDER BY id) - 1) / $2 ELSE 0 END AS s FROM gone),"
-	" back AS (INSERT INTO windlass.ready (id, due, since, attempt, priority, queue, order_key, fair_key)"
-	"  SELECT s.id, CASE WHEN s.s > 0 THEN now() + s.s * interval '1 s' END, now() + s.s * interval '1 s', s.attempt, j.priority, j.queue,"
-	"   j.order_key, j.fair_key FROM spread s JOIN windlass.jobs j ON j.id = s.id ORDER BY s.s RETURNING queue, due),"
-	" noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome, counts, reason)"
-	"  SELECT id, now(), attempt, 0, false, 'redriven' FROM gone),"
-	" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id FROM gone)),"
-	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts FROM (SELECT h.batch,"
-	"   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM gone)), '{}') AS ids,"
-	"   coalesce(array_agg(u.attempt ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM gone)), '{}') AS attempts"
-	"   FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH ORDINALITY AS u(id, attempt, n)"
-	"   WHERE h.ids && ARRAY(SELECT id FROM gone) GROUP BY h.batch) x WHERE l.batch = x.batch),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS NULL),"
-	"  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue)"
-	" SELECT id FROM gone";
+	"WITH gone AS (DELETE FROM windlass.done d USING unnest($1::uuid[]) AS i(id)"
+	" WHERE d.id = i.id AND d.state IN (9, 10)  RETURNING d.id, d.attempt),"
+	" spread AS (SELECT id, attempt, CASE WHEN $2::float8 > 0 THEN (row_number() OVER (ORDER"
+	" BY id) - 1) / $2 ELSE 0 END AS s FROM gone), back AS (INSERT INTO windlass.ready (id,"
+	" due, since, attempt, priority, queue, order_key, fair_key) "
+	" SELECT s.id, CASE WHEN s.s > 0 THEN now() + s.s * interval '1 s' END, now() + s.s *"
+	" interval '1 s', s.attempt, j.priority, j.queue,   j.order_key, j.fair_key"
+	" FROM spread s JOIN windlass.jobs j ON j.id = s.id ORDER BY s.s"
+	" RETURNING queue, due), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
+	" counts, reason)  SELECT id, now(), attempt, 0, false, 'redriven'"
+	" FROM gone), unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
+	" FROM gone)), cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts"
+	" FROM (SELECT h.batch,   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN"
+	" (SELECT id FROM gone)), '{}') AS ids,   coalesce(array_agg(u.attempt"
+	" ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM gone)), '{}') AS attempts  "
+	" FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH"
+	" ORDINALITY AS u(id, attempt, n)   WHERE h.ids && ARRAY(SELECT id FROM gone)"
+	" GROUP BY h.batch) x WHERE l.batch = x.batch), counted AS (INSERT INTO windlass.tally"
+	" SELECT queue, count(*) FILTER (WHERE due IS NULL),  count(*) FILTER (WHERE due IS NOT"
+	" NULL) FROM back GROUP BY queue) SELECT id FROM gone";
 
-static int send_back(struct postgres *pg, const struct uuid *ids, size_t count, double rate_per_s, int64_t *moved_r, struct error *err_r)
+static int send_back(struct postgres *pg, const struct uuid *ids, size_t count, double rate_per_s,
+		     int64_t *moved_r, struct error *err_r)
 {
 	postgres_say(pg, back_to_waiting);
 	struct array *a = postgres_arg_array(pg, TYPE_UUID);
@@ -138,7 +155,8 @@ static int send_back(struct postgres *pg, const struct uuid *ids, size_t count, 
 	return 0;
 }
 
-static int retry(struct postgres *pg, const struct uuid *id, const char *reason, enum job_state *state, struct error *err_r)
+static int retry(struct postgres *pg, const struct uuid *id, const char *reason,
+		 enum job_state *state, struct error *err_r)
 {
 	int64_t moved = 0;
 
@@ -163,8 +181,8 @@ static int retry(struct postgres *pg, const struct uuid *id, const char *reason,
 	return moved == 1;
 }
 
-int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id, enum job_state *state_r,
-                           struct error *err_r)
+int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id,
+			   enum job_state *state_r, struct error *err_r)
 {
 	return change_job(postgres_of(store), tenant, id, NULL, retry, state_r, err_r);
 }
@@ -172,16 +190,19 @@ int postgres_control_retry(struct store *store, const char *tenant, const struct
 /* ---- redrive */
 
 /* The state is written out so that the index of the few that did not complete is used. */
-#define DEAD_JOBS(state)                                                                                                 \
-	"SELECT d.id FROM windlass.done d JOIN windlass.jobs j ON j.id = d.id WHERE d.state = " state                     \
-	" AND ($1::text IS NULL OR j.tenant = $1) AND ($2::text IS NULL OR j.owner = $2) AND ($3::text IS NULL OR j.type = $3)" \
-	" AND ($4::text IS NULL OR j.queue = $4) AND ($5::text IS NULL OR j.tags::jsonb ? $5)"                            \
-	" AND ($6::uuid IS NULL OR d.id < $6) ORDER BY d.id LIMIT $7::int4"
+#define DEAD_JOBS(state)                                                                       \
+	"SELECT d.id FROM windlass.done d JOIN windlass.jobs j ON j.id = d.id WHERE d.state =" \
+	" " state                                                                              \
+	" AND ($1::text IS NULL OR j.tenant = $1) AND ($2::text IS NULL OR j.owner = $2)"      \
+	" AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)"        \
+	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR d.id < $6)"    \
+	" ORDER BY d.id LIMIT $7::int4"
 
 static const char discarded_jobs[] = DEAD_JOBS("9");
 static const char cancelled_jobs[] = DEAD_JOBS("10");
 
-static int find_dead(struct postgres *pg, const struct job_filter *filter, struct uuid **ids_r, size_t *count_r, struct error *err_r)
+static int find_dead(struct postgres *pg, const struct job_filter *filter, struct uuid **ids_r,
+		     size_t *count_r, struct error *err_r)
 {
 	postgres_say(pg, filter->state == JOB_CANCELLED ? cancelled_jobs : discarded_jobs);
 	postgres_arg_text(pg, filter->tenant);
@@ -190,7 +211,8 @@ static int find_dead(struct postgres *pg, const struct job_filter *filter, struc
 	postgres_arg_text(pg, filter->queue);
 	postgres_arg_text(pg, filter->tag);
 	postgres_arg_uuid(pg, uuid_is_nil(&filter->before) ? NULL : &filter->before);
-	postgres_arg_i32(pg, filter->limit && filter->limit < REDRIVE_MAX ? (int32_t)filter->limit : REDRIVE_MAX);
+	postgres_arg_i32(pg, filter->limit && filter->limit < REDRIVE_MAX ? (int32_t)filter->limit
+									  : REDRIVE_MAX);
 	size_t place = postgres_send(pg);
 
 	if (postgres_fly(pg, err_r) < 0)
@@ -202,8 +224,8 @@ static int find_dead(struct postgres *pg, const struct job_filter *filter, struc
 	return 0;
 }
 
-static int redrive_once(struct postgres *pg, const struct job_filter *filter, double rate_per_s, bool dry_run, int64_t *count_r,
-                        struct error *err_r)
+static int redrive_once(struct postgres *pg, const struct job_filter *filter, double rate_per_s,
+			bool dry_run, int64_t *count_r, struct error *err_r)
 {
 	struct uuid *ids;
 	size_t count;
@@ -216,8 +238,8 @@ static int redrive_once(struct postgres *pg, const struct job_filter *filter, do
 	return dry_run || !count ? 0 : send_back(pg, ids, count, rate_per_s, count_r, err_r);
 }
 
-int postgres_control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s, bool dry_run,
-                             int64_t *count_r, struct error *err_r)
+int postgres_control_redrive(struct store *store, const struct job_filter *filter,
+			     double rate_per_s, bool dry_run, int64_t *count_r, struct error *err_r)
 {
 	int rc = -1;
 
@@ -245,13 +267,17 @@ int postgres_control_pause(struct store *store, const char *queue, bool paused, 
 	return postgres_fly(pg, err_r);
 }
 
-int postgres_control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r, struct error *err_r)
+int postgres_control_cancels(struct store *store, const struct uuid *ids, size_t count,
+			     bool *asked_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
-	postgres_say(pg, "SELECT i.n FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.cancel c ON c.id = i.id");
+	postgres_say(
+		pg,
+		"SELECT i.n FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.cancel c"
+		" ON c.id = i.id");
 	history_args(pg, ids, count);
 	size_t place = postgres_send(pg);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs that end without being completed: waiting ones that are cancelled, and the on_discard jobs of those that had
- * committed steps. Called inside open transactions of completion, acceptance, control and maintenance. */
+/* Jobs that end without being completed: waiting ones that are cancelled, and the on_discard jobs
+ * of those that had committed steps. Called inside open transactions of completion, acceptance,
+ * control and maintenance. */
 #include <string.h>
 
 #include "common/job/on_discard.h"
@@ -8,7 +9,8 @@
 
 /* Only jobs with at least one step and a type that names a compensation. */
 static const char discard_sources[] =
-	"SELECT i.n, j.tenant, j.type, j.payload, t.on_discard, coalesce(o.queue, j.queue), coalesce(o.priority, j.priority)::int2"
+	"SELECT i.n, j.tenant, j.type, j.payload, t.on_discard, coalesce(o.queue, j.queue),"
+	" coalesce(o.priority, j.priority)::int2"
 	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
 	" JOIN windlass.jobs j ON j.id = i.id"
 	" JOIN windlass.job_type t ON t.name = j.type AND t.on_discard IS NOT NULL"
@@ -20,7 +22,8 @@ struct sources {
 	const PGresult *jobs, *steps, *calls;
 };
 
-static void make_job(struct postgres *pg, const struct sources *from, int row, const struct ended_job *all, struct new_job *job_r)
+static void make_job(struct postgres *pg, const struct sources *from, int row,
+		     const struct ended_job *all, struct new_job *job_r)
 {
 	struct arena *arena = pg->scratch;
 	size_t n = (size_t)result_i64(from->jobs, row, 0);
@@ -48,8 +51,8 @@ static void make_job(struct postgres *pg, const struct sources *from, int row, c
 	on_discard_id(&ended->id, ended->attempt, &job_r->id);
 }
 
-static int read_sources(struct postgres *pg, const struct ended_job *ended, size_t count, struct sources *from_r,
-                        struct error *err_r)
+static int read_sources(struct postgres *pg, const struct ended_job *ended, size_t count,
+			struct sources *from_r, struct error *err_r)
 {
 	struct uuid *ids = ARENA_ARRAY(pg->scratch, struct uuid, count);
 
@@ -57,15 +60,18 @@ static int read_sources(struct postgres *pg, const struct ended_job *ended, size
 		ids[i] = ended[i].id;
 	postgres_say(pg, discard_sources);
 	history_args(pg, ids, count);
-	size_t jobs = postgres_send(pg), steps = history_send_steps(pg, ids, count), calls = history_send_calls(pg, ids, count);
+	size_t jobs = postgres_send(pg), steps = history_send_steps(pg, ids, count),
+	       calls = history_send_calls(pg, ids, count);
 
 	if (postgres_fly(pg, err_r) < 0)
 		return -1;
-	*from_r = (struct sources){ postgres_result(pg, jobs), postgres_result(pg, steps), postgres_result(pg, calls) };
+	*from_r = (struct sources){ postgres_result(pg, jobs), postgres_result(pg, steps),
+				    postgres_result(pg, calls) };
 	return 0;
 }
 
-int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count, struct error *err_r)
+int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count,
+			struct error *err_r)
 {
 	struct sources from;
 
@@ -88,19 +94,20 @@ int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size
 }
 
 static const char cancel_waiting[] =
-	"WITH gone AS (DELETE FROM windlass.ready WHERE id IN (SELECT unnest($1::uuid[])) RETURNING id, attempt, queue, due),"
-	" ended AS (INSERT INTO windlass.done (id, finished, attempt, state, reason)"
-	"  SELECT g.id, now(), g.attempt, 10, coalesce($2::text, c.reason) FROM gone g LEFT JOIN windlass.cancel c ON c.id = g.id"
-	"  ORDER BY g.id ON CONFLICT (id) DO NOTHING RETURNING id, attempt, reason),"
-	" noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome, counts, reason)"
-	"  SELECT id, now(), attempt, 6, false, reason FROM ended),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, -count(*) FILTER (WHERE due IS NULL),"
-	"  -count(*) FILTER (WHERE due IS NOT NULL) FROM gone GROUP BY queue),"
+	"WITH gone AS (DELETE FROM windlass.ready WHERE id IN (SELECT unnest($1::uuid[]))"
+	" RETURNING id, attempt, queue, due), ended AS (INSERT INTO windlass.done (id, finished,"
+	" attempt, state, reason)  SELECT g.id, now(), g.attempt, 10, coalesce($2::text, c.reason)"
+	" FROM gone g LEFT JOIN windlass.cancel c ON c.id = g.id  ORDER BY g.id"
+	" ON CONFLICT (id) DO NOTHING RETURNING id, attempt, reason),"
+	" noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome, counts, reason) "
+	" SELECT id, now(), attempt, 6, false, reason FROM ended),"
+	" counted AS (INSERT INTO windlass.tally SELECT queue, -count(*) FILTER (WHERE due IS"
+	" NULL),  -count(*) FILTER (WHERE due IS NOT NULL) FROM gone GROUP BY queue),"
 	" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id FROM gone))"
 	" SELECT id, attempt, reason FROM ended";
 
-int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count, const char *reason, bool *ended_r,
-                            struct error *err_r)
+int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count,
+			    const char *reason, bool *ended_r, struct error *err_r)
 {
 	struct ended_job *ended = ARENA_ARRAY(pg->scratch, struct ended_job, count);
 
@@ -119,21 +126,26 @@ int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t 
 	for (int row = 0; row < PQntuples(result); row++) {
 		struct uuid id = result_uuid(result, row, 0);
 
-		ended[found++] = (struct ended_job){ id, (int)result_i64(result, row, 1), JOB_CANCELLED,
-						     result_dup(result, row, 2, pg->scratch) };
+		ended[found++] =
+			(struct ended_job){ id, (int)result_i64(result, row, 1), JOB_CANCELLED,
+					    result_dup(result, row, 2, pg->scratch) };
 		for (size_t i = 0; i < count; i++)
 			ended_r[i] = ended_r[i] || uuid_equal(&ids[i], &id);
 	}
 	return postgres_on_discard(pg, ended, found, err_r);
 }
 
-int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t count, struct error *err_r)
+int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t count,
+			  struct error *err_r)
 {
-	return postgres_cancel_waiting(pg, ids, count, NULL, ARENA_ARRAY(pg->scratch, bool, count), err_r);
+	return postgres_cancel_waiting(pg, ids, count, NULL, ARENA_ARRAY(pg->scratch, bool, count),
+				       err_r);
 }
 
 /* Bounded; what is left is found by the next call. */
-static const char raced[] = "SELECT r.id FROM windlass.cancel c JOIN windlass.ready r ON r.id = c.id ORDER BY r.id LIMIT 1000";
+static const char raced[] =
+	"SELECT r.id FROM windlass.cancel c JOIN windlass.ready r ON r.id = c.id ORDER BY r.id"
+	" LIMIT 1000";
 
 int postgres_cancel_raced(struct postgres *pg, struct error *err_r)
 {

@@ -1,58 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fences of a completion, DESIGN section 3: whoever inserts the completion row first has ended the job; everything else an
- * attempt writes is valid only while the lease still holds the job. */
+/* The fences of a completion, DESIGN section 3: whoever inserts the completion row first has ended
+ * the job; everything else an attempt writes is valid only while the lease still holds the job. */
 #include <string.h>
 
 #include "common/base/idmap.h"
 #include "common/store/postgres/postgres_impl.h"
 
-/* A STEP inserts a completion row too and deletes it again (state 0, seen by nobody). It is mutual exclusion against a zombie, an
- * earlier attempt that lost its lease and completes now: without it the zombie's on_discard could miss this step, or this step be
- * committed for a job that has ended. Whoever inserts second waits for the first transaction and then sees what it did. */
+/* A STEP inserts a completion row too and deletes it again (state 0, seen by nobody). It is mutual
+ * exclusion against a zombie, an earlier attempt that lost its lease and completes now: without it
+ * the zombie's on_discard could miss this step, or this step be committed for a job that has ended.
+ * Whoever inserts second waits for the first transaction and then sees what it did. */
 static const char end_jobs[] =
 	"INSERT INTO windlass.done (id, batch, finished, attempt, state, result, reason)"
 	" SELECT id, batch, now(), attempt, state, result, reason"
 	" FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[], $6::text[])"
 	" AS i(id, batch, attempt, state, result, reason) ON CONFLICT (id) DO NOTHING RETURNING id";
-static const char unend_steps[] = "DELETE FROM windlass.done WHERE id IN (SELECT unnest($1::uuid[])) AND state = 0";
+static const char unend_steps[] =
+	"DELETE FROM windlass.done WHERE id IN (SELECT unnest($1::uuid[])) AND state = 0";
 
-static const char lock_update[] = "SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR UPDATE";
-static const char lock_share[] = "SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR SHARE";
+static const char lock_update[] =
+	"SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR"
+	" UPDATE";
+static const char lock_share[] =
+	"SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR"
+	" SHARE";
 
 /* Runs after lock_update, in a snapshot of its own, so it sees the leases as they are. */
 static const char go_back[] =
-	"WITH item AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int8[], $5::int2[], $6::bool[],"
-	"  $7::text[]) AS i(id, batch, attempt, delay_ms, outcome, counts, reason)),"
-	" won AS MATERIALIZED (SELECT i.* FROM item i JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids)"
-	"  WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id)),"
-	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts FROM (SELECT h.batch,"
-	"   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM won)), '{}') AS ids,"
-	"   coalesce(array_agg(u.attempt ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM won)), '{}') AS attempts"
-	"   FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH ORDINALITY AS u(id, attempt, n)"
-	"   WHERE h.batch IN (SELECT batch FROM won) GROUP BY h.batch) x WHERE l.batch = x.batch),"
-	" back AS (INSERT INTO windlass.ready (id, due, since, attempt, priority, queue, order_key, fair_key)"
-	"  SELECT w.id, CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms' END,"
-	"   now() + greatest(w.delay_ms, 0) * interval '1 ms', w.attempt, j.priority, j.queue, j.order_key, j.fair_key"
-	"  FROM won w JOIN windlass.jobs j ON j.id = w.id ON CONFLICT (id) DO NOTHING RETURNING queue, due),"
-	" noted AS (INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason)"
-	"  SELECT id, batch, now(), attempt, outcome, counts, reason FROM won),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS NULL),"
-	"  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue)"
-	" SELECT id FROM won";
+	"WITH item AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[],"
+	" $4::int8[], $5::int2[], $6::bool[],  $7::text[]) AS i(id, batch, attempt, delay_ms,"
+	" outcome, counts, reason)), won AS MATERIALIZED (SELECT i.* FROM item i"
+	" JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids) "
+	" WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id)),"
+	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts"
+	" FROM (SELECT h.batch,   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN"
+	" (SELECT id FROM won)), '{}') AS ids,   coalesce(array_agg(u.attempt"
+	" ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM won)), '{}') AS attempts  "
+	" FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH"
+	" ORDINALITY AS u(id, attempt, n)   WHERE h.batch IN (SELECT batch FROM won)"
+	" GROUP BY h.batch) x WHERE l.batch = x.batch), back AS (INSERT INTO windlass.ready (id,"
+	" due, since, attempt, priority, queue, order_key, fair_key) "
+	" SELECT w.id, CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms' END,  "
+	" now() + greatest(w.delay_ms, 0) * interval '1 ms', w.attempt, j.priority, j.queue,"
+	" j.order_key, j.fair_key  FROM won w JOIN windlass.jobs j ON j.id = w.id"
+	" ON CONFLICT (id) DO NOTHING RETURNING queue, due), noted AS (INSERT INTO"
+	" windlass.attempt (id, batch, at, attempt, outcome, counts, reason) "
+	" SELECT id, batch, now(), attempt, outcome, counts, reason FROM won),"
+	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS"
+	" NULL),  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue) SELECT id"
+	" FROM won";
 
 static const char look_steps[] =
-	"SELECT i.id, l.batch IS NOT NULL, s.id IS NOT NULL, s.value FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS i(id, batch, step)"
+	"SELECT i.id, l.batch IS NOT NULL, s.id IS NOT NULL, s.value FROM unnest($1::uuid[],"
+	" $2::uuid[], $3::text[]) AS i(id, batch, step)"
 	" LEFT JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids)"
 	" LEFT JOIN windlass.step s ON s.id = i.id AND s.step = i.step";
 static const char add_steps[] =
-	"INSERT INTO windlass.step (id, at, attempt, step, value) SELECT id, clock_timestamp(), attempt, step, value"
-	" FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::text[]) AS i(id, attempt, step, value) ON CONFLICT (id, step) DO NOTHING";
+	"INSERT INTO windlass.step (id, at, attempt, step, value)"
+	" SELECT id, clock_timestamp(), attempt, step, value FROM unnest($1::uuid[], $2::int4[],"
+	" $3::text[], $4::text[]) AS i(id, attempt, step, value) ON CONFLICT (id, step) DO NOTHING";
 static const char add_receipts[] =
-	"INSERT INTO windlass.call (id, at, status, step, body) SELECT id, clock_timestamp(), status, step, body"
-	" FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::bytea[]) AS i(id, status, step, body) ON CONFLICT (id, step) DO NOTHING";
+	"INSERT INTO windlass.call (id, at, status, step, body)"
+	" SELECT id, clock_timestamp(), status, step, body FROM unnest($1::uuid[], $2::int4[],"
+	" $3::text[], $4::bytea[]) AS i(id, status, step, body) ON CONFLICT (id, step) DO NOTHING";
 static const char note_ends[] =
-	"INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason) SELECT id, batch, now(), attempt, outcome, true,"
-	" reason FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[]) AS i(id, batch, attempt, outcome, reason)";
+	"INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason) SELECT id,"
+	" batch, now(), attempt, outcome, true,"
+	" reason FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[]) AS i(id,"
+	" batch, attempt, outcome, reason)";
 
 /* ---- sending */
 
@@ -73,9 +88,12 @@ static size_t count_of(struct completion *const *items, size_t count, enum compl
 static size_t send_ends(struct postgres *pg, struct completion *const *items, size_t count)
 {
 	postgres_say(pg, end_jobs);
-	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *batches = postgres_arg_array(pg, TYPE_UUID);
-	struct array *attempts = postgres_arg_array(pg, TYPE_INT4), *states = postgres_arg_array(pg, TYPE_INT2);
-	struct array *results = postgres_arg_array(pg, TYPE_TEXT), *reasons = postgres_arg_array(pg, TYPE_TEXT);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID),
+		     *batches = postgres_arg_array(pg, TYPE_UUID);
+	struct array *attempts = postgres_arg_array(pg, TYPE_INT4),
+		     *states = postgres_arg_array(pg, TYPE_INT2);
+	struct array *results = postgres_arg_array(pg, TYPE_TEXT),
+		     *reasons = postgres_arg_array(pg, TYPE_TEXT);
 
 	for (size_t i = 0; i < count; i++) {
 		const struct completion *item = items[i];
@@ -94,7 +112,8 @@ static size_t send_ends(struct postgres *pg, struct completion *const *items, si
 	return postgres_send(pg);
 }
 
-static void send_lease_locks(struct postgres *pg, struct completion *const *items, size_t count, bool update)
+static void send_lease_locks(struct postgres *pg, struct completion *const *items, size_t count,
+			     bool update)
 {
 	postgres_say(pg, update ? lock_update : lock_share);
 	struct array *batches = postgres_arg_array(pg, TYPE_UUID);
@@ -107,7 +126,8 @@ static void send_lease_locks(struct postgres *pg, struct completion *const *item
 
 static size_t send_later(struct postgres *pg, struct completion *const *items, size_t count)
 {
-	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4, TYPE_INT8, TYPE_INT2, TYPE_BOOL, TYPE_TEXT };
+	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4, TYPE_INT8,
+				     TYPE_INT2, TYPE_BOOL, TYPE_TEXT };
 	struct array *a[ARRAY_LEN(types)];
 
 	postgres_say(pg, go_back);
@@ -168,8 +188,10 @@ static size_t send_steps(struct postgres *pg, struct completion *const *items, s
 void fence_send_receipts(struct postgres *pg, struct completion *const *items, size_t count)
 {
 	postgres_say(pg, add_receipts);
-	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *statuses = postgres_arg_array(pg, TYPE_INT4);
-	struct array *steps = postgres_arg_array(pg, TYPE_TEXT), *bodies = postgres_arg_array(pg, TYPE_BYTEA);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID),
+		     *statuses = postgres_arg_array(pg, TYPE_INT4);
+	struct array *steps = postgres_arg_array(pg, TYPE_TEXT),
+		     *bodies = postgres_arg_array(pg, TYPE_BYTEA);
 
 	for (size_t i = 0; i < count; i++)
 		for (size_t k = 0; k < items[i]->receipt_count; k++) {
@@ -178,7 +200,8 @@ void fence_send_receipts(struct postgres *pg, struct completion *const *items, s
 			array_uuid(ids, &items[i]->job->id);
 			array_i64(statuses, receipt->status);
 			array_text(steps, receipt->step);
-			array_bytes(bodies, receipt->body ? receipt->body : "", receipt->body ? receipt->body_bytes : 0);
+			array_bytes(bodies, receipt->body ? receipt->body : "",
+				    receipt->body ? receipt->body_bytes : 0);
 		}
 	if (ids->count)
 		postgres_send(pg);
@@ -187,8 +210,10 @@ void fence_send_receipts(struct postgres *pg, struct completion *const *items, s
 static void send_notes(struct postgres *pg, struct completion *const *items, size_t count)
 {
 	postgres_say(pg, note_ends);
-	struct array *ids = postgres_arg_array(pg, TYPE_UUID), *batches = postgres_arg_array(pg, TYPE_UUID);
-	struct array *attempts = postgres_arg_array(pg, TYPE_INT4), *outcomes = postgres_arg_array(pg, TYPE_INT2);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID),
+		     *batches = postgres_arg_array(pg, TYPE_UUID);
+	struct array *attempts = postgres_arg_array(pg, TYPE_INT4),
+		     *outcomes = postgres_arg_array(pg, TYPE_INT2);
 	struct array *reasons = postgres_arg_array(pg, TYPE_TEXT);
 
 	for (size_t i = 0; i < count; i++) {
@@ -204,9 +229,11 @@ static void send_notes(struct postgres *pg, struct completion *const *items, siz
 		postgres_send(pg);
 }
 
-void fence_send(struct postgres *pg, struct completion *const *items, size_t count, struct fence *fence_r)
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count,
+		struct fence *fence_r)
 {
-	size_t later = count_of(items, count, COMPLETION_LATER), step = count_of(items, count, COMPLETION_STEP);
+	size_t later = count_of(items, count, COMPLETION_LATER),
+	       step = count_of(items, count, COMPLETION_STEP);
 
 	*fence_r = (struct fence){ SIZE_MAX, SIZE_MAX, SIZE_MAX };
 	if (count > later)
@@ -228,7 +255,8 @@ static bool answered(const struct postgres *pg, size_t place)
 	return place != SIZE_MAX && place < pg->failed_at;
 }
 
-static size_t mark_lost(const PGresult *result, struct completion *const *items, size_t count, bool later, size_t expected)
+static size_t mark_lost(const PGresult *result, struct completion *const *items, size_t count,
+			bool later, size_t expected)
 {
 	size_t lost = expected - (size_t)PQntuples(result);
 
@@ -248,14 +276,16 @@ static size_t mark_lost(const PGresult *result, struct completion *const *items,
 	return lost;
 }
 
-static size_t read_steps(const PGresult *result, struct completion *const *items, size_t count, struct arena *arena)
+static size_t read_steps(const PGresult *result, struct completion *const *items, size_t count,
+			 struct arena *arena)
 {
 	size_t out = 0, i = 0;
 
 	for (int row = 0; row < PQntuples(result); row++, i++) {
 		struct uuid id = result_uuid(result, row, 0);
 
-		while (i < count && (!is(items[i], COMPLETION_STEP) || !uuid_equal(&id, &items[i]->job->id)))
+		while (i < count &&
+		       (!is(items[i], COMPLETION_STEP) || !uuid_equal(&id, &items[i]->job->id)))
 			i++;
 		CHECK(i < count); /* rows come in the order of the arrays */
 		if (items[i]->fate == COMPLETION_LOST)
@@ -272,12 +302,14 @@ static size_t read_steps(const PGresult *result, struct completion *const *items
 	return out;
 }
 
-size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items, size_t count, struct arena *arena)
+size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items,
+		  size_t count, struct arena *arena)
 {
 	size_t later = count_of(items, count, COMPLETION_LATER), out = 0;
 
 	if (answered(pg, fence->done))
-		out += mark_lost(postgres_result(pg, fence->done), items, count, false, count - later);
+		out += mark_lost(postgres_result(pg, fence->done), items, count, false,
+				 count - later);
 	if (answered(pg, fence->later))
 		out += mark_lost(postgres_result(pg, fence->later), items, count, true, later);
 	if (answered(pg, fence->step))
@@ -288,15 +320,18 @@ size_t fence_read(struct postgres *pg, const struct fence *fence, struct complet
 /* ---- our own rows */
 
 static const char own_rows[] =
-	"SELECT i.n FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::int2[], $6::int4[])"
-	" AS i(id, batch, attempt, state, outcome, n)"
-	" WHERE EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id AND d.batch = i.batch AND d.attempt = i.attempt AND d.state = i.state)"
-	" OR i.state = 0 AND EXISTS (SELECT FROM windlass.attempt a WHERE a.id = i.id AND a.batch = i.batch AND a.attempt = i.attempt"
-	"  AND a.outcome = i.outcome)";
+	"SELECT i.n FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::int2[],"
+	" $6::int4[]) AS i(id, batch, attempt, state, outcome, n) WHERE EXISTS (SELECT"
+	" FROM windlass.done d WHERE d.id = i.id AND d.batch = i.batch"
+	" AND d.attempt = i.attempt AND d.state = i.state) OR i.state = 0 AND EXISTS (SELECT"
+	" FROM windlass.attempt a WHERE a.id = i.id AND a.batch = i.batch"
+	" AND a.attempt = i.attempt  AND a.outcome = i.outcome)";
 
-int fence_recognise(struct postgres *pg, struct completion *const *items, size_t count, struct error *err_r)
+int fence_recognise(struct postgres *pg, struct completion *const *items, size_t count,
+		    struct error *err_r)
 {
-	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4, TYPE_INT2, TYPE_INT2, TYPE_INT4 };
+	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4,
+				     TYPE_INT2, TYPE_INT2, TYPE_INT4 };
 	struct array *a[ARRAY_LEN(types)];
 
 	postgres_say(pg, own_rows);

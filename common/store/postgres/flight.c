@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Flights: statements are queued, sent together and answered together (libpq's pipeline mode), so that a transaction of
- * hundreds of statements costs one or two round trips. Every wait has an end, also when the server is frozen. */
+/* Flights: statements are queued, sent together and answered together (libpq's pipeline mode), so
+ * that a transaction of hundreds of statements costs one or two round trips. Every wait has an end,
+ * also when the server is frozen. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 #include "common/base/failpoint.h"
 #include "common/store/postgres/postgres_impl.h"
 
-/* Longer than statement_timeout and what keepalives need: only a peer that is frozen is silent for so long. */
+/* Longer than statement_timeout and what keepalives need: only a peer that is frozen is silent for
+ * so long. */
 #define SILENCE_MS 20000
 
 /* ---- queueing */
@@ -87,12 +89,14 @@ size_t postgres_send(struct postgres *pg)
 
 	postgres_statement_seal(pg);
 	expect(pg, &place)->prepared = prepared;
-	PQsendQueryPrepared(pg->conn, prepared->name, st->count, st->values, st->lengths, st->formats, 1);
+	PQsendQueryPrepared(pg->conn, prepared->name, st->count, st->values, st->lengths,
+			    st->formats, 1);
 	return place;
 }
 
-size_t postgres_send_foreign(struct postgres *pg, const char *sql, int count, const char *const *values, const int *lengths,
-                             const int *formats, const Oid *types)
+size_t postgres_send_foreign(struct postgres *pg, const char *sql, int count,
+			     const char *const *values, const int *lengths, const int *formats,
+			     const Oid *types)
 {
 	struct prepared *prepared = prepare(pg, sql, count, types);
 	size_t place;
@@ -163,12 +167,14 @@ bool postgres_wait(struct postgres *pg, PGresult **result_r)
 	return PQstatus(pg->conn) == CONNECTION_OK;
 }
 
-/* Hands a row on, if this is one. False: it was one too many; the connection is of no use with the rest on its way. */
+/* Hands a row on, if this is one. False: it was one too many; the connection is of no use with the
+ * rest on its way. */
 static bool pass_row(struct postgres *pg, const struct answer *answer, PGresult *result)
 {
 	ExecStatusType status = PQresultStatus(result);
 
-	if (!pg->row || answer->keep || answer->prepare || (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK))
+	if (!pg->row || answer->keep || answer->prepare ||
+	    (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK))
 		return true;
 	return pg->row(pg->row_context, result);
 }
@@ -224,8 +230,9 @@ static bool gather(struct postgres *pg)
 		}
 		if (answer->prepare && answer->prepared)
 			answer->prepared->sure = true;
-		answer->rows = PQresultStatus(answer->result) == PGRES_TUPLES_OK ? PQntuples(answer->result) :
-										   atoll(PQcmdTuples(answer->result));
+		answer->rows = PQresultStatus(answer->result) == PGRES_TUPLES_OK
+				       ? PQntuples(answer->result)
+				       : atoll(PQcmdTuples(answer->result));
 		if (!answer->keep) {
 			PQclear(answer->result);
 			answer->result = NULL;
@@ -242,8 +249,8 @@ static bool gather(struct postgres *pg)
 	return false;
 }
 
-/* What a failed flight was to prepare or to deallocate may be there or not. A statement that failed for what it is, not for its
- * data, is prepared anew: its table may have been altered. */
+/* What a failed flight was to prepare or to deallocate may be there or not. A statement that failed
+ * for what it is, not for its data, is prepared anew: its table may have been altered. */
 static void forget_unsure(struct postgres *pg, const char *sqlstate)
 {
 	struct prepared *failed = pg->answers[pg->failed_at].prepared;
@@ -291,13 +298,15 @@ int postgres_fly(struct postgres *pg, struct error *err_r)
 	pg->failed_at = SIZE_MAX;
 	if (!sent || !gather(pg))
 		return lost(pg, err_r);
-	/* A COMMIT that was reached ends the transaction whatever it says; one behind a failure was skipped. */
+	/* A COMMIT that was reached ends the transaction whatever it says; one behind a failure was
+	 * skipped. */
 	if (pg->commit_sent && pg->failed_at >= pg->answer_count - 1)
 		pg->in_transaction = false;
 	if (pg->failed_at == SIZE_MAX)
 		return 0;
 	postgres_error(pg->conn, pg->answers[pg->failed_at].result, err_r);
-	/* "Read only" tells a writer that its server is a standby now; a reader that its statement writes. */
+	/* "Read only" tells a writer that its server is a standby now; a reader that its statement
+	 * writes. */
 	if (pg->base.use == STORE_READ && !strcmp(err_r->sqlstate, "25006"))
 		err_r->code = ERROR_SQL;
 	if (err_r->code == ERROR_UNAVAILABLE)

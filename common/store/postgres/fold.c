@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One-row INSERTs of arguments and constants rewritten as one INSERT over arrays. Only what this small grammar knows is
- * rewritten; anything else (ON CONFLICT, RETURNING, sub-queries, functions, comments) is left alone. */
+/* One-row INSERTs of arguments and constants rewritten as one INSERT over arrays. Only what this
+ * small grammar knows is rewritten; anything else (ON CONFLICT, RETURNING, sub-queries, functions,
+ * comments) is left alone. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ static bool word(struct scan *s, const char *text)
 	size_t bytes = strlen(text);
 
 	blanks(s);
-	if (strncasecmp(s->p, text, bytes) != 0 || isalnum((unsigned char)s->p[bytes]) || s->p[bytes] == '_')
+	if (strncasecmp(s->p, text, bytes) != 0 || isalnum((unsigned char)s->p[bytes]) ||
+	    s->p[bytes] == '_')
 		return false;
 	s->p += bytes;
 	return true;
@@ -281,7 +283,8 @@ char *fold_literal(struct arena *arena, const struct write_group *group, size_t 
 	strbuf_init(&out);
 	for (size_t i = 0; i < group->count; i++) {
 		const struct write_member *member = &group->members[i];
-		const struct sql_value *value = &member->item->writes.statements[member->index].args[n];
+		const struct sql_value *value =
+			&member->item->writes.statements[member->index].args[n];
 		const char *text = write_value_text(arena, value);
 
 		strbuf_addch(&out, i ? ',' : '{');

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Steps and receipts of jobs that were handed out before: for their next attempt, for people, and for their compensation.
- * JSON is put together here from the texts as they were stored, so that no stored value can make a query fail. */
+/* Steps and receipts of jobs that were handed out before: for their next attempt, for people, and
+ * for their compensation. JSON is put together here from the texts as they were stored, so that no
+ * stored value can make a query fail. */
 #include <string.h>
 
 #include "common/store/postgres/postgres_impl.h"
 
-static const char steps_of[] = "SELECT i.n, s.step, s.value FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
-			       " JOIN windlass.step s ON s.id = i.id ORDER BY i.n, s.at, s.step";
-static const char calls_of[] = "SELECT i.n, c.step, c.status, c.body FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
-			       " JOIN windlass.call c ON c.id = i.id ORDER BY i.n, c.at, c.step";
+static const char steps_of[] =
+	"SELECT i.n, s.step, s.value FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
+	" JOIN windlass.step s ON s.id = i.id ORDER BY i.n, s.at, s.step";
+static const char calls_of[] =
+	"SELECT i.n, c.step, c.status, c.body FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
+	" JOIN windlass.call c ON c.id = i.id ORDER BY i.n, c.at, c.step";
 
 void history_args(struct postgres *pg, const struct uuid *ids, size_t count)
 {
-	struct array *a = postgres_arg_array(pg, TYPE_UUID), *numbers = postgres_arg_array(pg, TYPE_INT4);
+	struct array *a = postgres_arg_array(pg, TYPE_UUID),
+		     *numbers = postgres_arg_array(pg, TYPE_INT4);
 
 	for (size_t i = 0; i < count; i++) {
 		array_uuid(a, &ids[i]);
@@ -74,7 +78,8 @@ char *history_steps(const PGresult *steps, size_t n, struct arena *arena)
 		strbuf_addch(&sb, row == first ? '{' : ',');
 		strbuf_json(&sb, result_text(steps, row, 1));
 		strbuf_addch(&sb, ':');
-		strbuf_addstr(&sb, result_null(steps, row, 2) ? "null" : result_text(steps, row, 2));
+		strbuf_addstr(&sb,
+			      result_null(steps, row, 2) ? "null" : result_text(steps, row, 2));
 	}
 	return finish(&sb, arena);
 }
@@ -97,7 +102,8 @@ char *history_calls(const PGresult *calls, size_t n, struct arena *arena)
 	return finish(&sb, arena);
 }
 
-struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *arena, size_t *count_r)
+struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *arena,
+				 size_t *count_r)
 {
 	int first = 0, count = rows_of(calls, n, &first);
 	struct receipt *receipts = ARENA_ARRAY(arena, struct receipt, (size_t)count);

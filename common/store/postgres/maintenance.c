@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Housekeeping in small portions: promotion of due jobs, folding of tallies, removal of what has expired. */
+/* Housekeeping in small portions: promotion of due jobs, folding of tallies, removal of what has
+ * expired. */
 #include <stdlib.h>
 
 #include "common/store/postgres/postgres_impl.h"
@@ -8,16 +9,18 @@
 
 /* A promoted job gets a new place: behind what waits already, in the order of the due times. */
 static const char promote[] =
-	"WITH due AS MATERIALIZED (SELECT id, due FROM windlass.ready WHERE due IS NOT NULL AND due <= clock_timestamp() ORDER BY due"
-	"  LIMIT 5000 FOR UPDATE SKIP LOCKED),"
-	" up AS (UPDATE windlass.ready r SET due = NULL, since = d.due, seq = nextval('windlass.job_seq') FROM due d WHERE r.id = d.id"
-	"  RETURNING r.queue),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*), -count(*) FROM up GROUP BY queue)"
-	" SELECT FROM up";
-static const char next_due[] = "SELECT greatest(ceil(extract(epoch FROM due - clock_timestamp()) * 1000), 0)::int8"
-			       " FROM windlass.ready WHERE due IS NOT NULL ORDER BY due LIMIT 1";
+	"WITH due AS MATERIALIZED (SELECT id, due FROM windlass.ready WHERE due IS NOT NULL"
+	" AND due <= clock_timestamp() ORDER BY due  LIMIT 5000 FOR UPDATE SKIP LOCKED),"
+	" up AS (UPDATE windlass.ready r SET due = NULL, since = d.due, seq ="
+	" nextval('windlass.job_seq') FROM due d WHERE r.id = d.id "
+	" RETURNING r.queue), counted AS (INSERT INTO windlass.tally"
+	" SELECT queue, count(*), -count(*) FROM up GROUP BY queue) SELECT FROM up";
+static const char next_due[] =
+	"SELECT greatest(ceil(extract(epoch FROM due - clock_timestamp()) * 1000), 0)::int8"
+	" FROM windlass.ready WHERE due IS NOT NULL ORDER BY due LIMIT 1";
 
-int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r, struct error *err_r)
+int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,
+				 struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -42,30 +45,42 @@ int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64
 
 /* ---- folding and expiry */
 
-#define FOLD_LOCK "1466658931" /* advisory: one process at a time, the others have nothing to do */
+/* advisory: one process at a time, the others have nothing to do \
+ */
+#define FOLD_LOCK "1466658931"
 
 static const char fold_tally[] =
-	"WITH gone AS (DELETE FROM windlass.tally WHERE ctid = ANY (ARRAY(SELECT ctid FROM windlass.tally LIMIT 20000))"
+	"WITH gone AS (DELETE FROM windlass.tally WHERE ctid = ANY (ARRAY(SELECT ctid FROM"
+	" windlass.tally LIMIT 20000))"
 	"  RETURNING queue, available, scheduled)"
-	" INSERT INTO windlass.tally SELECT queue, sum(available), sum(scheduled) FROM gone GROUP BY queue"; /* zeros too: a queue's name stays known */
+	" INSERT INTO windlass.tally SELECT queue, sum(available), sum(scheduled) FROM gone GROUP"
+	" BY queue"; /* zeros too: a queue's name stays known */
 static const char expire_idempotency[] =
-	"DELETE FROM windlass.idempotency WHERE ctid = ANY (ARRAY(SELECT ctid FROM windlass.idempotency"
-	" WHERE created < now() - interval '24 hours' ORDER BY created LIMIT 5000))";
-/* OFFSET 0: the look-up starts from the few rows there are, whatever a stale plan thinks; done is large. */
+	"DELETE FROM windlass.idempotency WHERE ctid = ANY (ARRAY(SELECT ctid"
+	" FROM windlass.idempotency WHERE created < now() - interval '24 hours'"
+	" ORDER BY created LIMIT 5000))";
+/* OFFSET 0: the look-up starts from the few rows there are, whatever a stale plan thinks; done is
+ * large. */
 static const char expire_cancel[] =
 	"DELETE FROM windlass.cancel WHERE id IN (SELECT c.id FROM windlass.cancel c"
-	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = c.id OFFSET 0) e LIMIT 1000)";
+	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = c.id OFFSET 0) e LIMIT"
+	" 1000)";
 static const char expire_progress[] =
 	"DELETE FROM windlass.progress WHERE id IN (SELECT p.id FROM windlass.progress p"
-	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = p.id OFFSET 0) e LIMIT 5000)";
-/* A walk over all keys, a portion a call; the place where it stands is remembered by this connection. */
+	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = p.id OFFSET 0) e LIMIT"
+	" 5000)";
+/* A walk over all keys, a portion a call; the place where it stands is remembered by this
+ * connection. */
 static const char expire_unique[] =
-	"WITH portion AS MATERIALIZED (SELECT tenant, type, key, id, until FROM windlass.unique_key"
-	"  WHERE (tenant, type, key) > ($1::text, $2::text, $3::text) ORDER BY tenant, type, key LIMIT 2000),"
-	" gone AS (DELETE FROM windlass.unique_key u USING portion p WHERE u.tenant = p.tenant AND u.type = p.type AND u.key = p.key"
-	"  AND u.id = p.id AND CASE WHEN p.until IS NOT NULL THEN u.until <= now()"
-	"  ELSE EXISTS (SELECT FROM windlass.done d WHERE d.id = p.id) OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = p.id) END)"
-	" SELECT tenant, type, key FROM portion ORDER BY tenant DESC, type DESC, key DESC LIMIT 1";
+	"WITH portion AS MATERIALIZED (SELECT tenant, type, key, id, until"
+	" FROM windlass.unique_key  WHERE (tenant, type, key) > ($1::text, $2::text, $3::text)"
+	" ORDER BY tenant, type, key LIMIT 2000), gone AS (DELETE"
+	" FROM windlass.unique_key u USING portion p WHERE u.tenant = p.tenant"
+	" AND u.type = p.type AND u.key = p.key  AND u.id = p.id"
+	" AND CASE WHEN p.until IS NOT NULL THEN u.until <= now()  ELSE EXISTS (SELECT"
+	" FROM windlass.done d WHERE d.id = p.id) OR NOT EXISTS (SELECT FROM windlass.jobs j"
+	" WHERE j.id = p.id) END) SELECT tenant, type, key FROM portion"
+	" ORDER BY tenant DESC, type DESC, key DESC LIMIT 1";
 
 static void remember(struct postgres *pg, const PGresult *result)
 {
@@ -91,7 +106,8 @@ static int begin_fold(struct postgres *pg, struct error *err_r)
 
 static int fold(struct postgres *pg, struct error *err_r)
 {
-	static const char *const texts[] = { fold_tally, expire_idempotency, expire_cancel, expire_progress };
+	static const char *const texts[] = { fold_tally, expire_idempotency, expire_cancel,
+					     expire_progress };
 	int rc = begin_fold(pg, err_r);
 
 	if (rc <= 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Migrations and the registry of job types. Migrations run on a connection of their own, without our time-outs: a lock that
- * another process holds while it migrates is waited for. */
+/* Migrations and the registry of job types. Migrations run on a connection of their own, without
+ * our time-outs: a lock that another process holds while it migrates is waited for. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -41,9 +41,10 @@ static int apply(PGconn *conn, const struct migration *migration, struct error *
 {
 	char note[256];
 
-	snprintf(note, sizeof(note), "INSERT INTO windlass.migration VALUES (%d, '%s', now())", migration->number, migration->name);
-	if (say(conn, "BEGIN", err_r) < 0 || say(conn, migration->sql, err_r) < 0 || say(conn, note, err_r) < 0 ||
-	    say(conn, "COMMIT", err_r) < 0)
+	snprintf(note, sizeof(note), "INSERT INTO windlass.migration VALUES (%d, '%s', now())",
+		 migration->number, migration->name);
+	if (say(conn, "BEGIN", err_r) < 0 || say(conn, migration->sql, err_r) < 0 ||
+	    say(conn, note, err_r) < 0 || say(conn, "COMMIT", err_r) < 0)
 		return error_wrap(err_r, "migration %s: ", migration->name);
 	return 0;
 }
@@ -53,11 +54,14 @@ static int apply_missing(PGconn *conn, int *applied_r, struct error *err_r)
 {
 	int have = 0;
 
-	if (say(conn, "SET client_min_messages = error; SET search_path = pg_catalog, pg_temp", err_r) < 0 ||
+	if (say(conn, "SET client_min_messages = error; SET search_path = pg_catalog, pg_temp",
+		err_r) < 0 ||
 	    say(conn, "SELECT pg_advisory_lock(" MIGRATION_LOCK ")", err_r) < 0 ||
 	    say(conn, "CREATE SCHEMA IF NOT EXISTS windlass", err_r) < 0 ||
-	    say(conn, "CREATE TABLE IF NOT EXISTS windlass.migration (number integer PRIMARY KEY, name text NOT NULL,"
-		      " applied timestamptz NOT NULL)", err_r) < 0 ||
+	    say(conn,
+		"CREATE TABLE IF NOT EXISTS windlass.migration (number integer PRIMARY KEY, name"
+		" text NOT NULL, applied timestamptz NOT NULL)",
+		err_r) < 0 ||
 	    read_number(conn, have_number, &have, err_r) < 0)
 		return -1;
 	for (const struct migration *m = migrations_postgres; m->number; m++) {
@@ -104,19 +108,26 @@ int postgres_schema(struct store *store, int *have_r, int *want_r, struct error 
 
 static const char sync_types[] =
 	"INSERT INTO windlass.job_type AS t (name, queue, priority, on_discard)"
-	" SELECT * FROM unnest($1::text[], $2::text[], $3::int2[], $4::text[]) AS i(name, queue, priority, on_discard) ORDER BY name"
-	" ON CONFLICT (name) DO UPDATE SET queue = excluded.queue, priority = excluded.priority, on_discard = excluded.on_discard"
-	" WHERE (t.queue, t.priority, t.on_discard) IS DISTINCT FROM (excluded.queue, excluded.priority, excluded.on_discard)";
-static const char sync_queues[] = "INSERT INTO windlass.queue (name) SELECT DISTINCT q FROM unnest($1::text[]) AS q ORDER BY q"
-				  " ON CONFLICT (name) DO NOTHING";
+	" SELECT * FROM unnest($1::text[], $2::text[], $3::int2[], $4::text[]) AS i(name, queue,"
+	" priority, on_discard) ORDER BY name"
+	" ON CONFLICT (name) DO UPDATE SET queue = excluded.queue, priority = excluded.priority,"
+	" on_discard = excluded.on_discard"
+	" WHERE (t.queue, t.priority, t.on_discard) IS DISTINCT FROM (excluded.queue,"
+	" excluded.priority, excluded.on_discard)";
+static const char sync_queues[] =
+	"INSERT INTO windlass.queue (name) SELECT DISTINCT q FROM unnest($1::text[]) AS q"
+	" ORDER BY q ON CONFLICT (name) DO NOTHING";
 
-static int sync_once(struct postgres *pg, const struct store_type *types, size_t count, struct error *err_r)
+static int sync_once(struct postgres *pg, const struct store_type *types, size_t count,
+		     struct error *err_r)
 {
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
 	postgres_say(pg, sync_types);
-	struct array *names = postgres_arg_array(pg, TYPE_TEXT), *queues = postgres_arg_array(pg, TYPE_TEXT);
-	struct array *priorities = postgres_arg_array(pg, TYPE_INT2), *discards = postgres_arg_array(pg, TYPE_TEXT);
+	struct array *names = postgres_arg_array(pg, TYPE_TEXT),
+		     *queues = postgres_arg_array(pg, TYPE_TEXT);
+	struct array *priorities = postgres_arg_array(pg, TYPE_INT2),
+		     *discards = postgres_arg_array(pg, TYPE_TEXT);
 
 	for (size_t i = 0; i < count; i++) {
 		array_text(names, types[i].name);
@@ -133,7 +144,8 @@ static int sync_once(struct postgres *pg, const struct store_type *types, size_t
 	return postgres_fly(pg, err_r);
 }
 
-int postgres_sync_types(struct store *store, const struct store_type *types, size_t count, struct error *err_r)
+int postgres_sync_types(struct store *store, const struct store_type *types, size_t count,
+			struct error *err_r)
 {
 	int rc = -1;
 

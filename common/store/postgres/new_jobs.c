@@ -1,34 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs become rows: jobs, ready and a tally, in one statement over arrays. Used by acceptance, by follow-ups of completions and
- * by on_discard; and unique keys, which decide beforehand whether a job is stored at all. */
+/* Jobs become rows: jobs, ready and a tally, in one statement over arrays. Used by acceptance, by
+ * follow-ups of completions and by on_discard; and unique keys, which decide beforehand whether a
+ * job is stored at all. */
 #include <string.h>
 
 #include "common/base/idmap.h"
 #include "common/store/postgres/postgres_impl.h"
 
-#define NEW_JOB_ITEMS                                                                                                    \
-	"WITH item AS MATERIALIZED (SELECT i.*, nextval('windlass.job_seq') AS seq,"                                     \
-	" CASE WHEN delay_ms > 0 THEN now() + delay_ms * interval '1 ms'"                                                \
-	" WHEN due_ms > 0 AND to_timestamp(due_ms / 1000.0) > now() THEN to_timestamp(due_ms / 1000.0) END AS due"       \
-	" FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int2[], $8::int8[],"   \
-	" $9::int8[], $10::int4[], $11::int8[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[])" \
-	" AS i(id, tenant, owner, queue, type, payload, priority, due_ms, delay_ms, max_attempts, timeout_ms, tags, order_key," \
-	" fair_key, unique_key, traceparent, fingerprint)), stored AS ("                                                 \
-	"INSERT INTO windlass.jobs (id, seq, created, timeout_ms, max_attempts, priority, tenant, owner, queue, type, payload," \
-	" tags, order_key, fair_key, unique_key, traceparent, fingerprint)"                                              \
-	" SELECT id, seq, now(), timeout_ms, max_attempts, priority, tenant, owner, queue, type, payload, tags, order_key," \
-	" fair_key, unique_key, traceparent, fingerprint FROM item"
+#define NEW_JOB_ITEMS                                                                            \
+	"WITH item AS MATERIALIZED (SELECT i.*, nextval('windlass.job_seq') AS seq, CASE WHEN"   \
+	" delay_ms > 0 THEN now() + delay_ms * interval '1 ms' WHEN due_ms > 0"                  \
+	" AND to_timestamp(due_ms / 1000.0) > now() THEN to_timestamp(due_ms / 1000.0) END AS"   \
+	" due FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[],"           \
+	" $6::text[], $7::int2[], $8::int8[], $9::int8[], $10::int4[], $11::int8[],"             \
+	" $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[]) AS"     \
+	" i(id, tenant, owner, queue, type, payload, priority, due_ms, delay_ms, max_attempts,"  \
+	" timeout_ms, tags, order_key, fair_key, unique_key, traceparent, fingerprint)), stored" \
+	" AS (INSERT INTO windlass.jobs (id, seq, created, timeout_ms, max_attempts, priority,"  \
+	" tenant, owner, queue, type, payload, tags, order_key, fair_key, unique_key,"           \
+	" traceparent, fingerprint) SELECT id, seq, now(), timeout_ms, max_attempts, priority,"  \
+	" tenant, owner, queue, type, payload, tags, order_key, fair_key, unique_key,"           \
+	" traceparent, fingerprint FROM item"
 
-#define NEW_JOB_READY(from)                                                                                              \
-	"), waiting AS (INSERT INTO windlass.ready (id, seq, due, since, priority, queue, order_key, fair_key)"          \
-	" SELECT id, seq, due, coalesce(due, now()), priority, queue, order_key, fair_key FROM " from                    \
-	" RETURNING id, queue, due), counted AS (INSERT INTO windlass.tally"                                             \
-	" SELECT queue, count(*) FILTER (WHERE due IS NULL), count(*) FILTER (WHERE due IS NOT NULL)"                    \
-	" FROM waiting GROUP BY queue) SELECT id FROM waiting WHERE due IS NOT NULL"
+#define NEW_JOB_READY(from)                                                                  \
+	"), waiting AS (INSERT INTO windlass.ready (id, seq, due, since, priority, queue,"   \
+	" order_key, fair_key) SELECT id, seq, due, coalesce(due, now()), priority, queue,"  \
+	" order_key, fair_key FROM"                                                          \
+	" " from " RETURNING id, queue, due), counted AS (INSERT INTO"                       \
+	" windlass.tally SELECT queue, count(*) FILTER (WHERE due IS NULL), count(*) FILTER" \
+	" (WHERE due IS NOT NULL) FROM waiting GROUP BY queue) SELECT id FROM waiting"       \
+	" WHERE due IS NOT NULL"
 
 static const char insert_new[] = NEW_JOB_ITEMS NEW_JOB_READY("item");
-static const char insert_unknown[] = NEW_JOB_ITEMS " ON CONFLICT (id) DO NOTHING RETURNING id" NEW_JOB_READY(
-	"item WHERE id IN (SELECT id FROM stored)");
+static const char insert_unknown[] =
+	NEW_JOB_ITEMS " ON CONFLICT (id) DO NOTHING RETURNING id" NEW_JOB_READY(
+		"item WHERE id IN (SELECT id FROM stored)");
 
 static struct array *texts(struct postgres *pg)
 {
@@ -62,7 +68,8 @@ static void add_job(struct array *const *a, const struct new_job *job)
 	array_bytes(a[16], job->client_id ? job->fingerprint : NULL, sizeof(job->fingerprint));
 }
 
-size_t postgres_insert_jobs(struct postgres *pg, struct new_job *const *jobs, size_t count, bool skip_known)
+size_t postgres_insert_jobs(struct postgres *pg, struct new_job *const *jobs, size_t count,
+			    bool skip_known)
 {
 	struct array *a[17];
 
@@ -85,26 +92,27 @@ size_t postgres_insert_jobs(struct postgres *pg, struct new_job *const *jobs, si
 
 /* ---- unique keys */
 
-/* The key of a job that has ended, or whose time is over, is free. Sorted, so that two batches cannot deadlock. The ended job is looked up
- * in this statement's snapshot: one that ends at this very moment still counts as running. */
+/* The key of a job that has ended, or whose time is over, is free. Sorted, so that two batches
+ * cannot deadlock. The ended job is looked up in this statement's snapshot: one that ends at this
+ * very moment still counts as running. */
 static const char take_keys[] =
 	"INSERT INTO windlass.unique_key AS u (tenant, type, key, id, until)"
-	" SELECT tenant, type, key, id, CASE WHEN for_ms > 0 THEN now() + for_ms * interval '1 ms' END"
-	" FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::int8[]) AS i(tenant, type, key, id, for_ms)"
-	" ORDER BY tenant, type, key"
-	" ON CONFLICT (tenant, type, key) DO UPDATE SET id = excluded.id, until = excluded.until"
-	" WHERE CASE WHEN u.until IS NOT NULL THEN u.until <= now()"
-	" ELSE EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id) OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = u.id) END"
-	" RETURNING id";
+	" SELECT tenant, type, key, id, CASE WHEN for_ms > 0 THEN now() + for_ms * interval '1 ms'"
+	" END FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::int8[]) AS i(tenant,"
+	" type, key, id, for_ms) ORDER BY tenant, type, key ON CONFLICT (tenant, type, key) DO"
+	" UPDATE SET id = excluded.id, until = excluded.until WHERE CASE WHEN u.until IS NOT NULL"
+	" THEN u.until <= now() ELSE EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id)"
+	" OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = u.id) END RETURNING id";
 
 static const char who_has_keys[] =
-	"SELECT i.n, u.id, coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2 WHEN r.attempt = 0 THEN 1"
-	" ELSE 5 END)::int2 FROM unnest($1::text[], $2::text[], $3::text[], $4::int4[]) AS i(tenant, type, key, n)"
+	"SELECT i.n, u.id," JOB_STATE_SQL
+	" FROM unnest($1::text[], $2::text[], $3::text[], $4::int4[]) AS i(tenant, type, key, n)"
 	" JOIN windlass.unique_key u ON u.tenant = i.tenant AND u.type = i.type AND u.key = i.key"
 	" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id";
 
 static const char move_key[] =
-	"UPDATE windlass.unique_key SET id = $4::uuid, until = CASE WHEN $5::int8 > 0 THEN now() + $5 * interval '1 ms' END"
+	"UPDATE windlass.unique_key SET id = $4::uuid, until = CASE WHEN $5::int8 > 0 THEN now() +"
+	" $5 * interval '1 ms' END"
 	" WHERE tenant = $1::text AND type = $2::text AND key = $3::text";
 
 static size_t send_take(struct postgres *pg, struct new_job *const *jobs, size_t count)
@@ -124,7 +132,8 @@ static size_t send_take(struct postgres *pg, struct new_job *const *jobs, size_t
 	return postgres_send(pg);
 }
 
-static size_t send_who(struct postgres *pg, struct new_job *const *jobs, size_t count, const bool *took)
+static size_t send_who(struct postgres *pg, struct new_job *const *jobs, size_t count,
+		       const bool *took)
 {
 	struct array *a[4];
 
@@ -142,12 +151,16 @@ static size_t send_who(struct postgres *pg, struct new_job *const *jobs, size_t 
 	return postgres_send(pg);
 }
 
-/* The waiting job that holds the key is cancelled and this one takes the key; a job that runs keeps it. */
-static int replace(struct postgres *pg, const struct new_job *job, struct accepted_job *accepted, struct error *err_r)
+/* The waiting job that holds the key is cancelled and this one takes the key; a job that runs keeps
+ * it. */
+static int replace(struct postgres *pg, const struct new_job *job, struct accepted_job *accepted,
+		   struct error *err_r)
 {
 	bool ended = false;
 
-	if (postgres_cancel_waiting(pg, &accepted->id, 1, "replaced by a job with the same unique key", &ended, err_r) < 0)
+	if (postgres_cancel_waiting(pg, &accepted->id, 1,
+				    "replaced by a job with the same unique key", &ended,
+				    err_r) < 0)
 		return -1;
 	if (!ended)
 		return 0;
@@ -164,7 +177,8 @@ static int replace(struct postgres *pg, const struct new_job *job, struct accept
 	return postgres_fly(pg, err_r);
 }
 
-static size_t mark_taken(struct postgres *pg, size_t place, struct new_job *const *jobs, size_t count, bool *took)
+static size_t mark_taken(struct postgres *pg, size_t place, struct new_job *const *jobs,
+			 size_t count, bool *took)
 {
 	const PGresult *result = postgres_result(pg, place);
 	struct idmap *taken = idmap_new();
@@ -180,8 +194,8 @@ static size_t mark_taken(struct postgres *pg, size_t place, struct new_job *cons
 	return (size_t)PQntuples(result);
 }
 
-int postgres_take_unique(struct postgres *pg, struct new_job *const *jobs, size_t count, struct accepted_job *const *accepted_r,
-                         struct error *err_r)
+int postgres_take_unique(struct postgres *pg, struct new_job *const *jobs, size_t count,
+			 struct accepted_job *const *accepted_r, struct error *err_r)
 {
 	bool *took = ARENA_ARRAY(pg->scratch, bool, count);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the PostgreSQL store share: one connection that is opened again when it broke, statements that are built
- * argument by argument, and flights: statements that are sent together (libpq pipeline mode) and answered together. */
+/* What the files of the PostgreSQL store share: one connection that is opened again when it broke,
+ * statements that are built argument by argument, and flights: statements that are sent together
+ * (libpq pipeline mode) and answered together. */
 #ifndef COMMON_STORE_POSTGRES_POSTGRES_IMPL_H
 #define COMMON_STORE_POSTGRES_POSTGRES_IMPL_H
 #include <libpq-fe.h>
@@ -9,12 +10,19 @@
 #include "common/base/strbuf.h"
 #include "common/store/store_impl.h"
 
-#define STATEMENT_ARGS_MAX 24
+#define STATEMENT_ARGS_MAX  24
 #define STATEMENT_CACHE_MAX 256 /* prepared statements a connection */
-#define CONTENTION_TRIES 6      /* short operations repeat themselves that often on ERROR_CONTENTION */
-#define RELEASE_LEASES_MAX 200  /* leases released in one transaction */
+/* short operations repeat themselves that often on ERROR_CONTENTION */
+#define CONTENTION_TRIES   6
+#define RELEASE_LEASES_MAX 200 /* leases released in one transaction */
 
-enum { /* types of array elements, and what results are */
+/* The state of a job from its rows of done (d) and ready (r), both outer joined. */
+#define JOB_STATE_SQL                                                                \
+	" coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2" \
+	" WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2"
+
+/* types of array elements, and what results are */
+enum {
 	TYPE_BOOL = 16,
 	TYPE_BYTEA = 17,
 	TYPE_INT8 = 20,
@@ -52,43 +60,47 @@ struct prepared {
 	uint64_t hash;
 	uint64_t used; /* the cache's clock at the last use */
 	char name[24];
-	bool sure;     /* the server has confirmed it */
+	bool sure;      /* the server has confirmed it */
 	bool described; /* the fields below are filled in */
 	int arg_count;
-	Oid *arrays;   /* of each argument: the type of an array of its type; arg_count is 0 when one has none */
+	/* of each argument: the type of an array of its type; arg_count is 0 when one has none */
+	Oid *arrays;
 };
 
 struct answer {
-	bool prepare;              /* the answer to a Parse message, otherwise to the statement itself */
+	/* the answer to a Parse message, otherwise to the statement itself */
+	bool prepare;
 	struct prepared *prepared; /* what it prepared, or NULL */
 	bool deallocate;
-	bool keep;                 /* result is kept for the caller; else only rows is */
-	int64_t rows;              /* touched or returned */
+	bool keep;    /* result is kept for the caller; else only rows is */
+	int64_t rows; /* touched or returned */
 	PGresult *result;
 };
 
 struct postgres {
 	struct store base;
 	char *url, *role;
-	PGconn *conn;         /* NULL: to be opened */
-	bool in_transaction;  /* BEGIN was sent, neither COMMIT nor ROLLBACK was */
-	int lost_pid;         /* server process of the connection that was lost last, or 0 */
-	bool commit_sent;     /* in this flight */
+	PGconn *conn;        /* NULL: to be opened */
+	bool in_transaction; /* BEGIN was sent, neither COMMIT nor ROLLBACK was */
+	int lost_pid;        /* server process of the connection that was lost last, or 0 */
+	bool commit_sent;    /* in this flight */
 	const char *commit_failpoint; /* or NULL: between the sending of COMMIT and its answer */
 	struct statement statement;
 	struct prepared *cache[STATEMENT_CACHE_MAX];
 	size_t cache_count;
 	uint64_t cache_clock;
-	uint64_t names; /* given out */
-	bool cache_unsure; /* a flight that failed had a DEALLOCATE: start anew */
+	uint64_t names;         /* given out */
+	bool cache_unsure;      /* a flight that failed had a DEALLOCATE: start anew */
 	bool flown;             /* the answers are there; the next statement begins a new flight */
 	struct answer *answers; /* of the flight */
 	size_t answer_count, answer_cap;
-	bool (*row)(void *context, const PGresult *result); /* gets foreign rows one by one; false: enough. NULL: they are counted */
+	/* gets foreign rows one by one; false: enough. NULL: they are counted */
+	bool (*row)(void *context, const PGresult *result);
 	void *row_context;
-	bool overrun;           /* `row` has said enough */
-	char *unique_walk[3];   /* tenant, type, key: where maintenance_fold looks next; NULL: from the start */
-	size_t failed_at; /* place of the first statement that failed in the last flight */
+	bool overrun; /* `row` has said enough */
+	/* tenant, type, key: where maintenance_fold looks next; NULL: from the start */
+	char *unique_walk[3];
+	size_t failed_at;      /* place of the first statement that failed in the last flight */
 	struct arena *scratch; /* of the operation that runs */
 };
 
@@ -98,18 +110,23 @@ static inline struct postgres *postgres_of(struct store *store)
 }
 
 /* ---- connection.c */
-int postgres_open(const char *url, enum store_use use, const char *role, struct store **store_r, struct error *err_r);
+int postgres_open(const char *url, enum store_use use, const char *role, struct store **store_r,
+		  struct error *err_r);
 void postgres_close(struct store *store);
 int postgres_ping(struct store *store, struct error *err_r);
-/* A blocking connection outside the pipeline mode with our time-outs, for migrations and the bell; NULL: ERROR_UNAVAILABLE. */
+/* A blocking connection outside the pipeline mode with our time-outs, for migrations and the bell;
+ * NULL: ERROR_UNAVAILABLE. */
 PGconn *postgres_connect(const char *url, const char *role, const char *what, struct error *err_r);
-/* Keywords and values for PQconnectdbParams and PQconnectStartParams; `url` may be any libpq URL. */
+/* Keywords and values for PQconnectdbParams and PQconnectStartParams; `url` may be any libpq URL.
+ */
 struct connect_params {
 	const char *keywords[16], *values[16];
 	char name[80];
 };
-void postgres_connect_params(const char *url, const char *role, const char *what, struct connect_params *params_r);
-/* Makes the connection usable and starts a new operation: an empty flight, an empty scratch arena. */
+void postgres_connect_params(const char *url, const char *role, const char *what,
+			     struct connect_params *params_r);
+/* Makes the connection usable and starts a new operation: an empty flight, an empty scratch arena.
+ */
 int postgres_enter(struct postgres *pg, struct error *err_r) must_check;
 /* Drops the connection; the next operation opens it again. */
 void postgres_drop(struct postgres *pg);
@@ -126,23 +143,28 @@ size_t postgres_plain(struct postgres *pg, const char *sql);
 void postgres_deallocate(struct postgres *pg, const char *name);
 /* Queues the statement that was built; its result is kept. */
 size_t postgres_send(struct postgres *pg);
-/* Queues a statement of somebody else: arguments in text format, only the number of rows is kept. `arrays`: its argument types, or NULL. */
-size_t postgres_send_foreign(struct postgres *pg, const char *sql, int count, const char *const *values, const int *lengths,
-                             const int *formats, const Oid *types);
+/* Queues a statement of somebody else: arguments in text format, only the number of rows is kept.
+ * `arrays`: its argument types, or NULL. */
+size_t postgres_send_foreign(struct postgres *pg, const char *sql, int count,
+			     const char *const *values, const int *lengths, const int *formats,
+			     const Oid *types);
 /* Queues the description of a statement's arguments. */
 size_t postgres_describe(struct postgres *pg, const char *sql);
-/* Sends what is queued and waits for all answers. -1: *err_r is about the first failure and failed_at its place; a connection that was
- * lost is ERROR_UNAVAILABLE, or ERROR_UNKNOWN when the flight had a COMMIT. The transaction, if open, is left to postgres_rollback. */
+/* Sends what is queued and waits for all answers. -1: *err_r is about the first failure and
+ * failed_at its place; a connection that was lost is ERROR_UNAVAILABLE, or ERROR_UNKNOWN when the
+ * flight had a COMMIT. The transaction, if open, is left to postgres_rollback. */
 int postgres_fly(struct postgres *pg, struct error *err_r) must_check;
 /* The kept result at this place; valid until the next statement is queued. */
 const PGresult *postgres_result(const struct postgres *pg, size_t place);
 int64_t postgres_rows(const struct postgres *pg, size_t place);
 void postgres_flight_clear(struct postgres *pg);
-/* Waits for the answer that comes next (NULL: the end of one statement's answers). False: the connection is lost or silent. */
+/* Waits for the answer that comes next (NULL: the end of one statement's answers). False: the
+ * connection is lost or silent. */
 bool postgres_wait(struct postgres *pg, PGresult **result_r);
 
 /* ---- statement.c */
-void postgres_say(struct postgres *pg, const char *sql); /* begins a statement; sql must live until postgres_send */
+/* begins a statement; sql must live until postgres_send */
+void postgres_say(struct postgres *pg, const char *sql);
 void postgres_arg_uuid(struct postgres *pg, const struct uuid *id); /* NULL: SQL NULL */
 void postgres_arg_text(struct postgres *pg, const char *text);
 void postgres_arg_i64(struct postgres *pg, int64_t n);
@@ -150,10 +172,12 @@ void postgres_arg_i32(struct postgres *pg, int32_t n);
 void postgres_arg_f64(struct postgres *pg, double d);
 void postgres_arg_bool(struct postgres *pg, bool b);
 struct array *postgres_arg_array(struct postgres *pg, Oid element);
-void array_uuid(struct array *array, const struct uuid *id); /* NULL: a NULL element; the same for text and bytes */
+/* NULL: a NULL element; the same for text and bytes */
+void array_uuid(struct array *array, const struct uuid *id);
 void array_text(struct array *array, const char *text);
 void array_bytes(struct array *array, const void *data, size_t bytes);
-void array_i64(struct array *array, int64_t n); /* written as wide as the element type is: INT2, INT4, INT8 */
+/* written as wide as the element type is: INT2, INT4, INT8 */
+void array_i64(struct array *array, int64_t n);
 void array_f64(struct array *array, double d);
 void array_bool(struct array *array, bool b);
 void array_null(struct array *array);
@@ -161,7 +185,8 @@ void array_null(struct array *array);
 void postgres_statement_seal(struct postgres *pg);
 
 struct prepared *prepared_find(struct postgres *pg, const char *sql);
-/* Puts a new one in the cache; the least recently used one makes place (its DEALLOCATE is queued). */
+/* Puts a new one in the cache; the least recently used one makes place (its DEALLOCATE is queued).
+ */
 struct prepared *prepared_add(struct postgres *pg, const char *sql);
 void prepared_forget(struct postgres *pg, struct prepared *prepared);
 void prepared_forget_all(struct postgres *pg); /* of a connection that is gone */
@@ -172,36 +197,44 @@ int64_t result_i64(const PGresult *result, int row, int column); /* any width */
 double result_f64(const PGresult *result, int row, int column);
 bool result_bool(const PGresult *result, int row, int column);
 struct uuid result_uuid(const PGresult *result, int row, int column);
-int64_t result_ms(const PGresult *result, int row, int column); /* a timestamptz as Unix ms */
+int64_t result_ms(const PGresult *result, int row, int column);       /* a timestamptz as Unix ms */
 const char *result_text(const PGresult *result, int row, int column); /* lent */
 char *result_dup(const PGresult *result, int row, int column, struct arena *arena);
 size_t result_bytes(const PGresult *result, int row, int column);
 
 /* ---- jobs shared by acceptance, completion and control */
-/* Queues the insertion of jobs with their ready rows and tallies. `skip_known`: ids that exist are left alone (follow-ups have ids that are
- * stable over attempts); otherwise they are an error. The result lists the ids that are due later. */
-size_t postgres_insert_jobs(struct postgres *pg, struct new_job *const *jobs, size_t count, bool skip_known);
-/* Takes the unique keys of `jobs` (each has one), as a flight of its own inside the open transaction. conflict_r[i]: another job has it, and
- * accepted_r[i] names it with its state; `replace` has cancelled a waiting one and taken its place. */
-int postgres_take_unique(struct postgres *pg, struct new_job *const *jobs, size_t count, struct accepted_job *const *accepted_r,
-                         struct error *err_r) must_check;
-/* Ends waiting jobs (they have a ready row) as cancelled, with on_discard jobs, inside the open transaction; ended_r[i] says which. */
-int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count, const char *reason, bool *ended_r,
-                            struct error *err_r) must_check;
-/* Jobs that ended discarded or cancelled in the open transaction: enqueues the on_discard jobs of those with committed steps. */
+/* Queues the insertion of jobs with their ready rows and tallies. `skip_known`: ids that exist are
+ * left alone (follow-ups have ids that are stable over attempts); otherwise they are an error. The
+ * result lists the ids that are due later. */
+size_t postgres_insert_jobs(struct postgres *pg, struct new_job *const *jobs, size_t count,
+			    bool skip_known);
+/* Takes the unique keys of `jobs` (each has one), as a flight of its own inside the open
+ * transaction. conflict_r[i]: another job has it, and accepted_r[i] names it with its state;
+ * `replace` has cancelled a waiting one and taken its place. */
+int postgres_take_unique(struct postgres *pg, struct new_job *const *jobs, size_t count,
+			 struct accepted_job *const *accepted_r, struct error *err_r) must_check;
+/* Ends waiting jobs (they have a ready row) as cancelled, with on_discard jobs, inside the open
+ * transaction; ended_r[i] says which. */
+int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count,
+			    const char *reason, bool *ended_r, struct error *err_r) must_check;
+/* Jobs that ended discarded or cancelled in the open transaction: enqueues the on_discard jobs of
+ * those with committed steps. */
 struct ended_job {
 	struct uuid id;
 	int attempt;
 	enum job_state state;
 	const char *reason;
 };
-int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count, struct error *err_r) must_check;
+int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count,
+			struct error *err_r) must_check;
 /* The same for jobs whose cancel is in the table of requests, each with the reason noted there. */
-int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t count, struct error *err_r) must_check;
+int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t count,
+			  struct error *err_r) must_check;
 /* Cancels, in a transaction of its own, waiting jobs whose cancel request raced with a retry. */
 int postgres_cancel_raced(struct postgres *pg, struct error *err_r) must_check;
 
-/* ---- session.c: gives the unfinished jobs of leases back, a bounded number of leases a transaction until none is left. */
+/* ---- session.c: gives the unfinished jobs of leases back, a bounded number of leases a
+ * transaction until none is left. */
 struct release {
 	enum { RELEASE_SESSION, RELEASE_UNKNOWN, RELEASE_BATCH, RELEASE_DEAD } which;
 	const struct uuid *id;    /* of the session, of the batch; NULL for RELEASE_DEAD */
@@ -209,41 +242,53 @@ struct release {
 	size_t known_count;
 	const char *reason;
 };
-int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r, struct error *err_r) must_check;
+int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r,
+		     struct error *err_r) must_check;
 
-/* ---- history.c: what earlier attempts of jobs left. Results have the job's number in column 0, ordered. */
-void history_args(struct postgres *pg, const struct uuid *ids, size_t count); /* uuid[] and int4[]: ids and their numbers */
+/* ---- history.c: what earlier attempts of jobs left. Results have the job's number in column 0,
+ * ordered. */
+/* uuid[] and int4[]: ids and their numbers */
+void history_args(struct postgres *pg, const struct uuid *ids, size_t count);
 size_t history_send_steps(struct postgres *pg, const struct uuid *ids, size_t count);
 size_t history_send_calls(struct postgres *pg, const struct uuid *ids, size_t count);
 /* JSON object texts of job `n`; NULL: none. */
 char *history_steps(const PGresult *steps, size_t n, struct arena *arena);
 char *history_calls(const PGresult *calls, size_t n, struct arena *arena);
-struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *arena, size_t *count_r);
+struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *arena,
+				 size_t *count_r);
 
 /* ---- claim.c */
 size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request);
-/* Reads the claim at `place`, and, for jobs that were handed out before, their history by another flight. Weather there costs only this
- * claim (count 0): its lease is swept. */
-void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request, struct arena *arena,
-                         struct claim *claim_r);
+/* Reads the claim at `place`, and, for jobs that were handed out before, their history by another
+ * flight. Weather there costs only this claim (count 0): its lease is swept. */
+void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request,
+			 struct arena *arena, struct claim *claim_r);
 
-/* Looks once more from the beginning, in a transaction of its own, unless the request's cursor was there already. */
-int postgres_claim_again(struct postgres *pg, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-                         struct error *err_r) must_check;
+/* Looks once more from the beginning, in a transaction of its own, unless the request's cursor was
+ * there already. */
+int postgres_claim_again(struct postgres *pg, const struct claim_request *request,
+			 struct arena *arena, struct claim *claim_r,
+			 struct error *err_r) must_check;
 
 /* ---- fence.c: who may still end or change a job. Items are sorted by id. */
 struct fence {
 	size_t done, later, step; /* places in the flight; SIZE_MAX: not sent */
 };
-/* Queues the rows that fence the items and everything of them but their write sets and follow-ups. */
-void fence_send(struct postgres *pg, struct completion *const *items, size_t count, struct fence *fence_r);
-/* Queues the items' receipts alone, if there are any: they are true whatever became of the write sets. */
+/* Queues the rows that fence the items and everything of them but their write sets and follow-ups.
+ */
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count,
+		struct fence *fence_r);
+/* Queues the items' receipts alone, if there are any: they are true whatever became of the write
+ * sets. */
 void fence_send_receipts(struct postgres *pg, struct completion *const *items, size_t count);
-/* Reads the answers that came before the flight failed, if it did: sets the fate of items that are out of the race (LOST, or a STEP that is
- * there already). Returns how many. */
-size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items, size_t count, struct arena *arena);
-/* Of LOST items: those whose rows are our own, from a COMMIT that was not answered, become COMMITTED. */
-int fence_recognise(struct postgres *pg, struct completion *const *items, size_t count, struct error *err_r) must_check;
+/* Reads the answers that came before the flight failed, if it did: sets the fate of items that are
+ * out of the race (LOST, or a STEP that is there already). Returns how many. */
+size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items,
+		  size_t count, struct arena *arena);
+/* Of LOST items: those whose rows are our own, from a COMMIT that was not answered, become
+ * COMMITTED. */
+int fence_recognise(struct postgres *pg, struct completion *const *items, size_t count,
+		    struct error *err_r) must_check;
 
 /* ---- write_set.c, fold.c */
 /* One statement as it is sent: of one job, or of many whose equal INSERTs are folded. */
@@ -254,7 +299,7 @@ struct write_group {
 		struct completion *item;
 		size_t index; /* of the statement in its write set */
 		size_t place; /* in the flight; the same for all members when they are folded */
-	} *members;
+	} * members;
 	const char *folded; /* the statement over arrays; NULL: sent one by one */
 	const Oid *arrays;  /* its argument types */
 	int level;          /* a job's statements are on ascending levels */
@@ -264,17 +309,23 @@ struct write_plan {
 	size_t count, cap;
 	size_t first, last; /* places of the plan in its flight */
 };
-/* Orders the write sets of the items as groups, in the scratch arena; the order inside a job is kept. */
-struct write_plan *write_plan_new(struct postgres *pg, struct completion *const *items, size_t count, bool fold);
-/* Learns the argument types of texts that will be folded, outside of any transaction. What cannot be learnt is not folded. */
+/* Orders the write sets of the items as groups, in the scratch arena; the order inside a job is
+ * kept. */
+struct write_plan *write_plan_new(struct postgres *pg, struct completion *const *items,
+				  size_t count, bool fold);
+/* Learns the argument types of texts that will be folded, outside of any transaction. What cannot
+ * be learnt is not folded. */
 int write_plan_learn(struct postgres *pg, struct write_plan *plan, struct error *err_r) must_check;
 void write_plan_send(struct postgres *pg, struct write_plan *plan);
-/* After the flight: row expectations. -1: ERROR_CONFLICT, the item at fault is UNMET when it is known. */
-int write_plan_check(const struct postgres *pg, const struct write_plan *plan, struct error *err_r) must_check;
-/* After a flight that failed at `place`: marks the item at fault as FAILED when it is known. True: the place was the plan's. */
+/* After the flight: row expectations. -1: ERROR_CONFLICT, the item at fault is UNMET when it is
+ * known. */
+int write_plan_check(const struct postgres *pg, const struct write_plan *plan,
+		     struct error *err_r) must_check;
+/* After a flight that failed at `place`: marks the item at fault as FAILED when it is known. True:
+ * the place was the plan's. */
 bool write_plan_blame(const struct write_plan *plan, size_t place, const struct error *err);
-/* "INSERT INTO t(a,b) VALUES ($1,$2)" as "INSERT INTO t(a,b) SELECT r.c1,r.c2 FROM unnest($1,$2) AS r(c1,c2)", or NULL when it is not a plain
- * one-row INSERT of arguments and constants. */
+/* "INSERT INTO t(a,b) VALUES ($1,$2)" as "INSERT INTO t(a,b) SELECT r.c1,r.c2 FROM unnest($1,$2) AS
+ * r(c1,c2)", or NULL when it is not a plain one-row INSERT of arguments and constants. */
 char *fold_insert(struct arena *arena, const char *sql, size_t arg_count);
 /* Argument `n` of all members as an array literal. */
 char *fold_literal(struct arena *arena, const struct write_group *group, size_t n);
@@ -284,43 +335,57 @@ const char *write_value_text(struct arena *arena, const struct sql_value *value)
 /* ---- the operations, one file per noun */
 int postgres_migrate(struct store *store, int *applied_r, struct error *err_r);
 int postgres_schema(struct store *store, int *have_r, int *want_r, struct error *err_r);
-int postgres_sync_types(struct store *store, const struct store_type *types, size_t count, struct error *err_r);
-int postgres_acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count, struct error *err_r);
-int postgres_acceptance_probe(struct store *store, struct acceptance *const *requests, size_t count, bool *stored_r,
-                              struct error *err_r);
-int postgres_claim_take(struct store *store, const struct claim_request *request, struct arena *arena, struct claim *claim_r,
-                        struct error *err_r);
-int postgres_completion_commit(struct store *store, const struct completion_batch *batch, struct arena *arena,
-                               struct claim *claim_r, struct error *err_r);
-int postgres_progress_save(struct store *store, const struct progress *items, size_t count, struct error *err_r);
-int postgres_reader_query(struct store *store, const struct sql_statement *statement, size_t bytes_max, struct strbuf *out_r,
-                          struct error *err_r);
-int postgres_control_cancel(struct store *store, const char *tenant, const struct uuid *id, const char *reason,
-                            enum job_state *state_r, struct error *err_r);
-int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id, enum job_state *state_r,
-                           struct error *err_r);
-int postgres_control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s, bool dry_run,
-                             int64_t *count_r, struct error *err_r);
-int postgres_control_pause(struct store *store, const char *queue, bool paused, struct error *err_r);
-int postgres_control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r, struct error *err_r);
-int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
-                       struct job_view *view_r, struct error *err_r);
-int postgres_query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena, struct job_view **views_r,
-                        size_t *count_r, struct error *err_r);
-int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena, bool *found_r,
-                            struct job_view *views_r, struct error *err_r);
-int postgres_query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r, size_t *count_r,
-                          struct error *err_r);
-int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_r, struct error *err_r);
+int postgres_sync_types(struct store *store, const struct store_type *types, size_t count,
+			struct error *err_r);
+int postgres_acceptance_commit(struct store *store, struct acceptance *const *requests,
+			       size_t count, struct error *err_r);
+int postgres_acceptance_probe(struct store *store, struct acceptance *const *requests, size_t count,
+			      bool *stored_r, struct error *err_r);
+int postgres_claim_take(struct store *store, const struct claim_request *request,
+			struct arena *arena, struct claim *claim_r, struct error *err_r);
+int postgres_completion_commit(struct store *store, const struct completion_batch *batch,
+			       struct arena *arena, struct claim *claim_r, struct error *err_r);
+int postgres_progress_save(struct store *store, const struct progress *items, size_t count,
+			   struct error *err_r);
+int postgres_reader_query(struct store *store, const struct sql_statement *statement,
+			  size_t bytes_max, struct strbuf *out_r, struct error *err_r);
+int postgres_control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+			    const char *reason, enum job_state *state_r, struct error *err_r);
+int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id,
+			   enum job_state *state_r, struct error *err_r);
+int postgres_control_redrive(struct store *store, const struct job_filter *filter,
+			     double rate_per_s, bool dry_run, int64_t *count_r,
+			     struct error *err_r);
+int postgres_control_pause(struct store *store, const char *queue, bool paused,
+			   struct error *err_r);
+int postgres_control_cancels(struct store *store, const struct uuid *ids, size_t count,
+			     bool *asked_r, struct error *err_r);
+int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id,
+		       struct arena *arena, struct job_view *view_r, struct error *err_r);
+int postgres_query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,
+			struct job_view **views_r, size_t *count_r, struct error *err_r);
+int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count,
+			    struct arena *arena, bool *found_r, struct job_view *views_r,
+			    struct error *err_r);
+int postgres_query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
+			  size_t *count_r, struct error *err_r);
+int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_r,
+			 struct error *err_r);
 int postgres_query_sessions(struct store *store, int64_t *count_r, struct error *err_r);
-int postgres_session_renew(struct store *store, const struct session_info *info, bool *fresh_r, struct error *err_r);
-int postgres_session_end(struct store *store, const struct uuid *session, int64_t *released_r, struct error *err_r);
-int postgres_session_sweep(struct store *store, const struct uuid *session, const struct uuid *known, size_t known_count,
-                           int64_t *released_r, struct error *err_r);
-int postgres_session_release_batch(struct store *store, const struct uuid *batch, struct error *err_r);
-int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r, struct error *err_r);
+int postgres_session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
+			   struct error *err_r);
+int postgres_session_end(struct store *store, const struct uuid *session, int64_t *released_r,
+			 struct error *err_r);
+int postgres_session_sweep(struct store *store, const struct uuid *session,
+			   const struct uuid *known, size_t known_count, int64_t *released_r,
+			   struct error *err_r);
+int postgres_session_release_batch(struct store *store, const struct uuid *batch,
+				   struct error *err_r);
+int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,
+				 struct error *err_r);
 int postgres_maintenance_release(struct store *store, int64_t *released_r, struct error *err_r);
 int postgres_maintenance_fold(struct store *store, struct error *err_r);
-int postgres_maintenance_retention(struct store *store, int64_t keep_ms, int64_t keep_dead_ms, struct error *err_r);
+int postgres_maintenance_retention(struct store *store, int64_t keep_ms, int64_t keep_dead_ms,
+				   struct error *err_r);
 
 #endif

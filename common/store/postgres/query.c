@@ -1,25 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What people and programs see of jobs. One statement text serves a single job, lists and waiters; lists of a rare state start
- * from that state's own table. */
+/* What people and programs see of jobs. One statement text serves a single job, lists and waiters;
+ * lists of a rare state start from that state's own table. */
 #include <string.h>
 
 #include "common/store/postgres/postgres_impl.h"
 
 /* The columns of a view. j: jobs, d: done, r: ready, all outer joined but j. */
-#define VIEW_COLUMNS                                                                                                     \
-	" j.id, coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2 WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2," \
-	" j.tenant, j.owner, j.queue, j.type, j.priority, coalesce(d.attempt, r.attempt,"                                \
-	" (SELECT l.attempts[array_position(l.ids, j.id)] FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"     \
-	" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END, d.finished, j.tags, j.order_key, j.fair_key," \
-	" j.unique_key, j.traceparent, d.result, coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"  \
-	" AND a.counts AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)), p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
-#define VIEW_JOINS                                                                                                       \
-	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id"                            \
-	" LEFT JOIN windlass.progress p ON p.id = j.id LEFT JOIN windlass.cancel c ON c.id = j.id"
+enum {
+	V_ID,
+	V_STATE,
+	V_TENANT,
+	V_OWNER,
+	V_QUEUE,
+	V_TYPE,
+	V_PRIORITY,
+	V_ATTEMPT,
+	V_MAX_ATTEMPTS,
+	V_TIMEOUT,
+	V_CREATED,
+	V_DUE,
+	V_FINISHED,
+	V_TAGS,
+	V_ORDER_KEY,
+	V_FAIR_KEY,
+	V_UNIQUE_KEY,
+	V_TRACEPARENT,
+	V_RESULT,
+	V_REASON,
+	V_PART,
+	V_NOTE,
+	V_CANCEL,
+	V_EXTRA
+};
 
-enum { V_ID, V_STATE, V_TENANT, V_OWNER, V_QUEUE, V_TYPE, V_PRIORITY, V_ATTEMPT, V_MAX_ATTEMPTS, V_TIMEOUT, V_CREATED, V_DUE,
-       V_FINISHED, V_TAGS, V_ORDER_KEY, V_FAIR_KEY, V_UNIQUE_KEY, V_TRACEPARENT, V_RESULT, V_REASON, V_PART, V_NOTE, V_CANCEL,
-       V_EXTRA };
+/* The columns of a view, in the order of the enum. j: jobs; d, r, p, c: outer joined. */
+#define VIEW_COLUMNS                                                                           \
+	" j.id," JOB_STATE_SQL ", j.tenant, j.owner, j.queue, j.type, j.priority,"             \
+	" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"      \
+	"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                          \
+	" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END,"   \
+	" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, d.result," \
+	" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"       \
+	"  AND a.counts AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                         \
+	" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
+#define VIEW_JOINS                                                                            \
+	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id" \
+	" LEFT JOIN windlass.progress p ON p.id = j.id LEFT JOIN windlass.cancel c ON c.id = j.id"
 
 static void read_view(const PGresult *result, int row, struct arena *arena, struct job_view *view_r)
 {
@@ -54,7 +80,9 @@ static void read_view(const PGresult *result, int row, struct arena *arena, stru
 
 static const char one_job[] = "SELECT" VIEW_COLUMNS ", j.payload FROM windlass.jobs j" VIEW_JOINS
 			      " WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
-static const char attempts_of[] = "SELECT attempt, outcome, at, reason FROM windlass.attempt WHERE id = $1::uuid AND outcome <> 0 ORDER BY n";
+static const char attempts_of[] =
+	"SELECT attempt, outcome, at, reason FROM windlass.attempt WHERE id = $1::uuid AND outcome"
+	" <> 0 ORDER BY n";
 
 static void read_attempts(const PGresult *result, struct arena *arena, struct job_view *view)
 {
@@ -69,8 +97,8 @@ static void read_attempts(const PGresult *result, struct arena *arena, struct jo
 		};
 }
 
-int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
-                       struct job_view *view_r, struct error *err_r)
+int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id,
+		       struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -101,23 +129,32 @@ int postgres_query_job(struct store *store, const char *tenant, const struct uui
 
 /* ---- lists */
 
-/* Newest first, below the cursor. `from` names the table whose index is walked; it and j have the same ids. */
-#define LIST(from, key, state)                                                                                           \
-	"SELECT" VIEW_COLUMNS " FROM " from VIEW_JOINS " WHERE ($1::text IS NULL OR j.tenant = $1)"                       \
-	" AND ($2::text IS NULL OR j.owner = $2) AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)" \
-	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR " key " < $6) AND " state                \
-	" ORDER BY " key " DESC LIMIT $7::int4"
+/* Newest first, below the cursor. `from` names the table whose index is walked; it and j have the
+ * same ids. */
+#define LIST(from, key, state)                                                                 \
+	"SELECT" VIEW_COLUMNS " FROM " from VIEW_JOINS                                         \
+	" WHERE ($1::text IS NULL OR j.tenant = $1) AND ($2::text IS NULL OR j.owner = $2)"    \
+	" AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)"        \
+	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR " key " < $6)" \
+	" AND " state " ORDER BY " key " DESC LIMIT $7::int4"
 #define WAITING "windlass.ready x JOIN windlass.jobs j ON j.id = x.id"
 
 static const char list_all[] = LIST("windlass.jobs j", "j.id", "true");
-static const char list_scheduled[] = LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt = 0 AND d.id IS NULL");
-static const char list_retryable[] = LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt > 0 AND d.id IS NULL");
+static const char list_scheduled[] =
+	LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt = 0 AND d.id IS NULL");
+static const char list_retryable[] =
+	LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt > 0 AND d.id IS NULL");
 static const char list_available[] = LIST(WAITING, "x.id", "x.due IS NULL AND d.id IS NULL");
-static const char list_running[] = LIST("(SELECT DISTINCT u AS id FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u) x"
-					" JOIN windlass.jobs j ON j.id = x.id", "x.id", "d.id IS NULL AND r.id IS NULL");
-static const char list_completed[] = LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 8");
-static const char list_discarded[] = LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 9");
-static const char list_cancelled[] = LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 10");
+static const char list_running[] = LIST(
+	"(SELECT DISTINCT u AS id FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u) x"
+	" JOIN windlass.jobs j ON j.id = x.id",
+	"x.id", "d.id IS NULL AND r.id IS NULL");
+static const char list_completed[] =
+	LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 8");
+static const char list_discarded[] =
+	LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 9");
+static const char list_cancelled[] =
+	LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 10");
 static const char list_none[] = LIST("windlass.jobs j", "j.id", "false");
 
 static const char *list_of(enum job_state state)
@@ -145,8 +182,8 @@ static const char *list_of(enum job_state state)
 	return list_all;
 }
 
-int postgres_query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena, struct job_view **views_r,
-                        size_t *count_r, struct error *err_r)
+int postgres_query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,
+			struct job_view **views_r, size_t *count_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -174,12 +211,13 @@ int postgres_query_jobs(struct store *store, const struct job_filter *filter, st
 }
 
 static const char finished_jobs[] =
-	"SELECT i.n, j.id, d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue, j.tenant, j.owner, j.created"
-	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.done d ON d.id = i.id AND d.state <> 0"
-	" JOIN windlass.jobs j ON j.id = i.id";
+	"SELECT i.n, j.id, d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue,"
+	" j.tenant, j.owner, j.created FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
+	" JOIN windlass.done d ON d.id = i.id AND d.state <> 0 JOIN windlass.jobs j ON j.id = i.id";
 
-int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena, bool *found_r,
-                            struct job_view *views_r, struct error *err_r)
+int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count,
+			    struct arena *arena, bool *found_r, struct job_view *views_r,
+			    struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 

@@ -2,21 +2,26 @@
 /* Figures about queues and workers: from tallies and leases, never by counting jobs. */
 #include "common/store/postgres/postgres_impl.h"
 
-/* Running jobs are counted through the leases, of which there are as many as workers have batches. */
+/* Running jobs are counted through the leases, of which there are as many as workers have batches.
+ */
 static const char all_queues[] =
-	"WITH depth AS (SELECT queue, sum(available)::int8 AS available, sum(scheduled)::int8 AS scheduled FROM windlass.tally GROUP BY queue),"
-	" running AS (SELECT j.queue, count(*) AS n FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u(id)"
-	"  JOIN windlass.jobs j ON j.id = u.id WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id) GROUP BY j.queue),"
-	" name AS (SELECT name FROM windlass.queue UNION SELECT queue FROM depth UNION SELECT queue FROM running)"
-	" SELECT n.name, coalesce(q.paused, false), greatest(coalesce(d.available, 0), 0), greatest(coalesce(d.scheduled, 0), 0),"
-	" coalesce(u.n, 0), (SELECT (extract(epoch FROM clock_timestamp() - min(o.since)) * 1000)::int8"
-	"  FROM generate_series(0, 2) AS p CROSS JOIN LATERAL (SELECT r.since FROM windlass.ready r WHERE r.queue = n.name"
-	"   AND r.priority = p::int2 AND r.due IS NULL ORDER BY r.seq LIMIT 1) o)"
-	" FROM name n LEFT JOIN windlass.queue q ON q.name = n.name LEFT JOIN depth d ON d.queue = n.name"
-	" LEFT JOIN running u ON u.queue = n.name ORDER BY n.name";
+	"WITH depth AS (SELECT queue, sum(available)::int8 AS available, sum(scheduled)::int8 AS"
+	" scheduled FROM windlass.tally GROUP BY queue), running AS (SELECT j.queue, count(*) AS n"
+	" FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u(id) "
+	" JOIN windlass.jobs j ON j.id = u.id WHERE NOT EXISTS (SELECT FROM windlass.done d"
+	" WHERE d.id = u.id) GROUP BY j.queue), name AS (SELECT name"
+	" FROM windlass.queue UNION SELECT queue FROM depth UNION SELECT queue"
+	" FROM running) SELECT n.name, coalesce(q.paused, false), greatest(coalesce(d.available,"
+	" 0), 0), greatest(coalesce(d.scheduled, 0), 0), coalesce(u.n, 0), (SELECT (extract(epoch"
+	" FROM clock_timestamp() - min(o.since)) * 1000)::int8 "
+	" FROM generate_series(0, 2) AS p CROSS JOIN LATERAL (SELECT r.since"
+	" FROM windlass.ready r WHERE r.queue = n.name   AND r.priority = p::int2"
+	" AND r.due IS NULL ORDER BY r.seq LIMIT 1) o) FROM name n LEFT"
+	" JOIN windlass.queue q ON q.name = n.name LEFT JOIN depth d ON d.queue = n.name LEFT"
+	" JOIN running u ON u.queue = n.name ORDER BY n.name";
 
-int postgres_query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r, size_t *count_r,
-                          struct error *err_r)
+int postgres_query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
+			  size_t *count_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -53,13 +58,15 @@ static int one_number(struct postgres *pg, int64_t *n_r, struct error *err_r)
 	return 0;
 }
 
-int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_r, struct error *err_r)
+int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_r,
+			 struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
-	postgres_say(pg, "SELECT greatest(coalesce(sum(available + scheduled), 0), 0)::int8 FROM windlass.tally WHERE queue = $1::text");
+	postgres_say(pg, "SELECT greatest(coalesce(sum(available + scheduled), 0), 0)::int8 FROM"
+			 " windlass.tally WHERE queue = $1::text");
 	postgres_arg_text(pg, queue);
 	return one_number(pg, depth_r, err_r);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads for handlers: a statement of theirs in a read-only transaction, its rows as JSON. Row by row, so that a result that is too
- * big is given up early instead of being held in memory. */
+/* Reads for handlers: a statement of theirs in a read-only transaction, its rows as JSON. Row by
+ * row, so that a result that is too big is given up early instead of being held in memory. */
 #include <string.h>
 
 #include "common/base/digest.h"
@@ -19,7 +19,8 @@ static void add_blob(struct strbuf *out, struct arena *arena, const char *hex, s
 	strbuf_addstr(out, "\"}");
 }
 
-static void add_value(struct strbuf *out, struct arena *arena, const PGresult *result, int row, int column)
+static void add_value(struct strbuf *out, struct arena *arena, const PGresult *result, int row,
+		      int column)
 {
 	const char *text = PQgetvalue(result, row, column);
 	size_t bytes = (size_t)PQgetlength(result, row, column);
@@ -75,12 +76,14 @@ static void add_row(struct strbuf *out, struct arena *arena, const PGresult *res
 
 /* ---- the query */
 
-/* Each read has its own transaction, so a statement cannot make the connection writable for the next one. */
+/* Each read has its own transaction, so a statement cannot make the connection writable for the
+ * next one. */
 static void send_read(struct postgres *pg, const struct sql_statement *statement)
 {
 	size_t n = statement->arg_count;
 	const char **values = ARENA_ARRAY(pg->scratch, const char *, n);
-	int *lengths = ARENA_ARRAY(pg->scratch, int, n), *formats = ARENA_ARRAY(pg->scratch, int, n);
+	int *lengths = ARENA_ARRAY(pg->scratch, int, n),
+	    *formats = ARENA_ARRAY(pg->scratch, int, n);
 
 	for (size_t i = 0; i < n; i++) {
 		const struct sql_value *value = &statement->args[i];
@@ -95,7 +98,8 @@ static void send_read(struct postgres *pg, const struct sql_statement *statement
 	postgres_begin(pg);
 	postgres_plain(pg, "SET TRANSACTION READ ONLY");
 	postgres_send_foreign(pg, statement->sql, (int)n, values, lengths, formats, NULL);
-	postgres_plain(pg, "ROLLBACK"); /* skipped when the statement fails: then it is said again */
+	/* skipped when the statement fails: then it is said again */
+	postgres_plain(pg, "ROLLBACK");
 }
 
 struct reading {
@@ -122,11 +126,13 @@ static bool take_row(void *context, const PGresult *result)
 	return r->out->len - r->start <= r->bytes_max;
 }
 
-int postgres_reader_query(struct store *store, const struct sql_statement *statement, size_t bytes_max, struct strbuf *out_r,
-                          struct error *err_r)
+int postgres_reader_query(struct store *store, const struct sql_statement *statement,
+			  size_t bytes_max, struct strbuf *out_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
-	struct reading reading = { .out = out_r, .bytes_max = bytes_max, .start = out_r->len, .first = true };
+	struct reading reading = {
+		.out = out_r, .bytes_max = bytes_max, .start = out_r->len, .first = true
+	};
 
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;

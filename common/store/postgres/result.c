@@ -68,7 +68,9 @@ struct uuid result_uuid(const PGresult *result, int row, int column)
 
 int64_t result_ms(const PGresult *result, int row, int column)
 {
-	return result_null(result, row, column) ? 0 : result_i64(result, row, column) / 1000 + EPOCH_2000_MS;
+	return result_null(result, row, column)
+		       ? 0
+		       : result_i64(result, row, column) / 1000 + EPOCH_2000_MS;
 }
 
 const char *result_text(const PGresult *result, int row, int column)
@@ -85,5 +87,6 @@ char *result_dup(const PGresult *result, int row, int column, struct arena *aren
 {
 	if (result_null(result, row, column))
 		return NULL;
-	return arena_strndup(arena, PQgetvalue(result, row, column), result_bytes(result, row, column));
+	return arena_strndup(arena, PQgetvalue(result, row, column),
+			     result_bytes(result, row, column));
 }

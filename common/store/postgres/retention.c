@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Retention by days: partitions are made ahead, old ones are dropped as a whole (windlass.drop_day in the migrations), and what is left in
- * the default partition goes row by row. On a connection of its own. The locks that stop the hot path are waited for 50 ms at most;
- * when they are not to be had, a later call tries again: days are made three ahead. */
+/* Retention by days: partitions are made ahead, old ones are dropped as a whole (windlass.drop_day
+ * in the migrations), and what is left in the default partition goes row by row. On a connection of
+ * its own. The locks that stop the hot path are waited for 50 ms at most; when they are not to be
+ * had, a later call tries again: days are made three ahead. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +10,12 @@
 #include "common/store/postgres/postgres_impl.h"
 
 #define RETENTION_LOCK "7233173826302272884" /* advisory: one process at a time */
-#define DAYS_A_CALL 8
+#define DAYS_A_CALL    8
 
 static const char missing_days[] =
-	"SELECT p, d::text FROM unnest('{jobs,done,attempt,step,call}'::text[]) AS p,"
-	" LATERAL (SELECT (now() AT TIME ZONE 'UTC')::date + n AS d FROM generate_series(-1, 2) AS n) AS day"
-	" WHERE to_regclass('windlass.' || p || to_char(d, '_YYYYMMDD')) IS NULL ORDER BY d, p";
+	"SELECT p, d::text FROM unnest('{jobs,done,attempt,step,call}'::text[]) AS p, LATERAL"
+	" (SELECT (now() AT TIME ZONE 'UTC')::date + n AS d FROM generate_series(-1, 2) AS n) AS"
+	" day WHERE to_regclass('windlass.' || p || to_char(d, '_YYYYMMDD')) IS NULL ORDER BY d, p";
 
 struct retention {
 	PGconn *conn;
@@ -56,7 +57,9 @@ static int make_days(struct retention *r, struct error *err_r)
 static int trim(struct retention *r, const char *partition, struct error *err_r)
 {
 	const char *args[] = { partition, r->keep, r->keep_dead };
-	PGresult *result = ask(r, "SELECT windlass.trim_day($1, $2::interval, $3::interval) WHERE to_regclass('windlass.' || $1) IS NOT NULL",
+	PGresult *result = ask(r,
+			       "SELECT windlass.trim_day($1, $2::interval, $3::interval) WHERE"
+			       " to_regclass('windlass.' || $1) IS NOT NULL",
 			       3, args);
 	int rc = judge(r, result, err_r);
 
@@ -67,7 +70,8 @@ static int trim(struct retention *r, const char *partition, struct error *err_r)
 static int drop_day(struct retention *r, const char *day, struct error *err_r)
 {
 	const char *args[] = { day, r->keep, r->keep_dead };
-	PGresult *result = ask(r, "SELECT windlass.drop_day($1::date, $2::interval, $3::interval)", 3, args);
+	PGresult *result =
+		ask(r, "SELECT windlass.drop_day($1::date, $2::interval, $3::interval)", 3, args);
 	int rc = judge(r, result, err_r);
 	bool too_many = rc == 0 && atoll(PQgetvalue(result, 0, 0)) < 0;
 	char partition[32];
@@ -82,7 +86,8 @@ static int drop_day(struct retention *r, const char *day, struct error *err_r)
 static int drop_days(struct retention *r, struct error *err_r)
 {
 	const char *args[] = { r->keep };
-	PGresult *days = ask(r, "SELECT d::text FROM windlass.old_days($1::interval) AS d", 1, args);
+	PGresult *days =
+		ask(r, "SELECT d::text FROM windlass.old_days($1::interval) AS d", 1, args);
 	int rc = judge(r, days, err_r);
 
 	for (int row = 0; rc >= 0 && row < PQntuples(days) && row < DAYS_A_CALL; row++)
@@ -93,9 +98,12 @@ static int drop_days(struct retention *r, struct error *err_r)
 
 static int work(struct retention *r, struct error *err_r)
 {
-	PGresult *settings = PQexec(r->conn, "SET client_min_messages = error; SET timezone = 'UTC'; SET datestyle = 'ISO';"
-					     "SET search_path = pg_catalog, pg_temp; SET lock_timeout = 50; SET statement_timeout = 60000;"
-					     "SET jit = off");
+	PGresult *settings = PQexec(
+		r->conn,
+		"SET client_min_messages = error; SET timezone = 'UTC'; SET datestyle = 'ISO';"
+		"SET search_path = pg_catalog, pg_temp; SET lock_timeout = 50; SET"
+		" statement_timeout = 60000;"
+		"SET jit = off");
 	int rc = judge(r, settings, err_r);
 
 	PQclear(settings);
@@ -115,7 +123,8 @@ static int work(struct retention *r, struct error *err_r)
 	return trim(r, "done_default", err_r);
 }
 
-int postgres_maintenance_retention(struct store *store, int64_t keep_ms, int64_t keep_dead_ms, struct error *err_r)
+int postgres_maintenance_retention(struct store *store, int64_t keep_ms, int64_t keep_dead_ms,
+				   struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 	struct retention r = { .conn = postgres_connect(pg->url, pg->role, "retention", err_r) };

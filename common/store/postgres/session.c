@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Worker sessions, and the release of leases: of a session that ended, of batches nobody knows. The database's clock decides. */
+/* Worker sessions, and the release of leases: of a session that ended, of batches nobody knows. The
+ * database's clock decides. */
 #include <string.h>
 
 #include "common/store/postgres/postgres_impl.h"
 
 static const char renew[] =
-	"INSERT INTO windlass.session AS s (id, host, pid, started, until)"
-	" VALUES ($1::uuid, $2::text, $3::int4, now(), clock_timestamp() + $4::int8 * interval '1 ms')"
+	"INSERT INTO windlass.session AS s (id, host, pid, started, until) VALUES ($1::uuid,"
+	" $2::text, $3::int4, now(), clock_timestamp() + $4::int8 * interval '1 ms')"
 	" ON CONFLICT (id) DO UPDATE SET until = excluded.until RETURNING xmax = 0";
 
-int postgres_session_renew(struct store *store, const struct session_info *info, bool *fresh_r, struct error *err_r)
+int postgres_session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
+			   struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -35,43 +37,54 @@ int postgres_session_renew(struct store *store, const struct session_info *info,
 
 /* ---- releasing */
 
-#define LOCKED(where) "SELECT l.batch FROM windlass.lease l WHERE " where " ORDER BY l.batch LIMIT $3::int4 FOR UPDATE"
+#define LOCKED(where)                                       \
+	"SELECT l.batch FROM windlass.lease l WHERE " where \
+	" ORDER BY l.batch LIMIT $3::int4 FOR UPDATE"
 
 static const char of_session[] = LOCKED("l.owner = $1::uuid AND $2::uuid[] IS NOT NULL");
-static const char of_unknown[] =
-	LOCKED("l.owner = $1::uuid AND l.batch <> ALL ($2::uuid[]) AND l.taken < clock_timestamp() - interval '10 s'");
+static const char of_unknown[] = LOCKED(
+	"l.owner = $1::uuid AND l.batch <> ALL ($2::uuid[]) AND l.taken < clock_timestamp() -"
+	" interval '10 s'");
 static const char of_batch[] = LOCKED("l.batch = $1::uuid AND $2::uuid[] IS NOT NULL");
-/* Leases without a living session. Session rows are locked first: a session that is being renewed is alive. */
+/* Leases without a living session. Session rows are locked first: a session that is being renewed
+ * is alive. */
 static const char of_dead[] =
-	"WITH dead AS (SELECT s.id FROM windlass.session s WHERE s.until < clock_timestamp() AND $1::uuid IS NULL"
-	"  FOR UPDATE SKIP LOCKED)"
-	" SELECT l.batch FROM windlass.lease l WHERE $2::uuid[] IS NOT NULL AND (l.owner IN (SELECT id FROM dead)"
-	"  OR (NOT EXISTS (SELECT FROM windlass.session s WHERE s.id = l.owner)"
-	"   AND coalesce(l.until, l.taken + interval '10 s') < clock_timestamp()))"
+	"WITH dead AS (SELECT s.id FROM windlass.session s WHERE s.until < clock_timestamp()"
+	" AND $1::uuid IS NULL  FOR UPDATE SKIP LOCKED) SELECT l.batch FROM windlass.lease l"
+	" WHERE $2::uuid[] IS NOT NULL AND (l.owner IN (SELECT id FROM dead) "
+	" OR (NOT EXISTS (SELECT FROM windlass.session s WHERE s.id = l.owner)  "
+	" AND coalesce(l.until, l.taken + interval '10 s') < clock_timestamp()))"
 	" ORDER BY l.batch LIMIT $3::int4 FOR UPDATE OF l SKIP LOCKED";
 
-/* Runs after the leases are locked, in a snapshot of its own. Jobs whose cancel was asked come back too, and are cancelled next. */
+/* Runs after the leases are locked, in a snapshot of its own. Jobs whose cancel was asked come back
+ * too, and are cancelled next. */
 static const char give_back[] =
-	"WITH gone AS (DELETE FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) RETURNING batch, ids, attempts),"
-	" job AS MATERIALIZED (SELECT g.batch, u.id, u.attempt FROM gone g CROSS JOIN LATERAL unnest(g.ids, g.attempts) AS u(id, attempt)"
-	"  WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id)),"
-	" back AS (INSERT INTO windlass.ready (id, since, attempt, priority, queue, order_key, fair_key)"
-	"  SELECT b.id, now(), b.attempt, j.priority, j.queue, j.order_key, j.fair_key"
-	"  FROM job b JOIN windlass.jobs j ON j.id = b.id ORDER BY j.seq ON CONFLICT (id) DO NOTHING RETURNING id, queue),"
-	" noted AS (INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason)"
-	"  SELECT b.id, b.batch, now(), b.attempt, 7, false, $2::text FROM job b WHERE b.id IN (SELECT id FROM back)),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*), 0 FROM back GROUP BY queue)"
-	" SELECT b.id, c.reason FROM back b LEFT JOIN windlass.cancel c ON c.id = b.id ORDER BY c.id IS NULL";
+	"WITH gone AS (DELETE FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[]))"
+	" RETURNING batch, ids, attempts), job AS MATERIALIZED (SELECT g.batch, u.id, u.attempt"
+	" FROM gone g CROSS JOIN LATERAL unnest(g.ids, g.attempts) AS u(id, attempt) "
+	" WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id)),"
+	" back AS (INSERT INTO windlass.ready (id, since, attempt, priority, queue, order_key,"
+	" fair_key)  SELECT b.id, now(), b.attempt, j.priority, j.queue, j.order_key, j.fair_key "
+	" FROM job b JOIN windlass.jobs j ON j.id = b.id ORDER BY j.seq"
+	" ON CONFLICT (id) DO NOTHING RETURNING id, queue), noted AS (INSERT INTO windlass.attempt"
+	" (id, batch, at, attempt, outcome, counts, reason)  SELECT b.id, b.batch, now(),"
+	" b.attempt, 7, false, $2::text FROM job b WHERE b.id IN (SELECT id"
+	" FROM back)), counted AS (INSERT INTO windlass.tally SELECT queue, count(*), 0"
+	" FROM back GROUP BY queue) SELECT b.id, c.reason FROM back b LEFT"
+	" JOIN windlass.cancel c ON c.id = b.id ORDER BY c.id IS NULL";
 
 static const char forget_session[] = "DELETE FROM windlass.session WHERE id = $1::uuid";
-static const char forget_dead[] = "DELETE FROM windlass.session s WHERE s.until < clock_timestamp()"
-				  " AND NOT EXISTS (SELECT FROM windlass.lease l WHERE l.owner = s.id)";
+static const char forget_dead[] =
+	"DELETE FROM windlass.session s WHERE s.until < clock_timestamp()"
+	" AND NOT EXISTS (SELECT FROM windlass.lease l WHERE l.owner = s.id)";
 
-static int lock_leases(struct postgres *pg, const struct release *release, size_t *place_r, struct error *err_r)
+static int lock_leases(struct postgres *pg, const struct release *release, size_t *place_r,
+		       struct error *err_r)
 {
-	static const char *const texts[] = {
-		[RELEASE_SESSION] = of_session, [RELEASE_UNKNOWN] = of_unknown, [RELEASE_BATCH] = of_batch, [RELEASE_DEAD] = of_dead
-	};
+	static const char *const texts[] = { [RELEASE_SESSION] = of_session,
+					     [RELEASE_UNKNOWN] = of_unknown,
+					     [RELEASE_BATCH] = of_batch,
+					     [RELEASE_DEAD] = of_dead };
 
 	postgres_say(pg, texts[release->which]);
 	postgres_arg_uuid(pg, release->id);
@@ -84,7 +97,8 @@ static int lock_leases(struct postgres *pg, const struct release *release, size_
 	return postgres_fly(pg, err_r);
 }
 
-/* Those that came back and were asked to stop: they are waiting now, so they are cancelled at once. */
+/* Those that came back and were asked to stop: they are waiting now, so they are cancelled at once.
+ */
 static int cancel_asked(struct postgres *pg, const PGresult *back, struct error *err_r)
 {
 	int count = PQntuples(back);
@@ -110,8 +124,8 @@ static int cancel_asked(struct postgres *pg, const PGresult *back, struct error 
 	return asked ? postgres_cancel_asked(pg, ids, asked, err_r) : 0;
 }
 
-static int release_locked(struct postgres *pg, const struct release *release, int64_t *released_r, size_t *leases_r,
-                          struct error *err_r)
+static int release_locked(struct postgres *pg, const struct release *release, int64_t *released_r,
+			  size_t *leases_r, struct error *err_r)
 {
 	size_t place;
 
@@ -149,7 +163,8 @@ static int release_locked(struct postgres *pg, const struct release *release, in
 	return 0;
 }
 
-static int release_some(struct postgres *pg, const struct release *release, int64_t *released_r, size_t *leases_r, struct error *err_r)
+static int release_some(struct postgres *pg, const struct release *release, int64_t *released_r,
+			size_t *leases_r, struct error *err_r)
 {
 	int64_t released = 0;
 
@@ -169,7 +184,8 @@ static int release_some(struct postgres *pg, const struct release *release, int6
 	return 0;
 }
 
-int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r, struct error *err_r)
+int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r,
+		     struct error *err_r)
 {
 	size_t leases = RELEASE_LEASES_MAX;
 	int tries = 0;
@@ -185,15 +201,19 @@ int postgres_release(struct postgres *pg, const struct release *release, int64_t
 	return 0;
 }
 
-int postgres_session_end(struct store *store, const struct uuid *session, int64_t *released_r, struct error *err_r)
+int postgres_session_end(struct store *store, const struct uuid *session, int64_t *released_r,
+			 struct error *err_r)
 {
 	return postgres_release(postgres_of(store),
-				&(struct release){ .which = RELEASE_SESSION, .id = session, .reason = "its worker ended" },
+				&(struct release){ .which = RELEASE_SESSION,
+						   .id = session,
+						   .reason = "its worker ended" },
 				released_r, err_r);
 }
 
-int postgres_session_sweep(struct store *store, const struct uuid *session, const struct uuid *known, size_t known_count,
-                           int64_t *released_r, struct error *err_r)
+int postgres_session_sweep(struct store *store, const struct uuid *session,
+			   const struct uuid *known, size_t known_count, int64_t *released_r,
+			   struct error *err_r)
 {
 	return postgres_release(postgres_of(store),
 				&(struct release){ .which = RELEASE_UNKNOWN,
@@ -204,12 +224,15 @@ int postgres_session_sweep(struct store *store, const struct uuid *session, cons
 				released_r, err_r);
 }
 
-int postgres_session_release_batch(struct store *store, const struct uuid *batch, struct error *err_r)
+int postgres_session_release_batch(struct store *store, const struct uuid *batch,
+				   struct error *err_r)
 {
 	int64_t released;
 
 	return postgres_release(postgres_of(store),
-				&(struct release){ .which = RELEASE_BATCH, .id = batch, .reason = "its claim was not answered" },
+				&(struct release){ .which = RELEASE_BATCH,
+						   .id = batch,
+						   .reason = "its claim was not answered" },
 				&released, err_r);
 }
 
@@ -217,7 +240,9 @@ int postgres_maintenance_release(struct store *store, int64_t *released_r, struc
 {
 	struct postgres *pg = postgres_of(store);
 
-	if (postgres_release(pg, &(struct release){ .which = RELEASE_DEAD, .reason = "its worker died" }, released_r, err_r) < 0)
+	if (postgres_release(
+		    pg, &(struct release){ .which = RELEASE_DEAD, .reason = "its worker died" },
+		    released_r, err_r) < 0)
 		return -1;
 	return postgres_cancel_raced(pg, err_r);
 }

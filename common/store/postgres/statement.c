@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statements argument by argument, in binary (arrays go without a quoting pass), and the cache of what a connection has
- * prepared. Nothing here touches the network; flight.c sends. */
+/* Statements argument by argument, in binary (arrays go without a quoting pass), and the cache of
+ * what a connection has prepared. Nothing here touches the network; flight.c sends. */
 #include "common/store/postgres/postgres_impl.h"
 
 #include <arpa/inet.h>
@@ -153,8 +153,8 @@ void array_bool(struct array *array, bool b)
 
 static void seal(struct array *array)
 {
-	uint32_t head[5] = { htonl(array->count ? 1 : 0), htonl(array->nulls), htonl(array->element),
-			     htonl((uint32_t)array->count), htonl(1) };
+	uint32_t head[5] = { htonl(array->count ? 1 : 0), htonl(array->nulls),
+			     htonl(array->element), htonl((uint32_t)array->count), htonl(1) };
 
 	memcpy(array->bytes.data, head, sizeof(head));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Write sets of many jobs on their way into one transaction: equal INSERTs of different jobs are folded into one statement
- * over arrays, everything else is sent as it is; the order inside each job is kept. */
+/* Write sets of many jobs on their way into one transaction: equal INSERTs of different jobs are
+ * folded into one statement over arrays, everything else is sent as it is; the order inside each
+ * job is kept. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +10,21 @@
 
 #include "common/store/postgres/postgres_impl.h"
 
-/* Handlers' statements are planned as PostgreSQL would without us; jit stays off, it never pays in a short transaction. */
-static const char unpin[] = "SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),"
-			    " set_config('enable_mergejoin', 'on', true), set_config('enable_bitmapscan', 'on', true),"
-			    " set_config('plan_cache_mode', 'auto', true)";
-static const char pin[] = "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
-			  " set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true),"
-			  " set_config('plan_cache_mode', 'force_generic_plan', true)";
+/* Handlers' statements are planned as PostgreSQL would without us; jit stays off, it never pays in
+ * a short transaction. */
+static const char unpin[] =
+	"SELECT set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on',"
+	" true), set_config('enable_mergejoin', 'on', true), set_config('enable_bitmapscan', 'on',"
+	" true), set_config('plan_cache_mode', 'auto', true)";
+static const char pin[] =
+	"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off',"
+	" true), set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan',"
+	" 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)";
 
 /* ---- the plan */
 
-static void add_member(struct postgres *pg, struct write_group *group, struct completion *item, size_t index)
+static void add_member(struct postgres *pg, struct write_group *group, struct completion *item,
+		       size_t index)
 {
 	if (group->count == group->cap) {
 		size_t cap = group->cap ? 2 * group->cap : 1;
@@ -50,24 +55,28 @@ static struct write_group *add_group(struct postgres *pg, struct write_plan *pla
 
 static bool may_fold(const struct sql_statement *statement)
 {
-	return statement->arg_count > 0 && (statement->rows == SQL_ROWS_ANY || statement->rows == 1);
+	return statement->arg_count > 0 &&
+	       (statement->rows == SQL_ROWS_ANY || statement->rows == 1);
 }
 
-/* How many groups a statement is compared with. Batches have few different texts, or folding does not pay anyway. */
+/* How many groups a statement is compared with. Batches have few different texts, or folding does
+ * not pay anyway. */
 #define GROUPS_SEARCHED 64
 
 static bool joins(const struct write_group *group, const struct sql_statement *statement, int level)
 {
 	const struct write_member *first = &group->members[0];
 
-	return group->folded && group->level >= level && (group->sql == statement->sql || !strcmp(group->sql, statement->sql)) &&
+	return group->folded && group->level >= level &&
+	       (group->sql == statement->sql || !strcmp(group->sql, statement->sql)) &&
 	       first->item->writes.statements[first->index].arg_count == statement->arg_count;
 }
 
-/* Puts a statement of a job whose last one is in group `last` (SIZE_MAX: none) where it can be folded, or on the level behind
- * that one; returns its group. Groups of one level may go in any order, so the next one must be higher, or the same. */
-static size_t place_statement(struct postgres *pg, struct write_plan *plan, struct completion *item, size_t index, size_t last,
-                              bool fold)
+/* Puts a statement of a job whose last one is in group `last` (SIZE_MAX: none) where it can be
+ * folded, or on the level behind that one; returns its group. Groups of one level may go in any
+ * order, so the next one must be higher, or the same. */
+static size_t place_statement(struct postgres *pg, struct write_plan *plan, struct completion *item,
+			      size_t index, size_t last, bool fold)
 {
 	const struct sql_statement *statement = &item->writes.statements[index];
 	int level = last == SIZE_MAX ? 0 : plan->groups[last].level + 1;
@@ -86,7 +95,8 @@ static size_t place_statement(struct postgres *pg, struct write_plan *plan, stru
 	struct write_group *group = add_group(pg, plan, statement->sql);
 
 	group->level = level;
-	group->folded = fold ? fold_insert(pg->scratch, statement->sql, statement->arg_count) : NULL;
+	group->folded =
+		fold ? fold_insert(pg->scratch, statement->sql, statement->arg_count) : NULL;
 	add_member(pg, group, item, index);
 	return plan->count - 1;
 }
@@ -98,7 +108,8 @@ static int by_level(const void *a, const void *b)
 	return x->level < y->level ? -1 : x->level > y->level;
 }
 
-struct write_plan *write_plan_new(struct postgres *pg, struct completion *const *items, size_t count, bool fold)
+struct write_plan *write_plan_new(struct postgres *pg, struct completion *const *items,
+				  size_t count, bool fold)
 {
 	struct write_plan *plan = ARENA_NEW(pg->scratch, struct write_plan);
 
@@ -106,7 +117,8 @@ struct write_plan *write_plan_new(struct postgres *pg, struct completion *const 
 		struct completion *item = items[i];
 		size_t last = SIZE_MAX;
 
-		if (item->kind != COMPLETION_STEP && (item->kind != COMPLETION_FINISH || item->state != JOB_COMPLETED))
+		if (item->kind != COMPLETION_STEP &&
+		    (item->kind != COMPLETION_FINISH || item->state != JOB_COMPLETED))
 			continue;
 		for (size_t k = 0; k < item->writes.statement_count; k++)
 			last = place_statement(pg, plan, item, k, last, fold);
@@ -130,7 +142,8 @@ static void note_types(struct prepared *prepared, const PGresult *described)
 		prepared->arrays[i] = PQparamtype(described, i);
 }
 
-/* Types of arguments become types of arrays of them. A type without an array type cannot be folded: arg_count 0 says so. */
+/* Types of arguments become types of arrays of them. A type without an array type cannot be folded:
+ * arg_count 0 says so. */
 static void note_arrays(struct prepared *prepared, const PGresult *types)
 {
 	for (int i = 0; i < prepared->arg_count; i++) {
@@ -146,10 +159,13 @@ static void note_arrays(struct prepared *prepared, const PGresult *types)
 	prepared->described = true;
 }
 
-static const char array_types[] = "SELECT oid::int8, typarray::int8 FROM pg_type WHERE oid IN (SELECT unnest($1::int8[])::oid)"
-				  " AND typarray <> 0 AND typdelim = ','";
+static const char array_types[] =
+	"SELECT oid::int8, typarray::int8 FROM pg_type WHERE oid IN (SELECT"
+	" unnest($1::int8[])::oid)"
+	" AND typarray <> 0 AND typdelim = ','";
 
-static int learn(struct postgres *pg, const char *sql, struct prepared **prepared_r, struct error *err_r)
+static int learn(struct postgres *pg, const char *sql, struct prepared **prepared_r,
+		 struct error *err_r)
 {
 	size_t place = postgres_describe(pg, sql);
 
@@ -184,24 +200,28 @@ int write_plan_learn(struct postgres *pg, struct write_plan *plan, struct error 
 			continue;
 		struct prepared *prepared = prepared_find(pg, group->sql);
 
-		if ((!prepared || !prepared->described) && learn(pg, group->sql, &prepared, err_r) < 0)
+		if ((!prepared || !prepared->described) &&
+		    learn(pg, group->sql, &prepared, err_r) < 0)
 			return -1;
 		const struct write_member *first = &group->members[0];
 
-		if (!prepared || (size_t)prepared->arg_count != first->item->writes.statements[first->index].arg_count) {
+		if (!prepared || (size_t)prepared->arg_count !=
+					 first->item->writes.statements[first->index].arg_count) {
 			group->folded = NULL; /* whoever is wrong is told by the statement itself */
 			continue;
 		}
 		/* Copied: the cache may give its place to another statement meanwhile. */
-		group->arrays = arena_dup(pg->scratch, prepared->arrays, (size_t)prepared->arg_count * sizeof(Oid));
+		group->arrays = arena_dup(pg->scratch, prepared->arrays,
+					  (size_t)prepared->arg_count * sizeof(Oid));
 	}
 	return 0;
 }
 
 /* ---- sending */
 
-static const char *const allowed[] = { "select", "insert", "update", "delete", "merge", "with",   "values",
-				       "call",   "lock",   "truncate", "notify", "create", "alter", "drop", "refresh" };
+static const char *const allowed[] = { "select", "insert", "update", "delete", "merge",
+				       "with",   "values", "call",   "lock",   "truncate",
+				       "notify", "create", "alter",  "drop",   "refresh" };
 
 /* The first word, behind white space and comments. */
 static const char *first_word(const char *p)
@@ -218,7 +238,8 @@ static const char *first_word(const char *p)
 	}
 }
 
-/* What would end our transaction, outlive it on this connection, or wait for data from the client has no place in a write set. */
+/* What would end our transaction, outlive it on this connection, or wait for data from the client
+ * has no place in a write set. */
 static bool permitted(const char *sql)
 {
 	const char *word = first_word(sql);
@@ -232,15 +253,17 @@ static bool permitted(const char *sql)
 	return false;
 }
 
-static const char not_permitted[] = "DO $$BEGIN RAISE EXCEPTION 'this kind of statement is not allowed in a write set'"
-				    " USING ERRCODE = 'invalid_transaction_termination'; END$$";
+static const char not_permitted[] =
+	"DO $$BEGIN RAISE EXCEPTION 'this kind of statement is not allowed in a write set'"
+	" USING ERRCODE = 'invalid_transaction_termination'; END$$";
 
 static void send_one(struct postgres *pg, struct write_member *member)
 {
 	const struct sql_statement *statement = &member->item->writes.statements[member->index];
 	size_t n = statement->arg_count;
 	const char **values = ARENA_ARRAY(pg->scratch, const char *, n);
-	int *lengths = ARENA_ARRAY(pg->scratch, int, n), *formats = ARENA_ARRAY(pg->scratch, int, n);
+	int *lengths = ARENA_ARRAY(pg->scratch, int, n),
+	    *formats = ARENA_ARRAY(pg->scratch, int, n);
 
 	for (size_t i = 0; i < n; i++) {
 		const struct sql_value *value = &statement->args[i];
@@ -253,9 +276,10 @@ static void send_one(struct postgres *pg, struct write_member *member)
 			values[i] = write_value_text(pg->scratch, value);
 		}
 	}
-	member->place = permitted(statement->sql) ?
-			       postgres_send_foreign(pg, statement->sql, (int)n, values, lengths, formats, NULL) :
-			       postgres_plain(pg, not_permitted);
+	member->place = permitted(statement->sql)
+				? postgres_send_foreign(pg, statement->sql, (int)n, values, lengths,
+							formats, NULL)
+				: postgres_plain(pg, not_permitted);
 }
 
 static void send_folded(struct postgres *pg, struct write_group *group)
@@ -267,7 +291,8 @@ static void send_folded(struct postgres *pg, struct write_group *group)
 
 	for (size_t i = 0; i < n; i++)
 		values[i] = fold_literal(pg->scratch, group, i);
-	size_t place = postgres_send_foreign(pg, group->folded, (int)n, values, zeros, zeros, group->arrays);
+	size_t place = postgres_send_foreign(pg, group->folded, (int)n, values, zeros, zeros,
+					     group->arrays);
 
 	for (size_t i = 0; i < group->count; i++)
 		group->members[i].place = place;
@@ -303,14 +328,16 @@ static int unmet(const struct write_member *member, int64_t rows, struct error *
 {
 	member->item->fate = COMPLETION_UNMET;
 	member->item->bad_statement = member->index;
-	error_set(&member->item->error, ERROR_CONFLICT, "statement %zu touched %lld rows, not %lld", member->index + 1,
-		  (long long)rows, (long long)wanted_rows(member));
+	error_set(&member->item->error, ERROR_CONFLICT, "statement %zu touched %lld rows, not %lld",
+		  member->index + 1, (long long)rows, (long long)wanted_rows(member));
 	*err_r = member->item->error;
 	return -1;
 }
 
-/* Folded: each member is to insert one row; when some did not (a trigger, a rule), nobody knows whose. */
-static int check_folded(const struct postgres *pg, const struct write_group *group, struct error *err_r)
+/* Folded: each member is to insert one row; when some did not (a trigger, a rule), nobody knows
+ * whose. */
+static int check_folded(const struct postgres *pg, const struct write_group *group,
+			struct error *err_r)
 {
 	int64_t rows = postgres_rows(pg, group->members[0].place);
 	bool asked = false;
@@ -319,7 +346,8 @@ static int check_folded(const struct postgres *pg, const struct write_group *gro
 		asked = asked || wanted_rows(&group->members[i]) != SQL_ROWS_ANY;
 	if (!asked || rows == (int64_t)group->count)
 		return 0;
-	return error_set(err_r, ERROR_CONFLICT, "%lld rows were inserted, not %zu", (long long)rows, group->count);
+	return error_set(err_r, ERROR_CONFLICT, "%lld rows were inserted, not %zu", (long long)rows,
+			 group->count);
 }
 
 int write_plan_check(const struct postgres *pg, const struct write_plan *plan, struct error *err_r)
@@ -336,7 +364,8 @@ int write_plan_check(const struct postgres *pg, const struct write_plan *plan, s
 			int64_t rows = postgres_rows(pg, member->place);
 
 			/* All that are unmet are told: with many jobs on few rows they are many. */
-			if (wanted_rows(member) != SQL_ROWS_ANY && rows != wanted_rows(member) && !member->item->fate)
+			if (wanted_rows(member) != SQL_ROWS_ANY && rows != wanted_rows(member) &&
+			    !member->item->fate)
 				rc = unmet(member, rows, err_r);
 		}
 	}

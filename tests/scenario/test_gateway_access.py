@@ -127,7 +127,8 @@ def test_refuses_to_start(windlass, sqlite_url):
         assert process.popen.wait(10) == 78, settings
         assert process.log().strip()
     key, line = make_key("x", "read")
-    open_to_all = start(windlass, sqlite_url, WINDLASS_HTTP_LISTEN=f"0.0.0.0:{free_port()}", WINDLASS_API_KEYS=line, wait=False)
+    open_to_all = start(windlass, sqlite_url, WINDLASS_HTTP_LISTEN=f"0.0.0.0:{free_port()}", WINDLASS_API_KEYS=line,
+                        WINDLASS_ADMIN_LISTEN=f"127.0.0.1:{free_port()}", wait=False)
     open_to_all.url = open_to_all.url.replace("0.0.0.0", "127.0.0.1")
     open_to_all.wait_ready()
 

@@ -55,11 +55,13 @@ class Sent:
 
 
 class Load:
-    """Threads that post jobs, singly or in batches, until told to stop or until `count` were sent."""
+    """Threads that post jobs, singly or in batches, until told to stop or until `count` were sent. Without a count they pause
+    between two requests, so that the workers can follow."""
 
-    def __init__(self, url, make, threads=4, batch=1, count=None, duplicates=0):
+    def __init__(self, url, make, threads=4, batch=1, count=None, duplicates=0, pause_s=0.02):
         self.host = urllib.parse.urlparse(url).netloc
         self.make, self.batch, self.left, self.duplicates = make, batch, count, duplicates
+        self.pause_s = pause_s if count is None else 0
         self.sent, self.stopped, self.resent = Sent(), threading.Event(), 0
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
@@ -101,6 +103,7 @@ class Load:
                 if known == "never":
                     assert status in (429, 503), f"unexpected answer {status}"
                     time.sleep(0.05)
+            time.sleep(self.pause_s)
         connection.close()
 
     def stop(self):

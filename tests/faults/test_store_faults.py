@@ -52,7 +52,7 @@ def test_f02_killed_at(rig, report, long_form, point):
 
 
 def merge(before, sent):
-    if before:
+    if before is not None:
         for kind in ("must", "may", "never"):
             getattr(sent, kind).update(getattr(before, kind))
     return sent

@@ -139,7 +139,7 @@ static enum wl_outcome poison_run(struct wl_job *job)
 	if (strcmp(how, "bomb") == 0)
 		bomb();
 	if (strcmp(how, "garbage") == 0)
-		for (int fd = 1; fd < 8; fd++)
+		for (int fd = 1; fd < 64; fd++)
 			if (write(fd, "{\"job\":\n", 8) < 0)
 				continue;
 	return wl_done(job, NULL);

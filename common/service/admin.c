@@ -3,6 +3,7 @@
  * never to a web page, as the gateway does. */
 #include "common/service/admin.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 
 struct admin {
 	struct server *server;
+	pthread_mutex_t lock; /* held while `server` is being made */
 	struct metrics *metrics;
 	admin_ready_fn *ready;
 	void *ctx;
@@ -46,9 +48,20 @@ static void answer_metrics(struct admin *admin, struct request *request)
 	request_answer(request, 200, "text/plain; version=0.0.4", &body);
 }
 
+/* The server's thread may be here before server_start has returned to admin_start. */
+static int own_port(struct admin *admin)
+{
+	int port;
+
+	pthread_mutex_lock(&admin->lock);
+	port = server_port(admin->server);
+	pthread_mutex_unlock(&admin->lock);
+	return port;
+}
+
 /* A web page can make a browser send requests here; it cannot take away the Origin, nor forge the
  * Host of another name. */
-static bool from_a_page(const struct admin *admin, const struct request *request)
+static bool from_a_page(struct admin *admin, const struct request *request)
 {
 	const char *host = request_header(request, "Host");
 	char name[HOST_BYTES];
@@ -59,7 +72,7 @@ static bool from_a_page(const struct admin *admin, const struct request *request
 	if (request_header(request, "Origin") || !host ||
 	    !server_split_address(host, name, sizeof(name), &port))
 		return true;
-	return !server_is_loopback(name) || port != server_port(admin->server);
+	return !server_is_loopback(name) || port != own_port(admin);
 }
 
 static void on_request(struct request *request, void *ctx)
@@ -98,6 +111,8 @@ struct admin *admin_start(const char *listen, struct metrics *metrics, admin_rea
 	*admin = (struct admin){ .metrics = metrics, .ready = ready, .ctx = ctx };
 	admin->loopback =
 		server_split_address(listen, host, sizeof(host), &port) && server_is_loopback(host);
+	CHECK(pthread_mutex_init(&admin->lock, NULL) == 0);
+	pthread_mutex_lock(&admin->lock);
 	admin->server = server_start(&(struct server_options){ .listen = listen,
 							       .threads = 1,
 							       .connections_max = 64,
@@ -106,6 +121,7 @@ struct admin *admin_start(const char *listen, struct metrics *metrics, admin_rea
 							       .on_end = nothing_to_do,
 							       .ctx = admin },
 				     err_r);
+	pthread_mutex_unlock(&admin->lock);
 	if (!admin->server)
 		admin_stop(&admin);
 	return admin;
@@ -116,6 +132,7 @@ void admin_stop(struct admin **admin)
 	if (!*admin)
 		return;
 	server_stop(&(*admin)->server);
+	pthread_mutex_destroy(&(*admin)->lock);
 	free(*admin);
 	*admin = NULL;
 }

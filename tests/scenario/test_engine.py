@@ -63,6 +63,11 @@ def attempts(worker, id):
     return [e for e in worker.events("attempt") if e["id"] == id]
 
 
+def napping(rig, id):
+    """Waits until its handler has said so."""
+    wait_for(lambda: (rig.api.get_job(id).get("progress") or {}).get("note") == "napping")
+
+
 ENDINGS = [
     # type, payload, state, reason, effects, outcomes
     ("put", {"who": "me"}, "completed", None, ["me"], ["done"]),
@@ -138,8 +143,8 @@ def test_bad_ones_in_a_crowd_hurt_nobody(rig):
 @pytest.mark.parametrize("deaf", [0, 1])
 def test_cancel_of_a_running_job(rig, deaf):
     rig.work()
-    id = rig.api.enqueue("nap", {"ms": 2000 if deaf else 15000, "deaf": deaf})
-    rig.api.wait(id, "running")
+    id = rig.api.enqueue("nap", {"ms": 4000 if deaf else 15000, "deaf": deaf})
+    napping(rig, id)
     began = time.monotonic()
     assert rig.api.post(f"/v1/jobs/{id}/cancel", json={}).status_code == 202
     job = rig.api.wait(id)
@@ -153,7 +158,7 @@ def test_cancel_of_a_running_job(rig, deaf):
 def test_progress_is_seen(rig):
     rig.work()
     id = rig.api.enqueue("nap", {"ms": 4000})
-    wait_for(lambda: (rig.api.get_job(id).get("progress") or {}).get("note") == "napping")
+    napping(rig, id)
     assert rig.api.wait(id)["state"] == "completed"
 
 
@@ -173,7 +178,7 @@ def test_drain_has_an_end(rig):
     rig.windlass.expect("grace-over", "host-died")
     worker = rig.work(WINDLASS_GRACE="1s")
     id = rig.api.enqueue("nap", {"ms": 15000, "deaf": 1})
-    rig.api.wait(id, "running")
+    napping(rig, id)
     began = time.monotonic()
     worker.stop(15)
     assert time.monotonic() - began < 6
@@ -185,7 +190,7 @@ def test_second_signal_is_now(rig):
     rig.windlass.expect("host-died")
     worker = rig.work(WINDLASS_GRACE="60s")
     id = rig.api.enqueue("nap", {"ms": 15000, "deaf": 1})
-    rig.api.wait(id, "running")
+    napping(rig, id)
     began = time.monotonic()
     worker.signal(signal.SIGTERM)
     time.sleep(0.3)

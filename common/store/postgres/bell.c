@@ -73,7 +73,7 @@ static void unplug(struct postgres_bell *bell)
 
 static bool say(PGconn *conn, const char *sql)
 {
-	PGresult *result = PQexec(conn, sql);
+	PGresult *result = PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
 	ExecStatusType status = PQresultStatus(result);
 
 	PQclear(result);
@@ -255,24 +255,24 @@ static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid
 	return *what_r != 0;
 }
 
+/* One statement, so one transaction. */
 static bool notify(PGconn *conn, unsigned what, const struct uuid *ids, size_t count)
 {
 	struct strbuf sql;
 	char hex[ID_HEX + 1];
 
 	strbuf_init(&sql);
-	strbuf_addstr(&sql, "BEGIN;");
+	strbuf_addstr(&sql, "SELECT 1");
 	for (size_t i = 0; i < ARRAY_LEN(channels); i++)
 		if ((what & channels[i].bit) && !(channels[i].bit == BELL_ENDED && count))
-			strbuf_printf(&sql, "NOTIFY %s;", channels[i].channel);
+			strbuf_printf(&sql, ",pg_notify('%s','')", channels[i].channel);
 	for (size_t i = 0; i < count; i++) {
 		if (i % NOTIFY_IDS_MAX == 0)
-			strbuf_addstr(&sql,
-				      i ? "';NOTIFY windlass_ended,'" : "NOTIFY windlass_ended,'");
+			strbuf_printf(&sql, "%s,pg_notify('windlass_ended','", i ? "')" : "");
 		uuid_hex(&ids[i], hex);
 		strbuf_add(&sql, hex, ID_HEX);
 	}
-	strbuf_addstr(&sql, count ? "';COMMIT" : "COMMIT");
+	strbuf_addstr(&sql, count ? "')" : "");
 	bool ok = say(conn, sql.data);
 
 	strbuf_release(&sql);
@@ -285,7 +285,8 @@ static PGconn *plug_in(struct postgres_bell *bell)
 	struct error err;
 	PGconn *conn = postgres_connect(bell->url, "bell", "ring", &err);
 
-	if (conn && !say(conn, "SET synchronous_commit = off; SET statement_timeout = 5000")) {
+	if (conn && !say(conn, "SELECT set_config('synchronous_commit', 'off', false),"
+			       " set_config('statement_timeout', '5000', false)")) {
 		PQfinish(conn);
 		conn = NULL;
 	}

@@ -11,14 +11,23 @@
  * made from them may be a thousand times slower. Handlers' write sets are run with these switched
  * back (write_set.c); their reads have a connection without them. */
 static const char pins[] =
-	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-	"SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;";
+	"SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off',"
+	" false),"
+	" set_config('enable_mergejoin', 'off', false), set_config('enable_bitmapscan', 'off',"
+	" false),"
+	" set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off',"
+	" false)";
 static const char limits[] =
-	"SET statement_timeout = 5000; SET lock_timeout = 100; SET synchronous_commit = on;"
-	"SET idle_in_transaction_session_timeout = 15000; SET search_path = public, pg_temp;"
-	"SET client_min_messages = error; SET timezone = 'UTC'; SET bytea_output = hex;"
-	"SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1;"
-	"SET default_transaction_isolation = 'read committed';";
+	"SELECT set_config('statement_timeout', '5000', false), set_config('lock_timeout', '100',"
+	" false),"
+	" set_config('idle_in_transaction_session_timeout', '15000', false),"
+	" set_config('synchronous_commit', 'on', false),"
+	" set_config('search_path', 'public, pg_temp', false),"
+	" set_config('default_transaction_isolation', 'read committed', false),"
+	" set_config('client_min_messages', 'error', false), set_config('timezone', 'UTC', false),"
+	" set_config('datestyle', 'ISO', false), set_config('intervalstyle', 'postgres', false),"
+	" set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false)";
+static const char read_only[] = "SELECT set_config('default_transaction_read_only', 'on', false)";
 
 /* ---- errors */
 
@@ -96,13 +105,11 @@ PGconn *postgres_connect(const char *url, const char *role, const char *what, st
 
 static int settle_in(const struct postgres *pg, PGconn *conn, struct error *err_r)
 {
-	const char *const sql[] = { limits, pg->base.use == STORE_READ
-						    ? "SET default_transaction_read_only = on"
-						    : pins };
+	const char *const sql[] = { limits, pg->base.use == STORE_READ ? read_only : pins };
 
 	for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
-		PGresult *result = PQexec(conn, sql[i]);
-		bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+		PGresult *result = PQexecParams(conn, sql[i], 0, NULL, NULL, NULL, NULL, 0);
+		bool ok = PQresultStatus(result) == PGRES_TUPLES_OK;
 
 		if (!ok)
 			postgres_error(conn, result, err_r);

@@ -9,9 +9,8 @@
 
 #define MIGRATION_LOCK "8603234961938510707" /* the letters of "windlass" */
 
-static int say(PGconn *conn, const char *sql, struct error *err_r)
+static int judge(PGconn *conn, PGresult *result, struct error *err_r)
 {
-	PGresult *result = PQexec(conn, sql);
 	ExecStatusType status = PQresultStatus(result);
 	bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 
@@ -21,9 +20,31 @@ static int say(PGconn *conn, const char *sql, struct error *err_r)
 	return ok ? 0 : -1;
 }
 
+static int say(PGconn *conn, const char *sql, struct error *err_r)
+{
+	return judge(conn, PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0), err_r);
+}
+
+/* A whole file; the first statement that fails ends it. */
+static int run_file(PGconn *conn, const char *sql, struct error *err_r)
+{
+	PGresult *result;
+	int rc = PQsendQuery(conn, sql) ? 0 : postgres_error(conn, NULL, err_r);
+
+	while ((result = PQgetResult(conn))) {
+		struct error err;
+
+		if (judge(conn, result, &err) < 0 && rc == 0) {
+			*err_r = err;
+			rc = -1;
+		}
+	}
+	return rc;
+}
+
 static int read_number(PGconn *conn, const char *sql, int *n_r, struct error *err_r)
 {
-	PGresult *result = PQexec(conn, sql);
+	PGresult *result = PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
 	bool ok = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
 
 	if (ok)
@@ -43,7 +64,7 @@ static int apply(PGconn *conn, const struct migration *migration, struct error *
 
 	snprintf(note, sizeof(note), "INSERT INTO windlass.migration VALUES (%d, '%s', now())",
 		 migration->number, migration->name);
-	if (say(conn, "BEGIN", err_r) < 0 || say(conn, migration->sql, err_r) < 0 ||
+	if (say(conn, "BEGIN", err_r) < 0 || run_file(conn, migration->sql, err_r) < 0 ||
 	    say(conn, note, err_r) < 0 || say(conn, "COMMIT", err_r) < 0)
 		return error_wrap(err_r, "migration %s: ", migration->name);
 	return 0;
@@ -54,7 +75,9 @@ static int apply_missing(PGconn *conn, int *applied_r, struct error *err_r)
 {
 	int have = 0;
 
-	if (say(conn, "SET client_min_messages = error; SET search_path = pg_catalog, pg_temp",
+	if (say(conn,
+		"SELECT set_config('client_min_messages', 'error', false),"
+		" set_config('search_path', 'pg_catalog, pg_temp', false)",
 		err_r) < 0 ||
 	    say(conn, "SELECT pg_advisory_lock(" MIGRATION_LOCK ")", err_r) < 0 ||
 	    say(conn, "CREATE SCHEMA IF NOT EXISTS windlass", err_r) < 0 ||

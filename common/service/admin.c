@@ -14,7 +14,8 @@
 
 struct admin {
 	struct server *server;
-	pthread_mutex_t lock; /* held while `server` is being made */
+	pthread_mutex_t lock; /* guards port: it is known only when requests may already come */
+	int port;
 	struct metrics *metrics;
 	admin_ready_fn *ready;
 	void *ctx;
@@ -54,7 +55,7 @@ static int own_port(struct admin *admin)
 	int port;
 
 	pthread_mutex_lock(&admin->lock);
-	port = server_port(admin->server);
+	port = admin->port;
 	pthread_mutex_unlock(&admin->lock);
 	return port;
 }
@@ -121,6 +122,7 @@ struct admin *admin_start(const char *listen, struct metrics *metrics, admin_rea
 							       .on_end = nothing_to_do,
 							       .ctx = admin },
 				     err_r);
+	admin->port = admin->server ? server_port(admin->server) : 0;
 	pthread_mutex_unlock(&admin->lock);
 	if (!admin->server)
 		admin_stop(&admin);

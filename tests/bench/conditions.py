@@ -85,6 +85,16 @@ def busy_s():
     return (sum(fields) - fields[3] - fields[4]) * TICK_S
 
 
+def wait_calm(limit_s, busy_cores=0.3):
+    """Waits until the machine has been almost idle for a second, at most so long. Nothing of ours must run."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        before, began = busy_s(), time.monotonic()
+        time.sleep(1)
+        if (busy_s() - before) / (time.monotonic() - began) < busy_cores:
+            return
+
+
 class Watch:
     """with Watch(roots) as watch: … ; then watch.foreign_cores: the cores that others than the trees of `roots` kept busy."""
 

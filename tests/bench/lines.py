@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lines of the table. A line names its contenders; each is called once a round and returns its figures. `ours` is Windlass; `limit`
-is bare C doing the same rows (or, where it says so, ours under easier conditions); the rest are peers, where they are installed."""
+is bare C doing the same rows on two connections (or, where it says so, ours under easier conditions); `two workers` is Windlass with a
+second engine; the rest are peers, where they are installed."""
 
 import threading
 import time
@@ -42,12 +43,12 @@ def load_32(rig, size, port, body):
 
 # ---- drain
 
-def drain_ours(type, jobs, check=None):
+def drain_ours(type, jobs, check=None, workers=1):
     def run(rig, size):
         count = getattr(size, jobs)
         with rig.database() as url, rig.windlass(url) as system:
             system.filled(type, count)
-            figures = system.drain(count)
+            figures = system.drain(count, workers)
             if check:
                 check(url, count)
             return figures
@@ -190,13 +191,15 @@ LINES = [
          limit="libmicrohttpd + group commit"),
     Line("drain", "drain of 200-byte no-ops, PostgreSQL",
          {"ours": drain_ours("bench.noop", "drain_jobs"), "limit": drain_limit("noop", "drain_jobs"),
+          "two workers": drain_ours("bench.noop", "drain_jobs", workers=2),
           "river": drain_peer("river", "noop"), "graphile": drain_peer("graphile", "noop")}, goal=40_000, limit="bare SQL"),
     Line("drain-row", "the same, one row a job, exactly once",
          {"ours": drain_ours("bench.row", "row_jobs", rows_are_exact), "limit": drain_limit("row", "row_jobs"),
+          "two workers": drain_ours("bench.row", "row_jobs", rows_are_exact, workers=2),
           "river": drain_peer("river", "row"), "graphile": drain_peer("graphile", "row")}, goal=25_000, ratio_goal=0.6, limit="bare SQL",
          note="river: in one transaction; graphile: at least once"),
-    Line("hot", "one update a job of 20 hot rows, PostgreSQL",
-         {"ours": drain_ours("bench.hot", "hot_jobs", hot_is_exact), "limit": drain_limit("hot", "hot_jobs")}, goal=15_000,
+    Line("hot", "two workers, one update a job of 20 hot rows",
+         {"ours": drain_ours("bench.hot", "hot_jobs", hot_is_exact, workers=2), "limit": drain_limit("hot", "hot_jobs")}, goal=15_000,
          limit="bare SQL, sorted locks"),
     Line("sqlite", "SQLite, accepted and drained at once, one row a job", {"ours": sqlite_ours, "limit": sqlite_limit}, goal=15_000,
          limit="bare SQL"),

@@ -197,20 +197,22 @@ class System:
             raise Wrong(f"{have} jobs done, {count} accepted")
         return seconds
 
-    def drain(self, count):
-        """Starts a worker on what waits. Figures, with the CPU that each part took for one job."""
-        postgres_before = conditions.tree_cpu_s(self.rig.postmaster)
-        worker = self.machine.work(wait=False)
+    def drain(self, count, workers=1):
+        """Starts workers on what waits. Figures, with the CPU that each part took for one job."""
+        before = conditions.tree_cpu_s(self.rig.postmaster)
+        started = [self.machine.work(wait=False) for _ in range(workers)]
         seconds = self.wait_done(count)
-        parts = self.cpu_parts(worker)
-        parts["postgres"] = conditions.tree_cpu_s(self.rig.postmaster) - postgres_before
-        worker.stop()
+        parts = self.cpu_parts(started)
+        parts["postgres"] = conditions.tree_cpu_s(self.rig.postmaster) - before
+        for worker in started:
+            worker.stop()
         return {"rate": count / seconds, "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
 
-    def cpu_parts(self, worker):
+    def cpu_parts(self, workers):
         all = conditions.processes()
-        hosts = conditions.family(all, worker.pid) - {worker.pid}
-        return {"engine": all[worker.pid][1], "hosts": sum(all[pid][1] for pid in hosts)}
+        engines = {worker.pid for worker in workers}
+        hosts = set().union(*(conditions.family(all, pid) for pid in engines)) - engines
+        return {"engine": sum(all[pid][1] for pid in engines), "hosts": sum(all[pid][1] for pid in hosts)}
 
     def late_ms(self):
         """p50 and p99 of what the stamp handlers saw."""

@@ -14,6 +14,7 @@
 #include "producers/gateway/keyring.h"
 #include "producers/gateway/origin.h"
 #include "producers/gateway/routes.h"
+#include "producers/gateway/waiting.h"
 
 #define CORS_MAX_AGE         "600"
 #define CORS_REQUEST_HEADERS "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent"
@@ -265,7 +266,7 @@ static void request_ended(struct request *request, void *front_)
 	log_line(LOG_DEBUG, "request",
 		 LOG_S("route", exchange->route ? exchange->route->pattern : "-"),
 		 LOG_I("status", status), LOG_D("seconds", seconds));
-	CHECK(!exchange->holding);
+	waiting_drop(exchange); /* a client that left while its job was being accepted has no further step */
 	if (exchange->body)
 		json_decref(exchange->body);
 	if (exchange->defs)

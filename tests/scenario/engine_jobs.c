@@ -58,7 +58,8 @@ static enum wl_outcome bad_sql(struct wl_job *job)
 	return wl_done(job, NULL);
 }
 
-/* Takes one of a stock that others take from as well: the expectation may be unmet when it is committed. */
+/* Takes one of a stock that others take from as well: the expectation may be unmet when it is
+ * committed. */
 static enum wl_outcome take(struct wl_job *job)
 {
 	struct wl_rows *rows = wl_query(job, "SELECT free FROM stock WHERE sku = 'a'", WL_NONE);
@@ -104,11 +105,16 @@ static enum wl_outcome undo(struct wl_job *job)
 static enum wl_outcome call(struct wl_job *job)
 {
 	const char *const headers[] = { "X-Token: ${env.ENGINE_TOKEN}", NULL };
-	struct wl_reply reply = wl_call(job, "charge", &(struct wl_request){
-		.method = "POST", .url = wl_str(job, "url", "${env.ENGINE_URL}/charge"), .headers = headers, .body = "{\"n\":1}",
-		.timeout_ms = (int)wl_int(job, "timeout_ms", 0) });
+	struct wl_reply reply =
+		wl_call(job, "charge",
+			&(struct wl_request){ .method = "POST",
+					      .url = wl_str(job, "url", "${env.ENGINE_URL}/charge"),
+					      .headers = headers,
+					      .body = "{\"n\":1}",
+					      .timeout_ms = (int)wl_int(job, "timeout_ms", 0) });
 
-	bool later = reply.status == 408 || reply.status == 425 || reply.status == 429 || reply.status >= 500;
+	bool later = reply.status == 408 || reply.status == 425 || reply.status == 429 ||
+		     reply.status >= 500;
 
 	if (reply.fate != WL_ANSWERED || later)
 		return wl_retry(job, 0, "fate %d: %s", reply.fate, reply.error);
@@ -139,8 +145,10 @@ static enum wl_outcome large(struct wl_job *job)
 	return outcome;
 }
 
-WL_MODULE({ .type = "put", .run = put }, { .type = "fail", .run = fail }, { .type = "refuse", .run = refuse },
-	  { .type = "snooze", .run = snooze }, { .type = "crash", .run = crash }, { .type = "nap", .run = nap },
-	  { .type = "bad_sql", .run = bad_sql }, { .type = "take", .run = take }, { .type = "unmet", .run = unmet },
-	  { .type = "steps", .run = steps }, { .type = "undo", .run = undo }, { .type = "call", .run = call },
+WL_MODULE({ .type = "put", .run = put }, { .type = "fail", .run = fail },
+	  { .type = "refuse", .run = refuse }, { .type = "snooze", .run = snooze },
+	  { .type = "crash", .run = crash }, { .type = "nap", .run = nap },
+	  { .type = "bad_sql", .run = bad_sql }, { .type = "take", .run = take },
+	  { .type = "unmet", .run = unmet }, { .type = "steps", .run = steps },
+	  { .type = "undo", .run = undo }, { .type = "call", .run = call },
 	  { .type = "parent", .run = parent }, { .type = "large", .run = large })

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Third-party calls: one thread with a curl_multi loop an engine. TLS verified, time-outs always, sizes capped, no redirects, no proxies, CR/LF refused;
- * a request is never sent twice by itself: a POST (or any call that is not GET or HEAD) gets a fresh connection that is not used again unless
- * it carries an idempotency key, and then a dead reused connection is the only thing that may send it again. */
+/* Third-party calls: one thread with a curl_multi loop an engine. TLS verified, time-outs always,
+ * sizes capped, no redirects, no proxies, CR/LF refused; a request is never sent twice by itself: a
+ * POST (or any call that is not GET or HEAD) gets a fresh connection that is not used again unless
+ * it carries an idempotency key, and then a dead reused connection is the only thing that may send
+ * it again. */
 #ifndef WORKERS_REMOTE_REMOTE_H
 #define WORKERS_REMOTE_REMOTE_H
 #include <stdbool.h>
@@ -12,10 +14,11 @@
 
 struct remote;
 
-enum remote_fate { REMOTE_ANSWERED = 1, REMOTE_NOT_SENT, REMOTE_UNKNOWN }; /* UNKNOWN: sent (perhaps in part), no answer */
+/* UNKNOWN: sent (perhaps in part), no answer */
+enum remote_fate { REMOTE_ANSWERED = 1, REMOTE_NOT_SENT, REMOTE_UNKNOWN };
 
 struct remote_request {
-	const char *method, *url; /* final: substitution is the caller's (call_template.h) */
+	const char *method, *url;   /* final: substitution is the caller's (call_template.h) */
 	const char *const *headers; /* "Name: value", NULL-terminated */
 	const char *body;
 	size_t body_bytes;
@@ -37,8 +40,11 @@ typedef void remote_done_fn(void *ctx, const struct remote_reply *reply);
 
 struct remote *remote_new(const char *ca_file /* NULL: the system's */, struct error *err_r);
 void remote_free(struct remote **remote); /* aborts what is under way (fate UNKNOWN) */
-/* Copies what it needs. Any thread, never blocks. *handle_r may be passed to remote_abort. At most 4,096 at once, then the fate is NOT_SENT. */
-void remote_start(struct remote *remote, const struct remote_request *request, remote_done_fn *done, void *ctx, uint64_t *handle_r);
-void remote_abort(struct remote *remote, uint64_t handle); /* any thread; the callback still comes */
+/* Copies what it needs. Any thread, never blocks. *handle_r may be passed to remote_abort. At most
+ * 4,096 at once, then the fate is NOT_SENT. */
+void remote_start(struct remote *remote, const struct remote_request *request, remote_done_fn *done,
+		  void *ctx, uint64_t *handle_r);
+/* any thread; the callback still comes */
+void remote_abort(struct remote *remote, uint64_t handle);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What only PostgreSQL has: folded write sets, jobs enqueued from SQL, LISTEN/NOTIFY, partitions,
- * connections that are killed. Every case is skipped on SQLite and when WINDLASS_TEST_PG_URL is not
- * set. */
+ * connections that are killed. Runs nothing when TEST_POSTGRES_URL is not set. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -459,45 +458,22 @@ static void days_are_made_ahead(struct fixture *fx)
 	assert_int_equal(number(fx, days), 5);
 }
 
-/* ---- all */
-
-#define CASE(name)                                  \
-	static void name##_here(struct fixture *fx) \
-	{                                           \
-		if (store_is_sqlite(fx->store))     \
-			skip();                     \
-		name(fx);                           \
-	}
-
-CASE(equal_inserts_are_folded)
-CASE(order_inside_a_job_is_kept)
-CASE(fault_in_a_fold)
-CASE(transaction_control_is_refused)
-CASE(plans_are_unpinned_for_handlers)
-CASE(many_statements)
-CASE(jobs_from_sql)
-CASE(bells_ring)
-CASE(killed_connections_come_back)
-CASE(unreachable)
-CASE(old_days_are_dropped)
-CASE(days_are_made_ahead)
-
 int main(void)
 {
 	static const struct store_case cases[] = {
-		{ "equal_inserts_are_folded", equal_inserts_are_folded_here },
-		{ "order_inside_a_job_is_kept", order_inside_a_job_is_kept_here },
-		{ "fault_in_a_fold", fault_in_a_fold_here },
-		{ "transaction_control_is_refused", transaction_control_is_refused_here },
-		{ "plans_are_unpinned_for_handlers", plans_are_unpinned_for_handlers_here },
-		{ "many_statements", many_statements_here },
-		{ "jobs_from_sql", jobs_from_sql_here },
-		{ "bells_ring", bells_ring_here },
-		{ "killed_connections_come_back", killed_connections_come_back_here },
-		{ "unreachable", unreachable_here },
-		{ "old_days_are_dropped", old_days_are_dropped_here },
-		{ "days_are_made_ahead", days_are_made_ahead_here },
+		{ "equal_inserts_are_folded", equal_inserts_are_folded },
+		{ "order_inside_a_job_is_kept", order_inside_a_job_is_kept },
+		{ "fault_in_a_fold", fault_in_a_fold },
+		{ "transaction_control_is_refused", transaction_control_is_refused },
+		{ "plans_are_unpinned_for_handlers", plans_are_unpinned_for_handlers },
+		{ "many_statements", many_statements },
+		{ "jobs_from_sql", jobs_from_sql },
+		{ "bells_ring", bells_ring },
+		{ "killed_connections_come_back", killed_connections_come_back },
+		{ "unreachable", unreachable },
+		{ "old_days_are_dropped", old_days_are_dropped },
+		{ "days_are_made_ahead", days_are_made_ahead },
 	};
 
-	return store_cases_run("postgres_store", cases, ARRAY_LEN(cases));
+	return postgres_cases_run("postgres_store", cases, ARRAY_LEN(cases));
 }

@@ -134,47 +134,62 @@ static void run_bound(void **state)
 	fx->run(fx);
 }
 
+static const char *const store_names[] = { "sqlite", "postgresql" };
+
+/* urls[i]: of the store store_names[i]; NULL: not on this one. */
 static int run_all(const char *suite, const struct store_case *cases, size_t count,
-		   char *const *urls, size_t url_count)
+		   char *const urls[2])
 {
-	static const char *const names[] = { "sqlite", "postgresql" };
-	struct CMUnitTest *tests = xcalloc(count * url_count, sizeof(*tests));
-	struct bound_case *bound = xcalloc(count * url_count, sizeof(*bound));
+	struct CMUnitTest *tests = xcalloc(count * 2, sizeof(*tests));
+	struct bound_case *bound = xcalloc(count * 2, sizeof(*bound));
 	struct arena *arena = arena_new(0);
+	size_t n = 0;
 	int failed;
 
-	for (size_t i = 0; i < count * url_count; i++) {
-		bound[i] = (struct bound_case){ &cases[i % count], urls[i / count] };
-		tests[i] = (struct CMUnitTest){
+	for (size_t i = 0; i < count * 2; i++) {
+		size_t store = i / count;
+
+		if (!urls[store] || !urls[store][0])
+			continue;
+		bound[n] = (struct bound_case){ &cases[i % count], urls[store] };
+		tests[n] = (struct CMUnitTest){
 			.name = arena_printf(arena, "%s.%s", cases[i % count].name,
-					     names[i / count]),
+					     store_names[store]),
 			.test_func = run_bound,
 			.setup_func = set_up_bound,
 			.teardown_func = tear_down,
-			.initial_state = &bound[i],
+			.initial_state = &bound[n],
 		};
+		n++;
 	}
-	failed = _cmocka_run_group_tests(suite, tests, count * url_count, NULL, NULL);
+	failed = _cmocka_run_group_tests(suite, tests, n, NULL, NULL);
 	arena_free(&arena);
 	free(bound);
 	free(tests);
 	return failed;
 }
 
+static char sqlite[] = "sqlite";
+
 int store_cases_run(const char *suite, const struct store_case *cases, size_t count)
 {
-	char sqlite[] = "sqlite";
-	char *urls[] = { sqlite, getenv("WINDLASS_TEST_PG_URL") };
+	char *urls[] = { sqlite, getenv("TEST_POSTGRES_URL") };
 
-	return run_all(suite, cases, count, urls, urls[1] && urls[1][0] ? 2 : 1);
+	return run_all(suite, cases, count, urls);
 }
 
 int sqlite_cases_run(const char *suite, const struct store_case *cases, size_t count)
 {
-	char sqlite[] = "sqlite";
-	char *urls[] = { sqlite };
+	char *urls[] = { sqlite, NULL };
 
-	return run_all(suite, cases, count, urls, 1);
+	return run_all(suite, cases, count, urls);
+}
+
+int postgres_cases_run(const char *suite, const struct store_case *cases, size_t count)
+{
+	char *urls[] = { NULL, getenv("TEST_POSTGRES_URL") };
+
+	return run_all(suite, cases, count, urls);
 }
 
 /* ---- clients */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the store suites share: a fresh, migrated store for every case on every kind of store there
- * is (a new SQLite file; PostgreSQL when WINDLASS_TEST_PG_URL is set, where the schema windlass and
+ * is (a new SQLite file; PostgreSQL when TEST_POSTGRES_URL is set, where the schema windlass and
  * the table effects are dropped first), and short words for what workers and clients do. A word
  * without a failure in its name fails the case when the store fails. */
 #ifndef TESTS_INTEGRATION_STORE_FIXTURE_H
@@ -45,6 +45,8 @@ struct store_case {
 int store_cases_run(const char *suite, const struct store_case *cases, size_t count);
 int sqlite_cases_run(const char *suite, const struct store_case *cases,
 		     size_t count); /* on SQLite only */
+int postgres_cases_run(const char *suite, const struct store_case *cases,
+		       size_t count); /* on PostgreSQL only */
 
 /* A job with its own id, queue "q", priority normal, payload {}. */
 struct new_job a_job(const char *type);

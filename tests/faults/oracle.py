@@ -101,7 +101,7 @@ class Load:
                 self.sent.note(known, jobs)
                 self.resent += again > 0
                 if known == "never":
-                    assert status in (429, 503), f"unexpected answer {status}"
+                    assert status in (429, 503, 507), f"unexpected answer {status}"
                     time.sleep(0.05)
             time.sleep(self.pause_s)
         connection.close()

@@ -27,7 +27,7 @@ FAILPOINTS = {  # name: the role that passes it
 def test_f02_killed_at(rig, report, long_form, point):
     """The process dies by its own hand at the k-th passage; another takes over."""
     struck, took = 0, 0.0
-    for k in range(1, 11) if long_form else (1, 7):
+    for k in range(1, 11) if long_form else (1, 3):
         armed = {"WINDLASS_FAILPOINT": f"{point}:{k}:kill"}
         role = FAILPOINTS[point]
         gateway = rig.gateway(wait=False, **(armed if role == "gateway" else {}))
@@ -128,7 +128,7 @@ def test_f52_disk_full(windlass, fault_jobs, tmp_path, report, long_form):
     """SQLite on a small disk that fills up: never a false 202; when there is room again it goes on by itself."""
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(small)], check=True)
     try:
         from faults.conftest import Rig
         rig = Rig(windlass, f"sqlite:{small}/windlass.db", fault_jobs)

@@ -17,6 +17,7 @@
 
 #define TICK_MS        1000
 #define ABORT_GRACE_MS 2000 /* for the ends of killed hosts to be committed */
+#define URGE_PART      4    /* the last quarter of the grace time */
 
 struct cancel_found {
 	size_t count;
@@ -195,9 +196,12 @@ static void abort_running(struct engine *engine)
 
 static void drain(struct engine *engine)
 {
+	int64_t grace_ms = engine->o.service->settings->grace_ms;
+
 	log_line(LOG_INFO, "worker-draining", LOG_I("in_hand", inflight_count(engine->inflight)));
 	engine->phase = ENGINE_DRAINING;
-	engine->deadline_ns = clock_mono_ns() + engine->o.service->settings->grace_ms * 1000000;
+	engine->deadline_ns = clock_mono_ns() + grace_ms * 1000000;
+	engine->urge_ns = engine->deadline_ns - grace_ms / URGE_PART * 1000000;
 	pool_drain(engine->pool);
 }
 
@@ -208,9 +212,7 @@ static void signalled(void *ctx, uint32_t events)
 
 	(void)events;
 	while ((signal = service_signal(engine->o.service)) != SERVICE_NONE) {
-		if (signal == SERVICE_CHILD)
-			pool_reap(engine->pool);
-		else if (signal == SERVICE_RELOAD)
+		if (signal == SERVICE_RELOAD)
 			reload(engine);
 		else if (signal == SERVICE_DRAIN && engine->phase == ENGINE_RUNNING)
 			drain(engine);
@@ -225,6 +227,10 @@ static void look_at_phase(struct engine *engine)
 
 	if (engine->phase == ENGINE_RUNNING)
 		return;
+	if (engine->urge_ns && clock_mono_ns() >= engine->urge_ns) {
+		engine->urge_ns = 0;
+		pool_urge(engine->pool);
+	}
 	if (inflight_count(engine->inflight) == 0) {
 		engine->done = true;
 	} else if (late && engine->phase == ENGINE_DRAINING) {

@@ -79,6 +79,7 @@ struct engine {
 	double sql_share;                /* of the jobs that come in: those that need no host */
 	_Atomic enum engine_phase phase; /* read by the admin listener too */
 	int64_t deadline_ns;             /* of the phase */
+	int64_t urge_ns; /* draining: when running handlers are told; 0: not, or they were */
 	struct loop_watch *watches[5];
 	struct loop_timer *tick;
 	struct metric_series *in_flight;

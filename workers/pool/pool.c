@@ -377,6 +377,22 @@ void pool_drain(struct pool *pool)
 	release_waiting(pool);
 }
 
+static void urge_host(struct host *host)
+{
+	struct list *at = host->in_hand.next, *next;
+
+	for (; at != &host->in_hand; at = next) {
+		next = at->next;
+		pool_cancel(host->pool, run_of(at)->task, TASK_CANCEL_DRAIN);
+	}
+}
+
+void pool_urge(struct pool *pool)
+{
+	CHECK(pool->draining);
+	each_host(pool, urge_host);
+}
+
 static void abort_host(struct host *host)
 {
 	while (!list_empty(&host->in_hand)) {
@@ -404,11 +420,4 @@ void pool_reload(struct pool *pool, struct definitions *defs)
 			host_retire(list_entry(at, struct host, link));
 	}
 	pool_kick(pool);
-}
-
-/* Every host is watched through a pidfd; a signal says nothing that the loop does not hear by
- * itself. */
-void pool_reap(struct pool *pool)
-{
-	(void)pool;
 }

@@ -50,13 +50,14 @@ void pool_cancel(struct pool *pool, struct task *task, enum task_cancel why);
 /* Drain: unstarted tasks end as OUTCOME_RELEASED now; running ones may finish. After pool_drain
  * nothing is started any more. */
 void pool_drain(struct pool *pool);
+/* The grace time of a drain is nearly over: running handlers are told (cancel line "drain",
+ * wl_cancelled), so that a long one may stop where it likes; it is released and runs again. */
+void pool_urge(struct pool *pool);
 /* The grace time is over: running hosts are killed, their tasks end as OUTCOME_RELEASED. */
 void pool_abort(struct pool *pool);
 /* New definitions (SIGHUP): hosts whose module or command changed are replaced when they are idle.
  */
 void pool_reload(struct pool *pool, struct definitions *defs);
-/* SIGCHLD came in. */
-void pool_reap(struct pool *pool);
 void pool_free(struct pool **pool); /* kills what is left */
 
 #endif

@@ -3,16 +3,20 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import time
 import urllib.parse
 
 import pytest
+import requests
 
 from faults.nemesis import Nemesis, wait_struck
 from faults.oracle import Load
 from faults.tcpfault import TcpFault
 from faults.test_workers import finish, mixed
+from harness.api import Api
+from harness.ports import free_port
 from harness.windlass import wait_for
 
 FAILPOINTS = {  # name: the role that passes it
@@ -155,3 +159,31 @@ def test_f52_disk_full(windlass, fault_jobs, tmp_path, report, long_form):
     finally:
         windlass.close()
         subprocess.run(["umount", "-l", str(small)], check=False)
+
+
+def test_f52_log_full(rig, report):
+    """Every write to the log fails with ENOSPC: lines are dropped and counted, jobs are not."""
+    listen = f"127.0.0.1:{free_port()}"
+    settings = {**rig.settings, "WINDLASS_HTTP_LISTEN": listen}
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen([rig.windlass.binary, "run"], env=rig.windlass.environment(settings), stdin=subprocess.DEVNULL,
+                                   stdout=full, stderr=full, start_new_session=True)
+    try:
+        api = Api(f"http://{listen}")
+        wait_for(lambda: answers(api))
+        sent = Load(api.url, mixed(1), threads=2, count=100).join()
+        took = rig.oracle.drained()
+        figures = rig.oracle.judge(sent)
+        dropped = wait_for(lambda: float(re.search(r"^windlass_log_dropped_total(?:{.*})? (.*)$", api.get("/metrics").text, re.M)[1]))
+        process.terminate()
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+    report("F52 log full", int(dropped), figures, took)
+
+
+def answers(api):
+    try:
+        return api.get("/readyz").status_code == 200
+    except requests.RequestException:
+        return False

@@ -81,33 +81,57 @@ void list_queues(struct exchange *exchange)
 		exchange_ask(exchange, ask_queues, answer_queues);
 }
 
+struct pause {
+	struct queues queues; /* asked for only when no definition names the queue */
+	bool paused, unknown;
+};
+
+/* A queue is known by the definitions here, or because another file's jobs are or were in it. */
 static int ask_pause(struct exchange *exchange, struct store *store, struct error *err_r)
 {
-	return control_pause(store, exchange->part, *(const bool *)exchange->own, err_r);
+	struct pause *pause = exchange->own;
+	struct queues *queues = &pause->queues;
+
+	if (!definitions_queue(exchange->defs, exchange->part)) {
+		if (query_queues(store, exchange_arena(exchange), &queues->views, &queues->count,
+				 err_r) < 0)
+			return -1;
+		pause->unknown = !is_listed(queues, exchange->part);
+		if (pause->unknown)
+			return 0;
+	}
+	return control_pause(store, exchange->part, pause->paused, err_r);
 }
 
 static void pause_answered(struct exchange *exchange)
 {
-	bool paused = *(const bool *)exchange->own;
+	const struct pause *pause = exchange->own;
 	struct strbuf json;
 
 	if (exchange->task.rc < 0) {
 		exchange_refuse_store(exchange, &exchange->task.error);
 		return;
 	}
-	bell_ring(exchange->gateway->bell, paused ? BELL_PAUSE : BELL_PAUSE | BELL_READY);
+	if (pause->unknown) {
+		exchange_refuse(exchange, 404, "unknown-queue",
+				"no job type, queue definition or job names it");
+		return;
+	}
+	bell_ring(exchange->gateway->bell, pause->paused ? BELL_PAUSE : BELL_PAUSE | BELL_READY);
 	strbuf_init(&json);
 	strbuf_addstr(&json, "{\"name\":");
 	strbuf_json(&json, exchange->part);
-	strbuf_addstr(&json, paused ? ",\"paused\":true}" : ",\"paused\":false}");
+	strbuf_addstr(&json, pause->paused ? ",\"paused\":true}" : ",\"paused\":false}");
 	exchange_answer(exchange, 200, &json);
 }
 
 static void set_paused(struct exchange *exchange, bool paused)
 {
+	struct pause *pause = ARENA_NEW(exchange_arena(exchange), struct pause);
 	size_t bytes;
 
-	exchange->own = arena_dup(exchange_arena(exchange), &paused, sizeof(paused));
+	pause->paused = paused;
+	exchange->own = pause;
 	request_body(exchange->request, &bytes);
 	if (!exchange_check_params(exchange, NULL, 0) ||
 	    (bytes > 0 &&

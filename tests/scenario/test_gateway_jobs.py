@@ -232,6 +232,7 @@ def test_queues(api):
     assert {q["name"]: q["paused"] for q in api.get("/v1/queues").json()["items"]}["notes"] is True
     assert api.post("/v1/queues/notes/resume").json()["paused"] is False
     problem(api.post("/v1/queues/a%20b/pause"), 404, "unknown-queue")
+    problem(api.post("/v1/queues/nowhere/pause"), 404, "unknown-queue")
 
 
 def test_queue_is_full(api):

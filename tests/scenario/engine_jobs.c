@@ -145,10 +145,24 @@ static enum wl_outcome large(struct wl_job *job)
 	return outcome;
 }
 
+/* Many at once: every result says how many; those who ask for it are refused. */
+static void pack(struct wl_job *const *jobs, size_t count, enum wl_outcome *outcomes_r)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (wl_int(jobs[i], "refuse", 0)) {
+			outcomes_r[i] = wl_discard(jobs[i], "not in this pack");
+			continue;
+		}
+		wl_write(jobs[i], 1, INSERT, WL(wl_text(wl_id(jobs[i])), wl_text("pack")));
+		outcomes_r[i] = wl_done(jobs[i], "{\"count\":%zu}", count);
+	}
+}
+
 WL_MODULE({ .type = "put", .run = put }, { .type = "fail", .run = fail },
 	  { .type = "refuse", .run = refuse }, { .type = "snooze", .run = snooze },
 	  { .type = "crash", .run = crash }, { .type = "nap", .run = nap },
 	  { .type = "bad_sql", .run = bad_sql }, { .type = "take", .run = take },
 	  { .type = "unmet", .run = unmet }, { .type = "steps", .run = steps },
 	  { .type = "undo", .run = undo }, { .type = "call", .run = call },
-	  { .type = "parent", .run = parent }, { .type = "large", .run = large })
+	  { .type = "parent", .run = parent }, { .type = "large", .run = large },
+	  { .type = "pack", .run_batch = pack })

@@ -3,70 +3,14 @@
 
 import collections
 import http.server
-import os
-import shutil
 import signal
-import subprocess
 import threading
 import time
 
 import pytest
 
-from harness.store import rows
-from harness.windlass import BUILD, ROOT, wait_for
-
-HERE = ROOT / "tests/scenario"
-
-
-@pytest.fixture(scope="session")
-def engine_jobs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("engine")
-    flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-    command = [*os.environ.get("CC", "gcc").split(), *flags, f"-I{ROOT}/workers/handlers"]
-    subprocess.run([*command, "-o", folder / "engine_jobs.so", HERE / "engine_jobs.c"], check=True)
-    shutil.copy(HERE / "engine_jobs.yaml", folder / "jobs.yaml")
-    return folder / "jobs.yaml"
-
-
-class Rig:
-    """A gateway and a worker on one store, with tables for effects beside it."""
-
-    def __init__(self, windlass, url, jobs):
-        self.windlass, self.url, self.jobs = windlass, url, jobs
-        self.settings = {"DATABASE_URL": url, "WINDLASS_JOBS": jobs, "WINDLASS_CONCURRENCY": 4, "WINDLASS_LEASE": "3s"}
-        windlass.migrate(**self.settings)
-        self.rows("CREATE TABLE effects(id text NOT NULL, who text NOT NULL, PRIMARY KEY (id, who))")
-        self.rows("CREATE TABLE stock(sku text PRIMARY KEY, free int NOT NULL)")
-        self.gateway = windlass.gateway(**self.settings)
-        self.api = self.gateway.api()
-
-    def work(self, **settings):
-        return self.windlass.work(**{**self.settings, **settings})
-
-    def rows(self, sql, *args):
-        return rows(self.url, sql, *args)
-
-    def effects(self, id):
-        return [who for (who,) in self.rows("SELECT who FROM effects WHERE id = ? ORDER BY who", id)]
-
-    def run(self, type, payload=None, timeout_s=30, **fields):
-        return self.api.wait(self.api.enqueue(type, payload, **fields), timeout_s=timeout_s)
-
-
-@pytest.fixture
-def rig(store_url, windlass, engine_jobs):
-    return Rig(windlass, store_url, engine_jobs)
-
-
-def attempts(worker, id):
-    """The outcome lines of one job."""
-    return [e for e in worker.events("attempt") if e["id"] == id]
-
-
-def napping(rig, id):
-    """Waits until its handler has said so."""
-    wait_for(lambda: (rig.api.get_job(id).get("progress") or {}).get("note") == "napping")
-
+from harness.rig import Rig, attempts, napping
+from harness.windlass import wait_for
 
 ENDINGS = [
     # type, payload, state, reason, effects, outcomes
@@ -165,13 +109,25 @@ def test_progress_is_seen(rig):
 def test_drain_finishes_what_runs_and_gives_back_the_rest(rig):
     worker = rig.work(WINDLASS_CONCURRENCY=2)
     ids = [rig.api.enqueue("nap", {"ms": 1500, "deaf": 1}) for _ in range(12)]
-    rig.api.wait(ids[0], "running")
+    napping(rig, ids[0])
     worker.stop(15)
     states = collections.Counter(rig.api.get_job(id)["state"] for id in ids)
     assert states["completed"] >= 1 and states["available"] >= 6 and set(states) == {"completed", "available"}
     assert all(rig.effects(id) == (["nap"] if rig.api.get_job(id)["state"] == "completed" else []) for id in ids)
     rig.work()
     assert all(rig.api.wait(id)["state"] == "completed" for id in ids)
+
+
+def test_a_long_job_hears_of_the_drain_before_it_is_killed(rig):
+    """In the last quarter of the grace time wl_cancelled() becomes true; the job is given back without a strike."""
+    worker = rig.work(WINDLASS_GRACE="4s")
+    id = rig.api.enqueue("nap", {"ms": 15000})
+    napping(rig, id)
+    began = time.monotonic()
+    worker.stop(15)
+    assert 2.5 < time.monotonic() - began < 4
+    job = rig.api.get_job(id)
+    assert job["state"] == "available" and rig.effects(id) == []
 
 
 def test_drain_has_an_end(rig):

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_ALIGN	      16
+#define ARENA_ALIGN           16
 #define ARENA_FIRST_BYTES     4096
 #define ARENA_BLOCK_BYTES_MAX ((size_t)1 << 20)
 
@@ -19,10 +19,10 @@ struct block {
 };
 
 struct arena {
-	char *at;	      /* where the next allocation goes, always aligned */
-	char *end;	      /* of the current block */
+	char *at;             /* where the next allocation goes, always aligned */
+	char *end;            /* of the current block */
 	struct block *blocks; /* all but the first block, newest first */
-	size_t bytes;	      /* handed out since new or reset */
+	size_t bytes;         /* handed out since new or reset */
 	size_t first_bytes;
 	size_t next_bytes; /* size of the next block */
 };

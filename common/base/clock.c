@@ -9,7 +9,7 @@
 
 #include "common/base/check.h"
 
-#define DAY_MS	     86400000
+#define DAY_MS       86400000
 #define YEAR_0_MS    (-62167219200000) /* 0000-01-01T00:00:00.000Z */
 #define YEAR_9999_MS (253402300799999) /* 9999-12-31T23:59:59.999Z */
 

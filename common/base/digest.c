@@ -119,7 +119,7 @@ int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void
 	data = arena_alloc(arena, text_bytes / 4 * 3 + 1);
 	for (size_t i = 0; i < text_bytes; i += 4) {
 		int pads = i + 4 < text_bytes || text[i + 3] != '=' ? 0
-			   : text[i + 2] == '='			    ? 2
+			   : text[i + 2] == '='                     ? 2
 								    : 1;
 		int32_t group = base64_group(text + i, pads);
 

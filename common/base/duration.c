@@ -83,7 +83,7 @@ char *duration_format(int64_t ms, char text_r[24])
 
 	CHECK(ms >= 0);
 	if (ms == 0)
-		return strcpy(text_r, "0s");
+		return memcpy(text_r, "0s", sizeof("0s"));
 	while (ms % units[i].ms != 0)
 		i++;
 	snprintf(text_r, 24, "%lld%s", (long long)(ms / units[i].ms), units[i].name);

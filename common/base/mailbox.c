@@ -25,10 +25,10 @@ struct mailbox {
 	size_t capacity;
 	size_t waiting; /* takers inside the condition variable */
 	uint64_t pokes; /* so far */
-	bool poked;	/* nobody has seen the last poke (or the close) yet */
+	bool poked;     /* nobody has seen the last poke (or the close) yet */
 	bool closed;
 	bool raised; /* the eventfd is readable */
-	int fd;	     /* -1 until asked for */
+	int fd;      /* -1 until asked for */
 	void *items[];
 };
 

@@ -13,7 +13,7 @@
 #include "common/base/arena.h"
 
 #define STRBUF_FIRST_BYTES 64
-#define EACH_BYTE	   0x0101010101010101u /* times a byte: that byte eight times */
+#define EACH_BYTE          0x0101010101010101u /* times a byte: that byte eight times */
 
 static const char empty[1] = "";
 
@@ -171,7 +171,7 @@ static void json_escape(struct strbuf *sb, uint32_t point)
 	static const char brief[128] = { ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
 					 ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't' };
 	char text[6] = {
-		'\\',		'u', hex[point >> 12], hex[point >> 8 & 15], hex[point >> 4 & 15],
+		'\\',           'u', hex[point >> 12], hex[point >> 8 & 15], hex[point >> 4 & 15],
 		hex[point & 15]
 	};
 

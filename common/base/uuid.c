@@ -11,7 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/digest.h"
 
-#define DAY_MS	  86400000
+#define DAY_MS    86400000
 #define TAIL_MASK (((uint64_t)1 << 62) - 1)
 #define STEP_MASK (((uint64_t)1 << 48) - 1)
 

@@ -34,13 +34,14 @@ struct job_type {
 	struct retry_policy retry;
 	int64_t timeout_ms;     /* default 60 s; 100 ms .. 7 d */
 	const char *on_discard; /* a type of this file, or NULL */
-	const char *const *env; /* names handed to the handler's process and usable as ${env.X};
-				   NULL-terminated, never NULL */
+	/* names handed to the handler's process and usable as ${env.X}; NULL-terminated, never NULL
+	 */
+	const char *const *env;
 	const char *const *required; /* payload: {required: [a, b]}; NULL-terminated, never NULL */
 	int batch;                   /* jobs at once, 1: no batches */
 	int64_t memory_bytes_max;    /* RLIMIT_DATA of its host; default 512 MiB */
-	int hosts_max; /* concurrency: of this type's host group within one worker, 0: the worker's
-			*/
+	/* concurrency: of this type's host group within one worker, 0: the worker's */
+	int hosts_max;
 	bool inline_module; /* inline: true – in the engine; only if that is built */
 	size_t index;       /* place in definitions */
 };

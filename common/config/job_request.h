@@ -26,8 +26,8 @@ struct job_request_context {
 	const struct definitions *defs;
 	const char *tenant, *owner;
 	size_t payload_bytes_max;
-	int64_t now_ms; /* wall clock, for the age check of client-made ids (at most 24 h old, 5
-			   minutes ahead) */
+	/* wall clock, for the age check of client-made ids (at most 24 h old, 5 minutes ahead) */
+	int64_t now_ms;
 };
 
 /* request: text of an object {type, payload, id?, queue?, priority?, delay? | run_at?, order_key?,

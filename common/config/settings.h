@@ -30,8 +30,9 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t queue_max;        /* WINDLASS_QUEUE_MAX, 1000000 */
 	int64_t keep_ms;          /* WINDLASS_KEEP, 7d */
 	int64_t keep_dead_ms;     /* WINDLASS_KEEP_DEAD, 30d */
-	char *api_keys; /* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64
-			   hex> tenant=acme scopes=enqueue:order.*,read */
+	/* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64 hex> tenant=acme
+	 * scopes=enqueue:order.*,read */
+	char *api_keys;
 	char *cors_origins;       /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
 	char *remote_ca_file;     /* WINDLASS_REMOTE_CA_FILE, "": the system's */
 	enum log_level log_level; /* WINDLASS_LOG, info */

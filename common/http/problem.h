@@ -16,11 +16,11 @@ struct problem_place {
 
 struct problem {
 	int status;
-	const char *slug;     /* "unknown-type"; the type is urn:windlass:problem:<slug>. NULL:
-				 about:blank */
-	const char *title;    /* NULL: the status code's own words */
-	const char *detail;   /* or NULL */
-	const char *instance; /* or NULL */
+	/* "unknown-type"; the type is urn:windlass:problem:<slug>. NULL: about:blank */
+	const char *slug;
+	const char *title;                  /* NULL: the status code's own words */
+	const char *detail;                 /* or NULL */
+	const char *instance;               /* or NULL */
 	const struct problem_place *places; /* `errors` */
 	size_t place_count;
 	int line, column; /* of malformed JSON; 0: absent */

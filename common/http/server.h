@@ -37,8 +37,8 @@ struct server_options {
 	int threads;        /* 1..64 */
 	int connections_max;
 	size_t user_bytes; /* zeroed memory for the caller in each request, see request_user */
-	request_step_fn *on_head;    /* head is in, the body is not: sets request_body_limit, or
-					answers (a refusal) */
+	/* head is in, the body is not: sets request_body_limit, or answers (a refusal) */
+	request_step_fn *on_head;
 	request_step_fn *on_request; /* the body is in */
 	request_step_fn
 		*on_end; /* answered, or the client is gone: release what request_user holds */
@@ -65,8 +65,8 @@ bool server_is_loopback(const char *host);
 
 /* ---- in a step: what the client said; strings live as long as the request */
 const char *request_method(const struct request *request);
-bool request_is_head(const struct request *request); /* HEAD: answered like GET, the body is left
-							out on the wire */
+/* HEAD: answered like GET, the body is left out on the wire */
+bool request_is_head(const struct request *request);
 const struct target *request_target(const struct request *request);
 const char *request_target_raw(const struct request *request);
 const char *request_header(const struct request *request,

@@ -11,12 +11,13 @@
 #include "common/base/list.h"
 #include "common/http/server.h"
 
-enum connection_phase {               /* what the warden's clock runs for */
-			PHASE_FRESH,  /* connected, no complete head yet */
-			PHASE_IDLE,   /* between requests */
-			PHASE_BODY,   /* from the head to the body's end */
-			PHASE_STEPS,  /* in a step or parked: whoever holds it keeps the time */
-			PHASE_ANSWER, /* being sent */
+/* what the warden's clock runs for */
+enum connection_phase {
+	PHASE_FRESH,  /* connected, no complete head yet */
+	PHASE_IDLE,   /* between requests */
+	PHASE_BODY,   /* from the head to the body's end */
+	PHASE_STEPS,  /* in a step or parked: whoever holds it keeps the time */
+	PHASE_ANSWER, /* being sent */
 };
 
 struct answer {

@@ -15,9 +15,9 @@ static const char *const state_names[] = {
 };
 
 static const char *const outcome_names[] = {
-	[OUTCOME_DONE] = "done",	 [OUTCOME_RETRY] = "retry",
-	[OUTCOME_CRASHED] = "crashed",	 [OUTCOME_DISCARD] = "discard",
-	[OUTCOME_SNOOZE] = "snooze",	 [OUTCOME_CANCELLED] = "cancelled",
+	[OUTCOME_DONE] = "done",         [OUTCOME_RETRY] = "retry",
+	[OUTCOME_CRASHED] = "crashed",   [OUTCOME_DISCARD] = "discard",
+	[OUTCOME_SNOOZE] = "snooze",     [OUTCOME_CANCELLED] = "cancelled",
 	[OUTCOME_RELEASED] = "released",
 };
 

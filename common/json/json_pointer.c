@@ -67,7 +67,7 @@ json_t *json_pointer_get(json_t *root, const char *pointer)
 	while (at) {
 		size_t bytes = strcspn(pointer, "/");
 
-		at = json_is_object(at)	 ? get_member(at, pointer, bytes)
+		at = json_is_object(at)  ? get_member(at, pointer, bytes)
 		     : json_is_array(at) ? get_element(at, pointer, bytes)
 					 : NULL;
 		if (pointer[bytes] == '\0')

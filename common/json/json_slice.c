@@ -193,7 +193,7 @@ static int32_t hex4(const char *at, const char *end)
 		return -1;
 	for (int i = 0; i < 4; i++) {
 		char c = at[i];
-		int digit = is_digit(c)				     ? c - '0'
+		int digit = is_digit(c)                              ? c - '0'
 			    : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
 								     : -1;
 

@@ -9,26 +9,28 @@
 #include "common/base/check.h"
 #include "common/base/strbuf.h"
 
-enum metric { /* one row each in metrics.c: Prometheus name, kind, label names, help */
-	      METRIC_JOBS_ACCEPTED,  /* counter {type} */
-	      METRIC_JOBS_FINISHED,  /* counter {type, outcome}: attempts by outcome (done retry
-					crashed discard snooze cancelled released lost) */
-	      METRIC_JOBS_IN_FLIGHT, /* gauge */
-	      METRIC_HOSTS,          /* gauge {state}: busy idle */
-	      METRIC_STAGE_SECONDS,  /* histogram {stage}: accept queue_wait handler commit total */
-	      METRIC_COMMIT_BATCH,   /* histogram of jobs a commit; {kind}: accept complete */
-	      METRIC_STORE_ERRORS,   /* counter {code} */
-	      METRIC_COMMIT_RETRIES, /* counter {why}: sql contention unknown lost unmet */
-	      METRIC_HTTP_REQUESTS,  /* counter {route, status} */
-	      METRIC_HTTP_SECONDS,   /* histogram {route} */
-	      METRIC_HTTP_CONNECTIONS,     /* gauge */
-	      METRIC_WAITERS,              /* gauge */
-	      METRIC_CALLS,                /* counter {fate} */
-	      METRIC_HOST_DEATHS,          /* counter {why}: crashed timeout protocol */
-	      METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */
-	      METRIC_QUEUE_OLDEST_SECONDS, /* gauge {queue} */
-	      METRIC_LOG_DROPPED,          /* counter */
-	      METRIC_COUNT
+/* one row each in metrics.c: Prometheus name, kind, label names, help */
+enum metric {
+	METRIC_JOBS_ACCEPTED, /* counter {type} */
+	/* counter {type, outcome}: attempts by outcome (done retry crashed discard snooze cancelled
+	   released lost) */
+	METRIC_JOBS_FINISHED,
+	METRIC_JOBS_IN_FLIGHT,       /* gauge */
+	METRIC_HOSTS,                /* gauge {state}: busy idle */
+	METRIC_STAGE_SECONDS,        /* histogram {stage}: accept queue_wait handler commit total */
+	METRIC_COMMIT_BATCH,         /* histogram of jobs a commit; {kind}: accept complete */
+	METRIC_STORE_ERRORS,         /* counter {code} */
+	METRIC_COMMIT_RETRIES,       /* counter {why}: sql contention unknown lost unmet */
+	METRIC_HTTP_REQUESTS,        /* counter {route, status} */
+	METRIC_HTTP_SECONDS,         /* histogram {route} */
+	METRIC_HTTP_CONNECTIONS,     /* gauge */
+	METRIC_WAITERS,              /* gauge */
+	METRIC_CALLS,                /* counter {fate} */
+	METRIC_HOST_DEATHS,          /* counter {why}: crashed timeout protocol */
+	METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */
+	METRIC_QUEUE_OLDEST_SECONDS, /* gauge {queue} */
+	METRIC_LOG_DROPPED,          /* counter */
+	METRIC_COUNT
 };
 
 struct metrics;

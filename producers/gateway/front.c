@@ -32,9 +32,9 @@ struct front {
 	struct server *server;
 	struct route_metrics *metrics; /* route_count + 1 */
 	_Atomic int port;              /* set again when the listener tells which one it got */
-	bool admin;   /* a separate admin listener on loopback: its admin routes ask for no key */
-	bool guarded; /* somebody may come in without a key: only loopback hosts and known origins
-		       */
+	bool admin; /* a separate admin listener on loopback: its admin routes ask for no key */
+	/* somebody may come in without a key: only loopback hosts and known origins */
+	bool guarded;
 };
 
 /* ---- the checks; each is true, or has answered */
@@ -266,7 +266,8 @@ static void request_ended(struct request *request, void *front_)
 	log_line(LOG_DEBUG, "request",
 		 LOG_S("route", exchange->route ? exchange->route->pattern : "-"),
 		 LOG_I("status", status), LOG_D("seconds", seconds));
-	waiting_drop(exchange); /* a client that left while its job was being accepted has no further step */
+	/* a client that left while its job was being accepted has no further step */
+	waiting_drop(exchange);
 	if (exchange->body)
 		json_decref(exchange->body);
 	if (exchange->defs)

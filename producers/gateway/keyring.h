@@ -11,13 +11,14 @@
 
 #include "common/base/error.h"
 
-enum scope { /* bits */
-	     SCOPE_NONE = 0,
-	     SCOPE_ENQUEUE = 1, /* of the types that match */
-	     SCOPE_READ = 2,    /* jobs of the own tenant, queues */
-	     SCOPE_CANCEL = 4,
-	     SCOPE_ADMIN = 8, /* all of these, and retry and redrive in the own tenant; without
-				 tenant=: everything */
+/* bits */
+enum scope {
+	SCOPE_NONE = 0,
+	SCOPE_ENQUEUE = 1, /* of the types that match */
+	SCOPE_READ = 2,    /* jobs of the own tenant, queues */
+	SCOPE_CANCEL = 4,
+	/* all of these, and retry and redrive in the own tenant; without tenant=: everything */
+	SCOPE_ADMIN = 8,
 };
 
 #define CALLER_GLOBS_MAX 16

@@ -12,11 +12,11 @@ typedef void route_handler_fn(struct exchange *exchange);
 enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_JOB, BODY_BATCH };
 
 enum route_access {
-	ACCESS_KEY,      /* a key with the scope */
-	ACCESS_ADMIN,    /* the same; on a separate loopback admin listener no key is asked for */
-	ACCESS_OPERATOR, /* as ACCESS_ADMIN, and the key must not be bound to a tenant: it concerns
-			    all of them */
-	ACCESS_PUBLIC,   /* everybody */
+	ACCESS_KEY,   /* a key with the scope */
+	ACCESS_ADMIN, /* the same; on a separate loopback admin listener no key is asked for */
+	/* as ACCESS_ADMIN, and the key must not be bound to a tenant: it concerns all of them */
+	ACCESS_OPERATOR,
+	ACCESS_PUBLIC, /* everybody */
 };
 
 struct route {
@@ -31,10 +31,10 @@ struct route {
 #define ROUTE_ALLOW_BYTES 64
 
 struct route_match {
-	const struct route *route;     /* NULL: no such path, or not with this method */
-	const char *part;              /* what {part} stands for, or NULL */
-	char allow[ROUTE_ALLOW_BYTES]; /* "GET, HEAD, POST, OPTIONS"; "" when there is no such path
-					*/
+	const struct route *route; /* NULL: no such path, or not with this method */
+	const char *part;          /* what {part} stands for, or NULL */
+	/* "GET, HEAD, POST, OPTIONS"; "" when there is no such path */
+	char allow[ROUTE_ALLOW_BYTES];
 };
 
 void route_find(const struct route *routes, size_t count, const char *method,

@@ -45,8 +45,8 @@ void waiters_release(struct waiters *waiters,
 void waiters_forget(struct waiters *waiters,
 		    struct waiter *waiter); /* instead of release: takes it back */
 size_t waiters_count(struct waiters *waiters);
-void waiters_drain(struct waiters *waiters); /* tells all, and later ones at once, that it is
-						WAITER_LATE; any thread */
+/* tells all, and later ones at once, that it is WAITER_LATE; any thread */
+void waiters_drain(struct waiters *waiters);
 void waiters_stop(struct waiters **waiters); /* drains and ends; NULL-safe */
 
 #endif

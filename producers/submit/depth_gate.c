@@ -25,8 +25,8 @@ struct depth_gate {
 	struct queue_depth *buckets[BUCKETS];
 	size_t count;
 	int64_t queue_max;
-	int64_t open_until_ms; /* monotonic; the store could not be asked just now, so nobody asks
-				  again */
+	/* monotonic; the store could not be asked just now, so nobody asks again */
+	int64_t open_until_ms;
 };
 
 struct depth_gate *depth_gate_new(int64_t queue_max)

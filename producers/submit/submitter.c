@@ -20,7 +20,8 @@
 #define PROBE_PAUSE_MS 100
 #define AWAY_MS        1000 /* a store that is away is tried once in this time */
 #define GATHER_MAX     (2 * SUBMIT_REQUESTS_MAX)
-#define TYPES_MAX      512 /* places in the table of types; a type beyond it is counted without one */
+/* places in the table of types; a type beyond it is counted without one */
+#define TYPES_MAX 512
 
 struct type_count { /* the accepted jobs of one type */
 	char *name; /* NULL: free */
@@ -41,9 +42,9 @@ struct submitter {
 	struct submission *batch[SUBMIT_REQUESTS_MAX];
 	size_t batch_count, batch_jobs;
 	bool store_was_away;
-	int64_t closed_until_ms; /* monotonic; the store is away: requests are refused without
-				    asking it */
-	struct error away;       /* why */
+	/* monotonic; the store is away: requests are refused without asking it */
+	int64_t closed_until_ms;
+	struct error away; /* why */
 	struct metric_series *batch_sizes, *accept_seconds;
 	struct type_count types[TYPES_MAX]; /* open addressing by name */
 };

@@ -17,11 +17,11 @@
 enum submit_result {
 	SUBMIT_DONE = 1,   /* durable or refused for good: acceptance.verdict */
 	SUBMIT_QUEUE_FULL, /* `full_queue` has as many waiting jobs as it may */
-	SUBMIT_BUSY, /* too many requests wait for the store; set by the caller when submitter_send
-			says so */
+	/* too many requests wait for the store; set by the caller when submitter_send says so */
+	SUBMIT_BUSY,
 	SUBMIT_UNAVAILABLE, /* the store is away; nothing was stored, for certain */
-	SUBMIT_UNKNOWN, /* stored or not: the answer to COMMIT got lost and the store does not come
-			   back */
+	/* stored or not: the answer to COMMIT got lost and the store does not come back */
+	SUBMIT_UNKNOWN,
 };
 
 struct submission;

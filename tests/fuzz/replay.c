@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main() of a fuzz target where clang's fuzzer is not: runs every file of the folder given once, so that what was found
- * before stays found. Prints one TAP line for tests/run. */
+/* main() of a fuzz target where clang's fuzzer is not: runs every file of the folder given once, so
+ * that what was found before stays found. Prints one TAP line for tests/run. */
 #include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -30,8 +30,8 @@ static void check_type(const struct definitions *defs, const struct job_type *ty
 	CHECK(type->retry.max_attempts >= 1 && type->retry.base_ms <= type->retry.cap_ms);
 	for (const char *at = type->on_discard; at;) {
 		CHECK(definitions_type(defs, at) && strcmp(at, type->name) != 0);
-		at = definitions_type(defs, at)->on_discard; /* ends, or the fuzzer's time-out says
-								that there is a ring */
+		/* ends, or the fuzzer's time-out says that there is a ring */
+		at = definitions_type(defs, at)->on_discard;
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linked into every C test: TEST_SELECT=pattern makes cmocka run only the cases whose name fits (* and ?), so that
- * `make test T=retry_policy/caps_at_max` needs no line in the tests themselves. */
+/* Linked into every C test: TEST_SELECT=pattern makes cmocka run only the cases whose name fits (*
+ * and ?), so that `make test T=retry_policy/caps_at_max` needs no line in the tests themselves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -179,8 +179,8 @@ void host_job_leave(struct wl_job *job, const char *key, const char *fmt, ...)
 	if (job->slot)
 		atomic_store(&job->slot->state, SLOT_FINISHED);
 	(void)host_link_flush(job->link);
-	_exit(0); /* the handler is left in the middle of its work: its exit handlers must not run
-		   */
+	/* the handler is left in the middle of its work: its exit handlers must not run */
+	_exit(0);
 }
 
 static void add_staged(struct strbuf *out, const char *key, const struct strbuf *elements)

@@ -324,8 +324,9 @@ void host_flush(struct host *host)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
-		if (n < 0) { /* EPIPE: it is going; its end is told by its process, what it left
-				unread by the pipe */
+		/* EPIPE: it is going; its end is told by its process, what it left unread by the
+		 * pipe */
+		if (n < 0) {
 			host->out_at = host->out.len;
 			break;
 		}

@@ -27,11 +27,12 @@ enum host_state {
 	HOST_DYING,   /* was killed, or closed its output; waits to be reaped */
 };
 
-enum host_end { /* why it is dying, as far as it was our doing */
-		HOST_END_ITSELF = 0,
-		HOST_END_TIMEOUT,
-		HOST_END_FAULT, /* it broke the protocol: see fault */
-		HOST_END_ABORT,
+/* why it is dying, as far as it was our doing */
+enum host_end {
+	HOST_END_ITSELF = 0,
+	HOST_END_TIMEOUT,
+	HOST_END_FAULT, /* it broke the protocol: see fault */
+	HOST_END_ABORT,
 };
 
 struct host {

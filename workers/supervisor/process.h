@@ -24,13 +24,14 @@ struct process_spec {
 	const char *const
 		*argv; /* NULL-terminated; a program without a slash is looked for in PATH */
 	const char *const *env; /* "NAME=value", NULL-terminated: all that the child gets */
-	const char *directory;  /* working directory, or NULL: this one's. A program with a slash is
-				   relative to it */
-	const struct process_fd *fds; /* the child gets these and, where they are not among them,
-					 /dev/null as 0 and our 1 and 2 */
+	/* working directory, or NULL: this one's. A program with a slash is relative to it */
+	const char *directory;
+	/* the child gets these and, where they are not among them, /dev/null as 0 and our 1 and 2
+	 */
+	const struct process_fd *fds;
 	size_t fd_count;
-	bool own_group; /* in a process group of its own: Ctrl-C at the terminal does not reach it
-			 */
+	/* in a process group of its own: Ctrl-C at the terminal does not reach it */
+	bool own_group;
 	int64_t memory_bytes_max; /* RLIMIT_DATA, 0: inherited */
 };
 

@@ -88,7 +88,7 @@ static void base64(void **state)
 
 static void base64_refuses(void **state)
 {
-	static const char *const bad[] = { "Z",	     "Zg",   "Zg=",  "Zg===", "Zh==",
+	static const char *const bad[] = { "Z",      "Zg",   "Zg=",  "Zg===", "Zh==",
 					   "Zm9=",   "====", "=Zg=", "Z===",  "Zg==Zg==",
 					   "Zm9v\n", "Zm-_", "Zm 9", "Zg=a" };
 	struct arena *arena = arena_new(0);
@@ -106,7 +106,7 @@ static void base64_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sha256), cmocka_unit_test(unhex),	    cmocka_unit_test(equal),
+		cmocka_unit_test(sha256), cmocka_unit_test(unhex),          cmocka_unit_test(equal),
 		cmocka_unit_test(base64), cmocka_unit_test(base64_refuses),
 	};
 

@@ -281,7 +281,7 @@ static void levels(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields),    cmocka_unit_test(cuts),	  cmocka_unit_test(buffers),
+		cmocka_unit_test(fields),    cmocka_unit_test(cuts),      cmocka_unit_test(buffers),
 		cmocka_unit_test(full_sink), cmocka_unit_test(lost_sink), cmocka_unit_test(threads),
 		cmocka_unit_test(levels),
 	};

@@ -17,8 +17,8 @@
 #include "common/base/clock.h"
 #include "common/base/mailbox.h"
 
-#define SENDERS	   3
-#define TAKERS	   3
+#define SENDERS    3
+#define TAKERS     3
 #define ITEMS_EACH 20000
 
 static void *item(uintptr_t n)
@@ -274,9 +274,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_order_and_bounded), cmocka_unit_test(times_out),
-		cmocka_unit_test(fd_follows),		cmocka_unit_test(close_drains),
-		cmocka_unit_test(poke_is_kept),		cmocka_unit_test(poke_wakes_all),
-		cmocka_unit_test(close_wakes_all),	cmocka_unit_test(many_threads),
+		cmocka_unit_test(fd_follows),           cmocka_unit_test(close_drains),
+		cmocka_unit_test(poke_is_kept),         cmocka_unit_test(poke_wakes_all),
+		cmocka_unit_test(close_wakes_all),      cmocka_unit_test(many_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

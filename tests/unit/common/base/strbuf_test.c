@@ -180,8 +180,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts_empty), cmocka_unit_test(grows),
-		cmocka_unit_test(formats),	cmocka_unit_test(consume_and_take),
-		cmocka_unit_test(json),		cmocka_unit_test(json_at_every_place),
+		cmocka_unit_test(formats),      cmocka_unit_test(consume_and_take),
+		cmocka_unit_test(json),         cmocka_unit_test(json_at_every_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,9 +170,9 @@ static void day_floor(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(v7_layout),	 cmocka_unit_test(v7_ascends),
+		cmocka_unit_test(v7_layout),     cmocka_unit_test(v7_ascends),
 		cmocka_unit_test(v7_after_fork), cmocka_unit_test(named),
-		cmocka_unit_test(parses),	 cmocka_unit_test(compares),
+		cmocka_unit_test(parses),        cmocka_unit_test(compares),
 		cmocka_unit_test(day_floor),
 	};
 

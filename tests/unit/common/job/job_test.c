@@ -21,9 +21,9 @@ static void states(void **state)
 		bool terminal;
 	} cases[] = {
 		{ JOB_SCHEDULED, 1, "scheduled", false }, { JOB_AVAILABLE, 2, "available", false },
-		{ JOB_QUEUED, 3, "queued", false },	  { JOB_RUNNING, 4, "running", false },
+		{ JOB_QUEUED, 3, "queued", false },       { JOB_RUNNING, 4, "running", false },
 		{ JOB_RETRYABLE, 5, "retryable", false }, { JOB_WAITING, 6, "waiting", false },
-		{ JOB_PARKED, 7, "parked", false },	  { JOB_COMPLETED, 8, "completed", true },
+		{ JOB_PARKED, 7, "parked", false },       { JOB_COMPLETED, 8, "completed", true },
 		{ JOB_DISCARDED, 9, "discarded", true },  { JOB_CANCELLED, 10, "cancelled", true },
 	};
 	enum job_state parsed;
@@ -43,7 +43,7 @@ static void states(void **state)
 
 static void outcomes(void **state)
 {
-	static const char *const names[] = { "done",   "retry",	    "crashed", "discard",
+	static const char *const names[] = { "done",   "retry",     "crashed", "discard",
 					     "snooze", "cancelled", "released" };
 
 	(void)state;
@@ -73,11 +73,11 @@ static void names(void **state)
 		const char *text;
 		bool ok;
 	} cases[] = {
-		{ "a", true },		{ "email.send", true }, { "Order_2:x-y", true },
-		{ "9", true },		{ "", false },		{ ".a", false },
-		{ "-a", false },	{ "_a", false },	{ "a b", false },
-		{ "a/b", false },	{ "a\n", false },	{ "\xc3\xa9", false },
-		{ "a\xc3\xa9", false }, { "a;drop", false },	{ "a'", false },
+		{ "a", true },          { "email.send", true }, { "Order_2:x-y", true },
+		{ "9", true },          { "", false },          { ".a", false },
+		{ "-a", false },        { "_a", false },        { "a b", false },
+		{ "a/b", false },       { "a\n", false },       { "\xc3\xa9", false },
+		{ "a\xc3\xa9", false }, { "a;drop", false },    { "a'", false },
 		{ ":a", false },
 	};
 	char text[JOB_TYPE_MAX + 2];

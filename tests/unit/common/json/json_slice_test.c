@@ -284,7 +284,7 @@ static void prefixes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(objects),  cmocka_unit_test(arrays),	cmocka_unit_test(get),
+		cmocka_unit_test(objects),  cmocka_unit_test(arrays),   cmocka_unit_test(get),
 		cmocka_unit_test(strings),  cmocka_unit_test(integers), cmocka_unit_test(doubles),
 		cmocka_unit_test(add_line), cmocka_unit_test(prefixes),
 	};

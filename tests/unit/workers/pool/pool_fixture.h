@@ -6,16 +6,15 @@
 #include "workers/pool/pool.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED                                                                      \
-	true /* signals end as exit codes, memory has no limit, and everything is slow \
-	      */
+#define SANITIZED /* signals end as exit codes, memory has no limit, and everything is slow \ */
+true
 #else
 #define SANITIZED false
 #endif
 
 #define FIXTURE_TASKS_MAX 4096
 
-struct fixture_task {
+	struct fixture_task {
 	struct task *task; /* NULL: free */
 	bool ended;
 	int ends; /* must be 1 */

@@ -9,6 +9,10 @@
 #include "common/store/query.h"
 #include "common/store/store.h"
 
+/* why control_retry refuses a job that was compensated */
+#define CONTROL_COMPENSATED \
+	"it was compensated: its steps were undone; copy it, which makes a new job"
+
 /* Waiting -> *state_r = JOB_CANCELLED at once (with on_discard as in completion.h); running ->
  * *state_r = JOB_RUNNING and the request is noted for its worker (bell: cancel); terminal ->
  * ERROR_CONFLICT with *state_r; ERROR_NOT_FOUND. */
@@ -16,12 +20,14 @@ int control_cancel(struct store *store, const char *tenant, const struct uuid *i
 		   const char *reason, enum job_state *state_r, struct error *err_r) must_check;
 /* scheduled or retryable -> due now; discarded or cancelled -> its completion row is removed and it
  * waits again, with a fresh failure budget (attempt goes on counting); available -> nothing to do.
- * running or completed -> ERROR_CONFLICT with *state_r. */
+ * running or completed -> ERROR_CONFLICT with *state_r. So is one that was compensated (its
+ * on_discard job was enqueued): its steps and receipts are no longer in force, its idempotency keys
+ * are used up. The message says so. */
 int control_retry(struct store *store, const char *tenant, const struct uuid *id,
 		  enum job_state *state_r, struct error *err_r) must_check;
 /* Discarded (or as filter->state says: discarded or cancelled) jobs that match go back to waiting;
- * rate_per_s > 0 spreads their due times. dry_run only counts. At most filter->limit of them (0:
- * 10,000); *count_r. */
+ * rate_per_s > 0 spreads their due times. Compensated ones are left out. dry_run only counts. At
+ * most filter->limit of them (0: 10,000); *count_r. */
 int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s,
 		    bool dry_run, int64_t *count_r, struct error *err_r) must_check;
 /* Paused queues are not claimed from; persisted; unknown names are made (a queue is a name). */

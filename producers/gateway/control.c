@@ -10,7 +10,7 @@
 struct control {
 	const char *reason;
 	enum job_state state;
-	const char *verb;
+	bool retries; /* otherwise it cancels */
 };
 
 static void answer_control(struct exchange *exchange, int status, const struct control *control,
@@ -29,7 +29,20 @@ static void answer_control(struct exchange *exchange, int status, const struct c
 	exchange_answer(exchange, status, &json);
 }
 
-/* True when the store refused; a conflict names the state that stands in the way. */
+/* A conflict names the state that stands in the way. A job that has ended so could be retried: the
+ * store says why this one cannot. */
+static const char *conflict_text(struct exchange *exchange, const struct control *control)
+{
+	if (control->retries &&
+	    (control->state == JOB_DISCARDED || control->state == JOB_CANCELLED))
+		return arena_printf(exchange_arena(exchange), "the job is %s; %s",
+				    job_state_name(control->state), exchange->task.error.message);
+	return arena_printf(exchange_arena(exchange), "the job is %s and cannot be %s",
+			    job_state_name(control->state),
+			    control->retries ? "retried" : "cancelled");
+}
+
+/* True when the store refused. */
 static bool control_refused(struct exchange *exchange)
 {
 	const struct control *control = exchange->own;
@@ -38,10 +51,7 @@ static bool control_refused(struct exchange *exchange)
 	if (exchange->task.rc == 0)
 		return false;
 	if (error->code == ERROR_CONFLICT)
-		exchange_refuse(exchange, 409, "wrong-state",
-				arena_printf(exchange_arena(exchange),
-					     "the job is %s and cannot be %s",
-					     job_state_name(control->state), control->verb));
+		exchange_refuse(exchange, 409, "wrong-state", conflict_text(exchange, control));
 	else
 		exchange_refuse_store(exchange, error);
 	return true;
@@ -102,7 +112,6 @@ void cancel_job(struct exchange *exchange)
 {
 	struct control *control = ARENA_NEW(exchange_arena(exchange), struct control);
 
-	control->verb = "cancelled";
 	exchange->own = control;
 	if (exchange_check_params(exchange, NULL, 0) && exchange_parse_id(exchange) &&
 	    read_reason(exchange, control))
@@ -132,7 +141,7 @@ void retry_job(struct exchange *exchange)
 	struct control *control = ARENA_NEW(exchange_arena(exchange), struct control);
 	size_t bytes;
 
-	control->verb = "retried";
+	control->retries = true;
 	exchange->own = control;
 	request_body(exchange->request, &bytes);
 	if (!exchange_check_params(exchange, NULL, 0) || !exchange_parse_id(exchange) ||

@@ -5,10 +5,12 @@ import concurrent.futures
 import json
 import threading
 import time
+import uuid
 
 import pytest
 
 from harness.gateway import start, uuid7
+from harness.store import rows
 
 
 @pytest.fixture
@@ -193,6 +195,28 @@ def test_cancel_and_retry(api):
     assert api.get_job(id)["state"] == "available"
     problem(api.post(f"/v1/jobs/{uuid7()}/cancel"), 404, "unknown-job")
     problem(api.post(f"/v1/jobs/{id}/cancel", json={"why": "x"}), 422, "invalid")
+
+
+def commit_step(url, id):
+    """What a worker leaves of a job that has got half-way."""
+    job, prefix = (uuid.UUID(id).bytes, "windlass_") if url.startswith("sqlite:") else (id, "windlass.")
+    at = "0" if url.startswith("sqlite:") else "now()"
+    rows(url, f"INSERT INTO {prefix}step (id, step, attempt, value, at) VALUES (?, 'reserve', 1, '7', {at})", job)
+
+
+def test_a_compensated_job_is_copied_not_retried(gateway, store_url):
+    api = gateway.api()
+    id = api.enqueue("note.book")
+    commit_step(store_url, id)
+    assert api.post(f"/v1/jobs/{id}/cancel").status_code == 200
+    (release,) = api.get("/v1/jobs", params={"type": "note.count"}).json()["items"]
+    assert release["state"] == "available"
+    detail = problem(api.post(f"/v1/jobs/{id}/retry"), 409, "wrong-state")["detail"]
+    assert "compensated" in detail and "copy" in detail
+    assert api.post("/v1/jobs/redrive", json={"state": "cancelled"}).json()["count"] == 0
+    assert api.get_job(id)["state"] == "cancelled"
+    copy = api.post(f"/v1/jobs/{id}/copy").json()["id"]
+    assert copy != id and api.get_job(copy)["state"] == "available"
 
 
 def test_copy(api):

@@ -118,7 +118,8 @@ static const char run_now[] =
  * it must not give the job back a second time when its session ends. */
 static const char back_to_waiting[] =
 	"WITH gone AS (DELETE FROM windlass.done d USING unnest($1::uuid[]) AS i(id)"
-	" WHERE d.id = i.id AND d.state IN (9, 10)  RETURNING d.id, d.attempt),"
+	" WHERE d.id = i.id AND d.state IN (9, 10) AND NOT" COMPENSATED_SQL
+	" RETURNING d.id, d.attempt),"
 	" spread AS (SELECT id, attempt, CASE WHEN $2::float8 > 0 THEN (row_number() OVER (ORDER"
 	" BY id) - 1) / $2 ELSE 0 END AS s FROM gone), back AS (INSERT INTO windlass.ready (id,"
 	" due, since, attempt, priority, queue, order_key, fair_key) "
@@ -155,16 +156,38 @@ static int send_back(struct postgres *pg, const struct uuid *ids, size_t count, 
 	return 0;
 }
 
+static const char is_compensated[] =
+	"SELECT FROM windlass.done d WHERE d.id = $1::uuid AND" COMPENSATED_SQL;
+
+/* 1; 0: it has changed meanwhile; -1, among others because its steps were undone. */
+static int revive(struct postgres *pg, const struct uuid *id, struct error *err_r)
+{
+	int64_t moved = 0;
+
+	if (send_back(pg, id, 1, 0, &moved, err_r) < 0)
+		return -1;
+	if (moved)
+		return 1;
+	postgres_say(pg, is_compensated);
+	postgres_arg_uuid(pg, id);
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	return postgres_rows(pg, place) ? error_set(err_r, ERROR_CONFLICT, CONTROL_COMPENSATED) : 0;
+}
+
 static int retry(struct postgres *pg, const struct uuid *id, const char *reason,
 		 enum job_state *state, struct error *err_r)
 {
-	int64_t moved = 0;
+	int moved;
 
 	(void)reason;
 	if (*state == JOB_AVAILABLE)
 		return 1;
 	if (*state == JOB_DISCARDED || *state == JOB_CANCELLED) {
-		if (send_back(pg, id, 1, 0, &moved, err_r) < 0)
+		moved = revive(pg, id, err_r);
+		if (moved < 0)
 			return -1;
 	} else if (*state == JOB_SCHEDULED || *state == JOB_RETRYABLE) {
 		postgres_say(pg, run_now);
@@ -173,12 +196,12 @@ static int retry(struct postgres *pg, const struct uuid *id, const char *reason,
 
 		if (postgres_fly(pg, err_r) < 0)
 			return -1;
-		moved = postgres_rows(pg, place);
+		moved = postgres_rows(pg, place) > 0;
 	} else {
 		return error_set(err_r, ERROR_CONFLICT, "the job is %s", job_state_name(*state));
 	}
 	*state = JOB_AVAILABLE;
-	return moved == 1;
+	return moved;
 }
 
 int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id,
@@ -196,7 +219,7 @@ int postgres_control_retry(struct store *store, const char *tenant, const struct
 	" AND ($1::text IS NULL OR j.tenant = $1) AND ($2::text IS NULL OR j.owner = $2)"      \
 	" AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)"        \
 	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR d.id < $6)"    \
-	" ORDER BY d.id LIMIT $7::int4"
+	" AND NOT" COMPENSATED_SQL " ORDER BY d.id LIMIT $7::int4"
 
 static const char discarded_jobs[] = DEAD_JOBS("9");
 static const char cancelled_jobs[] = DEAD_JOBS("10");

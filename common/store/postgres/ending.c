@@ -70,6 +70,26 @@ static int read_sources(struct postgres *pg, const struct ended_job *ended, size
 	return 0;
 }
 
+static const char mark_compensated[] =
+	"INSERT INTO windlass.attempt (id, at, attempt, outcome, counts, reason)"
+	" SELECT id, now(), attempt, 0, false, 'compensated' FROM unnest($1::uuid[], $2::int4[])"
+	" AS i(id, attempt)";
+
+static void send_marks(struct postgres *pg, const struct ended_job *ended, const PGresult *found)
+{
+	postgres_say(pg, mark_compensated);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID),
+		     *attempts = postgres_arg_array(pg, TYPE_INT4);
+
+	for (int row = 0; row < PQntuples(found); row++) {
+		const struct ended_job *one = &ended[result_i64(found, row, 0)];
+
+		array_uuid(ids, &one->id);
+		array_i64(attempts, one->attempt);
+	}
+	postgres_send(pg);
+}
+
 int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count,
 			struct error *err_r)
 {
@@ -89,6 +109,7 @@ int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size
 	}
 	if (!found)
 		return 0;
+	send_marks(pg, ended, from.jobs);
 	postgres_insert_jobs(pg, list, found, true);
 	return postgres_fly(pg, err_r);
 }

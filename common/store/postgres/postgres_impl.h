@@ -21,6 +21,12 @@
 	" coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2" \
 	" WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2"
 
+/* of the ended job d: its steps were undone. Said by a mark of its own, which is kept as long as
+ * it: the job that undid them is forgotten earlier. */
+#define COMPENSATED_SQL                                                               \
+	" EXISTS (SELECT FROM windlass.attempt m WHERE m.id = d.id AND m.outcome = 0" \
+	" AND m.reason = 'compensated')"
+
 /* types of array elements, and what results are */
 enum {
 	TYPE_BOOL = 16,

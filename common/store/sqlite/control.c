@@ -60,7 +60,7 @@ static const char retake_key[] =
 	"ON CONFLICT DO NOTHING";
 
 /* A discarded or cancelled job waits again: fresh failures, the same unique key unless somebody
- * else has taken it. 1; 0: it has not ended so any more. */
+ * else has taken it. 1; 0: it has not ended so any more, or it was compensated. */
 static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms,
 		  struct error *err_r)
 {
@@ -68,7 +68,7 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
 		"SELECT d.attempt, j.queue, j.priority FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
-		"WHERE d.id = ?1 AND d.state <> 8",
+		"WHERE d.id = ?1 AND d.state <> 8 AND NOT " COMPENSATED_SQL,
 		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
@@ -116,7 +116,10 @@ static int retry(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		break;
 	case JOB_DISCARDED:
 	case JOB_CANCELLED:
-		rc = revive(store, id, 0, err_r) < 0 ? -1 : 0;
+		rc = revive(store, id, 0, err_r);
+		if (rc == 0)
+			return error_set(err_r, ERROR_CONFLICT, CONTROL_COMPENSATED);
+		rc = rc < 0 ? -1 : 0;
 		break;
 	case JOB_AVAILABLE:
 		break;
@@ -150,7 +153,7 @@ static const char redrivable[] =
 	"SELECT d.id FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id WHERE d.state = ?1 AND d.state <> 8 "
 	"AND (?2 IS NULL OR d.id < ?2) AND (?3 IS NULL OR j.tenant = ?3) AND (?4 IS NULL OR j.owner = ?4) AND (?5 IS NULL OR j.type = ?5) "
 	"AND (?6 IS NULL OR j.queue = ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?7)) "
-	"ORDER BY d.id LIMIT ?8";
+	"AND NOT " COMPENSATED_SQL " ORDER BY d.id LIMIT ?8";
 
 static int find_redrivable(struct sqlite_store *store, const struct job_filter *filter,
 			   struct uuid *ids, int64_t limit, int64_t *count_r, struct error *err_r)

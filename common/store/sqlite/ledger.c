@@ -361,5 +361,7 @@ int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int att
 	ended.job.owner = arena_printf(arena, "job:%s", uuid_format(id, text));
 	ended.job.payload = on_discard_payload(arena, &ended.source);
 	ended.job.payload_bytes = strlen(ended.job.payload);
+	if (sqlite_history(store, id, attempt, 0, false, NULL, "compensated", err_r))
+		return -1;
 	return sqlite_enlist(store, &ended.job, true, &accepted, err_r);
 }

@@ -171,6 +171,11 @@ int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attemp
  * was asked to stop. */
 int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason,
 			  struct error *err_r) must_check;
+/* Of the ended job d: its steps were undone. Said by a mark of its own, which is kept as long as
+ * it: the job that undid them is forgotten earlier. */
+#define COMPENSATED_SQL                                                                 \
+	"EXISTS (SELECT 1 FROM windlass_attempt m WHERE m.id = d.id AND m.outcome = 0 " \
+	"AND m.reason = 'compensated')"
 /* Enqueues the on_discard job of one that has just ended, when steps were committed and its type
  * has one. */
 int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt,

@@ -79,7 +79,8 @@ CREATE TABLE windlass.done (
 CREATE TABLE windlass.done_default PARTITION OF windlass.done DEFAULT;
 CREATE INDEX done_bad ON windlass.done (state, id) WHERE state <> 8;
 
--- How attempts ended that did not complete their job. outcome 0: redriven; failures are counted after the last such row.
+-- How attempts ended that did not complete their job. outcome 0 is a mark: 'redriven', failures are counted after the last such row;
+-- 'compensated', its on_discard job was enqueued, so it never runs again.
 CREATE TABLE windlass.attempt (
 	id uuid NOT NULL,
 	n bigint NOT NULL DEFAULT nextval('windlass.history_seq'),

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The queue on SQLite. Jobs and done rows are written once and never changed; ready holds only what may be handed out; a lease
 -- row stands for a whole claimed batch. Ids are 16-byte blobs, times are milliseconds since 1970 on this machine's clock.
--- State numbers are those of enum job_state, outcomes those of enum job_outcome (0: a redrive, which renews the failure budget).
+-- State numbers are those of enum job_state, outcomes those of enum job_outcome (0: a mark, a redrive, which renews the failure
+-- budget, or 'compensated': the on_discard job was enqueued, and this one never runs again).
 
 CREATE TABLE windlass_sequence (
 	name TEXT PRIMARY KEY,

@@ -132,19 +132,31 @@ static int share(int fd, struct bell_shared **shared_r, struct error *err_r)
 			 "bell file: somebody keeps it open without having made it");
 }
 
+/* The umask has no say about a new file; an old one keeps what it has. */
+static int open_private(const char *name, mode_t mode)
+{
+	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+	if (fd >= 0)
+		(void)fchmod(fd, mode);
+	else if (errno == EEXIST)
+		fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+	return fd;
+}
+
 struct bell_file *bell_file_open(const char *path, struct error *err_r)
 {
 	struct bell_file *file;
 	char name[SQLITE_PATH_BYTES];
 	struct stat st;
-	mode_t mode = 0644;
+	mode_t mode = SQLITE_NEW_MODE;
 	int fd;
 
 	if (sqlite_bell_path(path, name, err_r))
 		return NULL;
 	if (stat(path, &st) == 0)
 		mode = st.st_mode & 0666;
-	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+	fd = open_private(name, mode);
 	if (fd < 0) {
 		error_set(err_r, errno == ENOSPC ? ERROR_FULL : ERROR_UNAVAILABLE, "%s: %s", name,
 			  strerror(errno));

@@ -5,9 +5,12 @@
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* A checkpoint copies the log into the file and syncs both; it runs inside a COMMIT. At 4,000 pages
  * (16 MiB) it costs each commit little, and the log stays small enough to be read back quickly
@@ -169,6 +172,23 @@ static int set_up(struct sqlite_store *store, struct error *err_r)
 	return 0;
 }
 
+/* SQLite would make it readable for everybody. Its log and index files get the mode of this one.
+ * What fails here is told by SQLite. */
+static void make_private(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	/* Closing a file that is open elsewhere in this process would end SQLite's locks on it. */
+	if (stat(path, &st) == 0 || errno != ENOENT)
+		return;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, SQLITE_NEW_MODE);
+	if (fd < 0)
+		return;
+	(void)fchmod(fd, SQLITE_NEW_MODE);
+	close(fd);
+}
+
 static int connect_file(struct sqlite_store *store, struct error *err_r)
 {
 	int rc;
@@ -181,6 +201,7 @@ static int connect_file(struct sqlite_store *store, struct error *err_r)
 	/* The change to write-ahead logging needs the file for itself. */
 	if (bell_file_lock(store->shared, SQLITE_LOCK_LIMIT_MS, err_r))
 		return -1;
+	make_private(store->path);
 	rc = sqlite3_open_v2(store->path, &store->db,
 			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			     NULL);

@@ -18,6 +18,8 @@
 #define SQLITE_LOCK_LIMIT_MS      5000 /* for the shared mutex */
 #define SQLITE_FOREIGN_LIMIT_MS   2000 /* for a writer that is not Windlass */
 #define SQLITE_PATH_BYTES         4096
+/* of files that are not there: payloads are nobody else's business */
+#define SQLITE_NEW_MODE 0600
 
 struct sqlite_tally {
 	char *queue;

@@ -37,7 +37,10 @@ struct write_set {
 	/* names of what this job fights for; taken for the whole batch, sorted, first */
 	const char *const *locks;
 	size_t lock_count;
-	struct new_job *follow_ups; /* jobs enqueued in the same transaction */
+	/* jobs enqueued in the same transaction. One whose unique key another job has is not
+	 * stored, or replaces it, as at acceptance; twins in one transaction: what would be left if
+	 * they came one after the other */
+	struct new_job *follow_ups;
 	size_t follow_up_count;
 };
 

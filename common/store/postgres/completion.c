@@ -39,12 +39,6 @@ static void commit_init(struct commit *c)
 
 /* ---- what an item does, queued */
 
-static bool writes(const struct completion *item)
-{
-	return item->kind == COMPLETION_STEP ||
-	       (item->kind == COMPLETION_FINISH && item->state == JOB_COMPLETED);
-}
-
 /* The keys are sorted by the server, since it makes them. The sub-query keeps its order: the locks
  * are taken one by one as its rows come. */
 static const char take_locks[] =
@@ -57,28 +51,12 @@ static void send_locks(struct commit *c, struct completion *const *items, size_t
 	struct array *names = postgres_arg_array(c->pg, TYPE_TEXT);
 
 	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; writes(items[i]) && k < items[i]->writes.lock_count; k++)
+		for (size_t k = 0; completion_writes(items[i]) && k < items[i]->writes.lock_count;
+		     k++)
 			array_text(names, items[i]->writes.locks[k]);
 	postgres_arg_i64(c->pg, ADVISORY_SEED);
 	if (names->count)
 		postgres_send(c->pg);
-}
-
-static void send_follow_ups(struct commit *c, struct completion *const *items, size_t count)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++)
-		n += writes(items[i]) ? items[i]->writes.follow_up_count : 0;
-	if (!n)
-		return;
-	struct new_job **jobs = ARENA_ARRAY(c->pg->scratch, struct new_job *, n);
-
-	n = 0;
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; writes(items[i]) && k < items[i]->writes.follow_up_count; k++)
-			jobs[n++] = &items[i]->writes.follow_ups[k];
-	postgres_insert_jobs(c->pg, jobs, n, true);
 }
 
 /* Compensation of those that end without being completed. */
@@ -112,7 +90,7 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 	send_locks(c, items, count);
 	fence_send(c->pg, items, count, &fence);
 	write_plan_send(c->pg, plan);
-	send_follow_ups(c, items, count);
+	follow_ups_send(c->pg, items, count);
 	bool failed = postgres_fly(c->pg, err_r) < 0;
 
 	if (failed && !c->pg->in_transaction)
@@ -128,7 +106,8 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 			err_r->code = handlers ? ERROR_SQL : ERROR_CONTENTION;
 		return SET_FAILED;
 	}
-	if (write_plan_check(c->pg, plan, err_r) < 0)
+	if (write_plan_check(c->pg, plan, err_r) < 0 ||
+	    follow_ups_unique(c->pg, items, count, err_r) < 0)
 		return SET_FAILED;
 	return add_on_discard(c, items, count, err_r) < 0 ? SET_FAILED : SET_APPLIED;
 }

@@ -338,6 +338,20 @@ char *fold_literal(struct arena *arena, const struct write_group *group, size_t 
 /* A value as PostgreSQL reads it; NULL: SQL NULL. */
 const char *write_value_text(struct arena *arena, const struct sql_value *value);
 
+/* ---- follow_ups.c */
+/* Does its write set count? */
+static inline bool completion_writes(const struct completion *item)
+{
+	return item->kind == COMPLETION_STEP ||
+	       (item->kind == COMPLETION_FINISH && item->state == JOB_COMPLETED);
+}
+/* Queues the insertion of the items' follow-up jobs without a unique key. */
+void follow_ups_send(struct postgres *pg, struct completion *const *items, size_t count);
+/* Stores those with a unique key that may be, in flights of its own: all items have won. Where
+ * another job has the key, the parent is completed all the same. */
+int follow_ups_unique(struct postgres *pg, struct completion *const *items, size_t count,
+		      struct error *err_r) must_check;
+
 /* ---- the operations, one file per noun */
 int postgres_migrate(struct store *store, int *applied_r, struct error *err_r);
 int postgres_schema(struct store *store, int *have_r, int *want_r, struct error *err_r);

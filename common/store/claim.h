@@ -63,6 +63,9 @@ struct claimed_job {
 struct claim {
 	struct claimed_job **jobs; /* array owned by the caller's arena; count entries */
 	size_t count;
+	/* count 0: there may be a lease of this batch all the same, whose jobs could not be read;
+	 * session_release_batch(batch) */
+	bool unread;
 };
 
 /* Takes up to request->max jobs: deletes their ready rows (SKIP LOCKED), writes one lease row,

@@ -130,6 +130,15 @@ static void orphan_add(struct store_subscriber *self, const struct uuid *batch, 
 	self->sweep_ms = now_ms + SWEEP_AFTER_MS;
 }
 
+static void claim_add(struct store_subscriber *self, const struct uuid *batch,
+		      const struct claim *claim)
+{
+	if (claim->count)
+		lease_add(self, batch, claim->count);
+	else if (claim->unread)
+		orphan_add(self, batch, clock_mono_ms());
+}
+
 static int store_subscriber_take(struct subscriber *subscriber, size_t max, struct arena *arena,
 				 struct claim *claim_r, struct error *err_r)
 {
@@ -143,8 +152,7 @@ static int store_subscriber_take(struct subscriber *subscriber, size_t max, stru
 			orphan_add(self, &self->request.batch, clock_mono_ms());
 		return -1;
 	}
-	if (claim_r->count)
-		lease_add(self, &self->request.batch, claim_r->count);
+	claim_add(self, &self->request.batch, claim_r);
 	return 0;
 }
 
@@ -210,8 +218,8 @@ static void store_subscriber_rode(struct subscriber *subscriber,
 	}
 	if (list_empty(&self->finished))
 		self->flush_ms = 0;
-	if (batch->claim && claim->count)
-		lease_add(self, &batch->claim->batch, claim->count);
+	if (batch->claim)
+		claim_add(self, &batch->claim->batch, claim);
 }
 
 /* What has been committed says it all: the verb makes no difference here. */

@@ -339,6 +339,54 @@ static void bells_ring(struct fixture *fx)
 	bell_close(&listener);
 }
 
+/* ---- claims */
+
+static struct claim claim_or_commit(struct fixture *fx, const struct claim_request *request,
+				    bool commit)
+{
+	struct completion_batch batch = { .claim = request, .mode = COMPLETION_OPTIMISTIC };
+	struct claim claim = { 0 };
+
+	if (commit)
+		check_store(fx,
+			    completion_commit(fx->store, &batch, fx->arena, &claim, &fx->error));
+	else
+		check_store(fx, claim_take(fx->store, request, fx->arena, &claim, &fx->error));
+	return claim;
+}
+
+/* The lease is committed and then what the jobs' earlier attempts left cannot be read: whoever
+ * claimed is told of the lease, or its jobs would be nobody's for as long as the session lives. */
+static void claims_that_cannot_be_read_are_told(struct fixture *fx)
+{
+	const char *const queues[] = { "q" };
+	struct claim_request request = {
+		.session = fx->session, .queues = queues, .queue_count = 1, .max = 10
+	};
+	struct new_job job = a_job("mail");
+	struct completion item;
+	struct claim claim;
+
+	accept_job(fx, job);
+	item = a_retry(claim_one(fx), 0);
+	assert_int_equal(commit_one(fx, &item), COMPLETION_COMMITTED);
+	for (int commit = 0; commit < 2; commit++) {
+		run_sql(fx, "ALTER TABLE windlass.call RENAME TO call_away");
+		uuid_v7(&request.batch);
+		claim = claim_or_commit(fx, &request, commit);
+		assert_int_equal(claim.count, 0);
+		assert_true(claim.unread);
+		run_sql(fx, "ALTER TABLE windlass.call_away RENAME TO call");
+		check_store(fx, session_release_batch(fx->store, &request.batch, &fx->error));
+	}
+	uuid_v7(&request.batch);
+	claim = claim_or_commit(fx, &request, false);
+	hold(fx, &claim);
+	assert_int_equal(claim.count, 1);
+	assert_false(claim.unread);
+	assert_uuid(&claim.jobs[0]->id, &job.id);
+}
+
 /* ---- connections */
 
 static void killed_connections_come_back(struct fixture *fx)
@@ -469,6 +517,7 @@ int main(void)
 		{ "many_statements", many_statements },
 		{ "jobs_from_sql", jobs_from_sql },
 		{ "bells_ring", bells_ring },
+		{ "claims_that_cannot_be_read_are_told", claims_that_cannot_be_read_are_told },
 		{ "killed_connections_come_back", killed_connections_come_back },
 		{ "unreachable", unreachable },
 		{ "old_days_are_dropped", old_days_are_dropped },

@@ -215,9 +215,10 @@ void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_r
 			 struct arena *arena, struct claim *claim_r)
 {
 	const PGresult *result = postgres_result(pg, place);
+	size_t taken = (size_t)PQntuples(result);
 	struct error err;
 
-	claim_r->count = (size_t)PQntuples(result);
+	*claim_r = (struct claim){ .count = taken };
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, claim_r->count);
 	for (size_t i = 0; i < claim_r->count; i++) {
 		struct claimed_job *job = claim_r->jobs[i] =
@@ -228,6 +229,7 @@ void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_r
 	CHECK(!pg->in_transaction);
 	if (add_past(pg, claim_r, &err) < 0)
 		forget_jobs(claim_r);
+	claim_r->unread = taken && !claim_r->count;
 }
 
 /* ---- a transaction of its own */
@@ -271,5 +273,7 @@ int postgres_claim_take(struct store *store, const struct claim_request *request
 
 	if (claim_once(pg, request, arena, claim_r, err_r) < 0)
 		return -1;
-	return claim_r->count ? 0 : postgres_claim_again(pg, request, arena, claim_r, err_r);
+	return claim_r->count || claim_r->unread
+		       ? 0
+		       : postgres_claim_again(pg, request, arena, claim_r, err_r);
 }

@@ -249,9 +249,9 @@ static void claim_after(struct commit *c, struct claim *claim_r)
 		return;
 	postgres_claim_read(c->pg, c->claim, request, c->arena, claim_r);
 	/* Nothing behind the remembered place; what is before it costs a transaction of its own. */
-	if (!claim_r->count && request->cursor &&
+	if (!claim_r->count && !claim_r->unread && request->cursor &&
 	    postgres_claim_again(c->pg, request, c->arena, claim_r, &err) < 0)
-		*claim_r = (struct claim){ 0 };
+		*claim_r = (struct claim){ .unread = true };
 }
 
 int postgres_completion_commit(struct store *store, const struct completion_batch *batch,

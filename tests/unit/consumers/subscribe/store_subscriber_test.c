@@ -18,6 +18,7 @@
 static struct {
 	struct store store;
 	size_t give;           /* jobs that a claim returns */
+	bool unread;           /* it says that it could not read them */
 	enum error_code fails; /* of the next claim */
 	struct uuid batch;     /* of the last claim */
 	size_t queues;
@@ -37,6 +38,7 @@ static int fake_take(struct store *store, const struct claim_request *request, s
 	if (fake.fails)
 		return error_set(err_r, fake.fails, "weather");
 	claim_r->count = fake.give;
+	claim_r->unread = fake.unread;
 	for (size_t i = 0; i < fake.give; i++)
 		jobs[i].batch = request->batch;
 	return 0;
@@ -212,6 +214,28 @@ static void unanswered_claims_are_released_and_swept(void **state)
 	assert_int_equal(next_ms, -1);
 }
 
+static void claims_that_cannot_be_read_are_released(void **state)
+{
+	struct completion_batch batch = { .mode = COMPLETION_OPTIMISTIC };
+	struct claim claim = { .unread = true };
+	struct uuid batches[2];
+	struct error error;
+	int64_t next_ms;
+
+	(void)state;
+	fake.unread = true;
+	take(0);
+	batches[1] = fake.batch;
+	subscriber->ops->ride(subscriber, &batch, 10);
+	assert_non_null(batch.claim);
+	batches[0] = batch.claim->batch;
+	subscriber->ops->rode(subscriber, &batch, &claim, NULL);
+	assert_int_equal(subscriber->ops->tend(subscriber, clock_mono_ms(), &next_ms, &error), 0);
+	assert_int_equal(fake.released_count, 2);
+	for (int i = 0; i < 2; i++)
+		assert_true(uuid_equal(&fake.released[i], &batches[i]));
+}
+
 static void weather_elsewhere_orphans_nothing(void **state)
 {
 	int64_t next_ms;
@@ -235,6 +259,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(an_idle_moment_flushes, setup, teardown),
 		cmocka_unit_test_setup_teardown(unanswered_claims_are_released_and_swept, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(claims_that_cannot_be_read_are_released, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(weather_elsewhere_orphans_nothing, setup, teardown),
 	};

@@ -3,6 +3,7 @@
  * engine's loop, lent to the effects thread until it comes back with its fate. */
 #ifndef WORKERS_EFFECTS_EFFECT_H
 #define WORKERS_EFFECTS_EFFECT_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/list.h"
@@ -11,6 +12,7 @@
 struct effect {
 	struct list link;              /* of whoever has it */
 	struct completion *completion; /* in the job's arena; fate 0: not decided yet */
+	bool twin;                     /* another effect of the same job may be here as well */
 	int contentions;               /* rounds in which its rows were fought for in vain */
 	int64_t committed_ns;          /* monotonic; when its fate was known */
 	char *step_value; /* STEP: stored_step_value, to be freed by the engine; or NULL */

@@ -254,6 +254,33 @@ static bool wants_claim(const struct effects *e)
 	return e->hunger != HUNGER_NONE || clock_mono_ms() >= e->poll_ms;
 }
 
+static bool has_job(struct effect *const *items, size_t count, const struct uuid *id)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (uuid_equal(&items[i]->completion->job->id, id))
+			return true;
+	}
+	return false;
+}
+
+/* The oldest that are waiting. The fences of a store are one a job, so of twins the second waits
+ * for the next round. */
+static size_t choose(const struct effects *e, struct effect **items_r)
+{
+	size_t count = 0;
+	bool twins = false;
+
+	for (const struct list *at = e->pending.next; at != &e->pending && count < COMMIT_ITEMS_MAX;
+	     at = at->next) {
+		struct effect *effect = list_entry(at, struct effect, link);
+
+		twins |= effect->twin;
+		if (!twins || !has_job(items_r, count, &effect->completion->job->id))
+			items_r[count++] = effect;
+	}
+	return count;
+}
+
 static int run_commit(struct effects *e, size_t room, struct error *err_r)
 {
 	struct effect *items[COMMIT_ITEMS_MAX];
@@ -261,9 +288,7 @@ static int run_commit(struct effects *e, size_t room, struct error *err_r)
 	int rc;
 
 	round.claim_max = wants_claim(e) ? room : 0;
-	for (struct list *at = e->pending.next; at != &e->pending && round.count < COMMIT_ITEMS_MAX;
-	     at = at->next)
-		items[round.count++] = list_entry(at, struct effect, link);
+	round.count = choose(e, items);
 	rc = commit_round(&e->committer, &round, err_r);
 	ring_bells(e, items, round.count);
 	give_decided(e, items, round.count);

@@ -25,9 +25,9 @@ struct effects_options {
 struct effects *effects_new(const struct effects_options *options); /* starts the thread */
 /* Readable when effects_collect has something. */
 int effects_fd(const struct effects *effects);
-/* Hands over all `count` effects in the list (emptied; no two open ones of one job), and says how
- * many jobs may be claimed in all since the beginning: what has been collected plus the room there
- * is. */
+/* Hands over all `count` effects in the list (emptied; no two open ones of one job but twins), and
+ * says how many jobs may be claimed in all since the beginning: what has been collected plus the
+ * room there is. */
 void effects_submit(struct effects *effects, struct list *items, size_t count,
 		    uint64_t claim_limit);
 /* What came back: effects with their fates are appended to the list; claimed jobs, malloc'ed, are

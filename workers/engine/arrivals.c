@@ -93,7 +93,7 @@ static void take(struct engine *engine, struct claimed_job *job, int64_t mono_ms
 	sql = verdict.type && verdict.type->kind == HANDLER_SQL ? 1 : 0;
 	engine->sql_share += (sql - engine->sql_share) / SHARE_MEMORY;
 	if (!inflight_add(engine->inflight, &job->id, hand)) {
-		hand->twin = hand->silent = true;
+		hand->twin = hand->silent = hand->end.twin = true;
 		hand->after_ms = TWIN_DELAY_MS;
 		end_now(engine, hand, OUTCOME_RELEASED, "still in hand from an earlier lease");
 	} else if (FAILPOINT("after_fetch")) {

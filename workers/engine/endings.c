@@ -192,11 +192,11 @@ void endings_back(struct engine *engine, struct effect *effect)
 static void drop_twins(struct list *effects)
 {
 	while (!list_empty(effects)) {
-		struct hand *hand = list_entry(effects->next, struct hand, end.link);
+		struct effect *effect = list_first(effects, struct effect, link); /* or a step */
 
-		list_remove(&hand->end.link);
-		if (hand->twin)
-			hand_free(hand);
+		list_remove(&effect->link);
+		if (effect->twin)
+			hand_free(list_entry(effect, struct hand, end));
 	}
 }
 

@@ -462,6 +462,36 @@ static void on_discard_after_a_step(struct fixture *fx)
 	assert_int_equal(claim_as(fx, fx->store, &fx->session, "repair", 10).count, 0);
 }
 
+/* What the last attempt called is in the same transaction as its end, and part of what has to be
+ * undone. */
+static void on_discard_knows_the_last_calls(struct fixture *fx)
+{
+	static const struct receipt receipt = {
+		.step = "charge", .status = 201, .body = "ok", .body_bytes = 2
+	};
+	static const enum completion_mode modes[] = { COMPLETION_OPTIMISTIC, COMPLETION_CAREFUL };
+
+	with_types(fx);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		struct claimed_job *got;
+		struct completion item;
+		struct claim claim;
+
+		accept_job(fx, a_job("order"));
+		got = claim_one(fx);
+		item = a_step(got, "reserve", "{}");
+		assert_int_equal(commit_one(fx, &item), COMPLETION_COMMITTED);
+		item = a_finish(got, i ? JOB_CANCELLED : JOB_DISCARDED);
+		item.receipts = &receipt;
+		item.receipt_count = 1;
+		check_store(fx, commit_items(fx, fx->store, modes[i], &item, 1));
+		assert_int_equal(item.fate, COMPLETION_COMMITTED);
+		claim = claim_as(fx, fx->store, &fx->session, "repair", 10);
+		assert_int_equal(claim.count, 1);
+		assert_non_null(strstr(claim.jobs[0]->payload, "\"charge\""));
+	}
+}
+
 static void no_on_discard_without_a_step(struct fixture *fx)
 {
 	with_types(fx);
@@ -588,6 +618,7 @@ static const struct store_case cases[] = {
 	{ "follow_ups", follow_ups },
 	{ "follow_ups_of_a_failure", follow_ups_of_a_failure },
 	{ "on_discard_after_a_step", on_discard_after_a_step },
+	{ "on_discard_knows_the_last_calls", on_discard_knows_the_last_calls },
 	{ "no_on_discard_without_a_step", no_on_discard_without_a_step },
 	{ "no_on_discard_when_completed", no_on_discard_when_completed },
 	{ "repeating_is_harmless", repeating_is_harmless },

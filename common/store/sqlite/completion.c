@@ -96,6 +96,24 @@ static int leave_place(struct sqlite_store *store, const struct completion *item
 	return rc < 0 ? -1 : 0;
 }
 
+static int keep_receipts(struct sqlite_store *store, const struct completion *item,
+			 struct error *err_r)
+{
+	for (size_t i = 0; i < item->receipt_count; i++) {
+		const struct receipt *receipt = &item->receipts[i];
+
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_call (id, step, status, body, at) VALUES (?1, ?2, ?3, ?4, ?5) "
+			    "ON CONFLICT DO NOTHING",
+			    "usibi", &item->job->id, receipt->step, (int64_t)receipt->status,
+			    receipt->body ? receipt->body : "", receipt->body_bytes,
+			    store->tx.now_ms))
+			return -1;
+	}
+	return 0;
+}
+
 static int finish(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
 		  struct error *err_r)
 {
@@ -121,7 +139,8 @@ static int finish(struct sqlite_store *store, struct completion *item, struct sq
 		    sqlite_history(store, &job->id, job->attempt, (int)item->outcome, true,
 				   &job->batch, item->reason, err_r))
 			return -1;
-		if (sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason,
+		if (keep_receipts(store, item, err_r) ||
+		    sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason,
 				      err_r))
 			return -1;
 	}
@@ -229,24 +248,6 @@ static int step(struct sqlite_store *store, struct completion *item, struct sqli
 		    item->step_value, store->tx.now_ms))
 		return -1;
 	return apply_writes(store, item, err_r);
-}
-
-static int keep_receipts(struct sqlite_store *store, const struct completion *item,
-			 struct error *err_r)
-{
-	for (size_t i = 0; i < item->receipt_count; i++) {
-		const struct receipt *receipt = &item->receipts[i];
-
-		if (sqlite_run(
-			    store, err_r,
-			    "INSERT INTO windlass_call (id, step, status, body, at) VALUES (?1, ?2, ?3, ?4, ?5) "
-			    "ON CONFLICT DO NOTHING",
-			    "usibi", &item->job->id, receipt->step, (int64_t)receipt->status,
-			    receipt->body ? receipt->body : "", receipt->body_bytes,
-			    store->tx.now_ms))
-			return -1;
-	}
-	return 0;
 }
 
 static int apply(struct sqlite_store *store, struct completion *item, struct arena *arena,

@@ -224,6 +224,22 @@ static void probe_tells(struct fixture *fx)
 	assert_false(yes);
 }
 
+/* A batch may name jobs that an earlier one has stored: they prove nothing about this one. */
+static void probe_asks_for_every_job(struct fixture *fx)
+{
+	struct new_job jobs[2] = { a_job("mail"), a_job("mail") };
+	struct acceptance half = a_request(fx, jobs, 2);
+	struct acceptance *list[] = { &half };
+	bool yes = true;
+
+	accept_job(fx, jobs[0]);
+	half.verdict = ACCEPTANCE_ACCEPTED;
+	half.accepted[0].id = jobs[0].id;
+	half.accepted[1].id = jobs[1].id;
+	check_store(fx, acceptance_probe(fx->other, list, 1, &yes, &fx->error));
+	assert_false(yes);
+}
+
 /* ---- claims */
 
 static void order_of_claims(struct fixture *fx)
@@ -429,6 +445,7 @@ static const struct store_case cases[] = {
 	{ "many_requests_one_commit", many_requests_one_commit },
 	{ "one_bad_request", one_bad_request },
 	{ "probe_tells", probe_tells },
+	{ "probe_asks_for_every_job", probe_asks_for_every_job },
 	{ "order_of_claims", order_of_claims },
 	{ "claimed_job_is_whole", claimed_job_is_whole },
 	{ "paused_queues_are_skipped", paused_queues_are_skipped },

@@ -192,7 +192,7 @@ static int accept_each(struct sqlite_store *store, struct acceptance *const *req
 		if (!weather && accept_all(store, &requests[i], 1, err_r) == 0)
 			continue;
 		if (!weather && err_r->code != ERROR_SQL) {
-			if (i == 0)
+			if (i == 0 && err_r->code != ERROR_UNKNOWN)
 				return -1;
 			weather = true;
 		}
@@ -214,39 +214,34 @@ int sqlite_acceptance_commit(struct store *base, struct acceptance *const *reque
 	return err_r->code == ERROR_SQL ? accept_each(store, requests, count, err_r) : -1;
 }
 
-/* A job that the transaction would have stored, if there is one. */
-static const struct uuid *witness(const struct acceptance *request)
+/* Are all the jobs there that the transaction would have stored? One of them is not enough: a
+ * client-made id may have been stored before. 1, 0, or -1. */
+static int all_stored(struct sqlite_store *store, const struct acceptance *request,
+		      struct error *err_r)
 {
+	int64_t one;
+	int rc = 1;
+
 	if (request->verdict != ACCEPTANCE_ACCEPTED)
-		return NULL;
-	for (size_t i = 0; i < request->job_count; i++)
+		return 1;
+	for (size_t i = 0; rc == 1 && i < request->job_count; i++)
 		if (!request->accepted[i].unique_conflict)
-			return &request->jobs[i].id;
-	return NULL;
+			rc = sqlite_number(store, err_r, &one,
+					   "SELECT 1 FROM windlass_jobs WHERE id = ?1", "u",
+					   &request->jobs[i].id);
+	return rc;
 }
 
 int sqlite_acceptance_probe(struct store *base, struct acceptance *const *requests, size_t count,
 			    bool *stored_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
+	int rc = 1;
 
-	*stored_r = true;
 	if (sqlite_ensure(store, err_r))
 		return -1;
-	for (size_t i = 0; i < count; i++) {
-		const struct uuid *id = witness(requests[i]);
-		int64_t one;
-		int rc = 1;
-
-		if (id)
-			rc = sqlite_number(store, err_r, &one,
-					   "SELECT 1 FROM windlass_jobs WHERE id = ?1", "u", id);
-		if (rc < 0)
-			return -1;
-		if (id) {
-			*stored_r = rc == 1;
-			return 0;
-		}
-	}
-	return 0;
+	for (size_t i = 0; rc == 1 && i < count; i++)
+		rc = all_stored(store, requests[i], err_r);
+	*stored_r = rc == 1;
+	return rc < 0 ? -1 : 0;
 }

@@ -158,11 +158,11 @@ static void pack(struct wl_job *const *jobs, size_t count, enum wl_outcome *outc
 	}
 }
 
-WL_MODULE({ .type = "put", .run = put }, { .type = "fail", .run = fail },
-	  { .type = "refuse", .run = refuse }, { .type = "snooze", .run = snooze },
-	  { .type = "crash", .run = crash }, { .type = "nap", .run = nap },
-	  { .type = "bad_sql", .run = bad_sql }, { .type = "take", .run = take },
-	  { .type = "unmet", .run = unmet }, { .type = "steps", .run = steps },
-	  { .type = "undo", .run = undo }, { .type = "call", .run = call },
-	  { .type = "parent", .run = parent }, { .type = "large", .run = large },
-	  { .type = "pack", .run_batch = pack })
+WL_MODULE({ .type = "put", .run = put }, { .type = "strict", .run = put },
+	  { .type = "fail", .run = fail }, { .type = "refuse", .run = refuse },
+	  { .type = "snooze", .run = snooze }, { .type = "crash", .run = crash },
+	  { .type = "nap", .run = nap }, { .type = "bad_sql", .run = bad_sql },
+	  { .type = "take", .run = take }, { .type = "unmet", .run = unmet },
+	  { .type = "steps", .run = steps }, { .type = "undo", .run = undo },
+	  { .type = "call", .run = call }, { .type = "parent", .run = parent },
+	  { .type = "large", .run = large }, { .type = "pack", .run_batch = pack })

@@ -10,6 +10,8 @@ root=$(cd "$here/../.." && pwd)
 export DATABASE_URL=${DATABASE_URL:-sqlite:$root/windlass.db}
 export WINDLASS_JOBS=${WINDLASS_JOBS:-$build/jobs/jobs.yaml}
 listen=${WINDLASS_HTTP_LISTEN:-127.0.0.1:8080}
+client=$build/windlass
+[ "$listen" = 127.0.0.1:8080 ] || client="WINDLASS_URL=http://$listen $client"
 
 "$build/windlass" check >/dev/null
 "$build/windlass" migrate >/dev/null
@@ -57,7 +59,7 @@ if kill -0 "$windlass" 2>/dev/null; then
 	  curl -s 'http://$listen/v1/jobs?wait=10s' -H 'Content-Type: application/json' \\
 	       -d '{"type":"order.checkout","payload":{"lines":[{"sku":"espresso","qty":2}]}}'
 	  curl -s http://$listen/v1/jobs?limit=5
-	  $build/windlass queues
+	  $client queues
 
 	TEXT
 fi

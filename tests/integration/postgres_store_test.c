@@ -491,6 +491,59 @@ static void old_days_are_dropped(struct fixture *fx)
 	assert_int_equal(query_job(fx->store, NULL, &dead.id, fx->arena, &view, &fx->error), -1);
 }
 
+#define CROWD      20001
+#define CROWD_DAY  "(now() AT TIME ZONE 'UTC')::date - 9"
+#define CROWD_PART "to_char(" CROWD_DAY ", '_YYYYMMDD')"
+#define CROWD_IDS                                                                             \
+	"(SELECT n, (left(replace(windlass.day_floor(" CROWD_DAY ")::text, '-', ''), 12)"     \
+	" || '70008' || lpad(to_hex(n), 15, '0'))::uuid AS id FROM generate_series(1, 26001)" \
+	" AS n) AS crowd"
+
+/* A day of 20,001 jobs that must stay and 6,000 that may go. */
+static void make_crowd(struct fixture *fx)
+{
+	run_sql(fx, "SELECT windlass.make_day(p, " CROWD_DAY
+		    ") FROM unnest('{jobs,done,attempt,step,call}'::text[]) AS p");
+	run_sql(fx, "INSERT INTO windlass.jobs (id, seq, created, priority, tenant, owner, queue,"
+		    " type, payload) SELECT id, n, now() - interval '9 days', 1, '', 'test', 'q',"
+		    " 'crowd', '{}' FROM " CROWD_IDS);
+	run_sql(fx,
+		"INSERT INTO windlass.done (id, finished, attempt, state) SELECT id, now() -"
+		" interval '8 days', 1, CASE WHEN n <= 20001 THEN 9 ELSE 8 END FROM " CROWD_IDS);
+}
+
+/* How many of the crowd are in the default partition, or in that of their day. */
+static int64_t crowd(struct fixture *fx, bool in_default)
+{
+	return number(fx, arena_printf(fx->arena,
+				       "SELECT count(*) FROM windlass.jobs j JOIN windlass.done d"
+				       " USING (id) WHERE type = 'crowd' AND (j.tableoid ="
+				       " 'windlass.jobs_default'::regclass) = %s",
+				       in_default ? "true" : "false"));
+}
+
+/* Too many to be moved under a lock: the day stays, and what may go goes 5,000 a call. */
+static void crowded_days_are_thinned(struct fixture *fx)
+{
+	static const int64_t left[] = { CROWD + 1000, CROWD, CROWD };
+
+	make_crowd(fx);
+	for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+		check_store(fx,
+			    maintenance_retention(fx->store, 7 * DAY_MS, 30 * DAY_MS, &fx->error));
+		assert_int_equal(crowd(fx, false), left[i]);
+		assert_int_equal(crowd(fx, true), 0);
+	}
+	run_sql(fx, "UPDATE windlass.done SET finished = now() - interval '31 days' WHERE id IN"
+		    " (SELECT id FROM " CROWD_IDS " WHERE n <= 2)");
+	check_store(fx, maintenance_retention(fx->store, 7 * DAY_MS, 30 * DAY_MS, &fx->error));
+	assert_int_equal(number(fx, "SELECT count(*) FROM pg_class WHERE relname = 'jobs' ||"
+				    " " CROWD_PART),
+			 0);
+	assert_int_equal(crowd(fx, false), 0);
+	assert_int_equal(crowd(fx, true), CROWD - 2);
+}
+
 static void days_are_made_ahead(struct fixture *fx)
 {
 	static const char days[] =
@@ -521,6 +574,7 @@ int main(void)
 		{ "killed_connections_come_back", killed_connections_come_back },
 		{ "unreachable", unreachable },
 		{ "old_days_are_dropped", old_days_are_dropped },
+		{ "crowded_days_are_thinned", crowded_days_are_thinned },
 		{ "days_are_made_ahead", days_are_made_ahead },
 	};
 

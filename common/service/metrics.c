@@ -149,6 +149,15 @@ struct metrics *metrics_open(const char *role)
 	return metrics;
 }
 
+void metrics_count_log(struct metrics *metrics)
+{
+	struct metric_series *series = metrics_series(metrics, METRIC_LOG_DROPPED, NULL, NULL);
+	uint64_t dropped = log_dropped(), known = atomic_exchange(&metrics->log_dropped, dropped);
+
+	if (dropped > known)
+		metric_add(series, dropped - known);
+}
+
 void metrics_close(struct metrics **metrics)
 {
 	struct metrics *gone = *metrics;
@@ -156,6 +165,7 @@ void metrics_close(struct metrics **metrics)
 	*metrics = NULL;
 	if (!gone)
 		return;
+	metrics_count_log(gone);
 	clear_gauges(gone->own);
 	munmap(gone->memory, sizeof(*gone->memory));
 	if (gone->fd >= 0)

@@ -52,6 +52,9 @@ void metric_add(struct metric_series *series, uint64_t n);       /* counter; any
 void metric_set(struct metric_series *series, double value);     /* gauge */
 void metric_move(struct metric_series *series, int64_t delta);   /* gauge */
 void metric_observe(struct metric_series *series, double value); /* histogram */
+/* Counts the lines that this process's log has lost since the last time. A role does it once in a
+ * while; rendering and closing do. */
+void metrics_count_log(struct metrics *metrics);
 /* Prometheus text format 0.0.4 of all slots, summed (gauges of dead processes left out). */
 void metrics_render(struct metrics *metrics, struct strbuf *out);
 uint64_t metric_value(const struct metric_series *series); /* counters, for tests and readiness */

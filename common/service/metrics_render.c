@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "common/base/arena.h"
-#include "common/base/log.h"
 #include "common/service/metrics_rows.h"
 
 struct found {
@@ -156,21 +155,11 @@ static void add_title(struct strbuf *out, const struct metric_row *row)
 		      kinds[row->kind]);
 }
 
-/* Lines that this process's log has lost, as of now. */
-static void count_dropped(struct metrics *metrics)
-{
-	struct metric_series *series = metrics_series(metrics, METRIC_LOG_DROPPED, NULL, NULL);
-	uint64_t dropped = log_dropped(), known = atomic_exchange(&metrics->log_dropped, dropped);
-
-	if (dropped > known)
-		metric_add(series, dropped - known);
-}
-
 void metrics_render(struct metrics *metrics, struct strbuf *out)
 {
 	struct found found = { 0 };
 
-	count_dropped(metrics);
+	metrics_count_log(metrics);
 	for (size_t i = 0; i < METRICS_SLOTS; i++) {
 		if (atomic_load_explicit(&metrics->memory->slots[i].series_count,
 					 memory_order_acquire))

@@ -251,6 +251,7 @@ static void tick(void *ctx)
 	struct engine *engine = ctx;
 
 	metric_set(engine->in_flight, (double)inflight_count(engine->inflight));
+	metrics_count_log(engine->o.service->metrics);
 	look_for_cancels(engine);
 	loop_timer_set(engine->tick, clock_mono_ns() + (int64_t)TICK_MS * 1000000);
 }

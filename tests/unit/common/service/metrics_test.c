@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/log.h"
 #include "common/service/metrics.h"
 
 static char *render(struct metrics *metrics)
@@ -217,6 +219,62 @@ static void sums_processes_and_outlives_them(void **state)
 	unsetenv("WINDLASS_METRICS_FD");
 }
 
+/* In a process of its own, for its stderr goes nowhere: `closes` tells at its end, otherwise at a
+ * tick. */
+static pid_t spawn_mute(bool closes)
+{
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct metrics *m = metrics_open("work");
+		int nowhere[2];
+
+		signal(SIGPIPE, SIG_IGN);
+		if (pipe(nowhere) != 0 || dup2(nowhere[1], STDERR_FILENO) < 0)
+			_exit(1);
+		close(nowhere[0]);
+		close(nowhere[1]);
+		log_line(LOG_ERROR, "into-the-void");
+		log_line(LOG_ERROR, "into-the-void");
+		if (closes)
+			metrics_close(&m);
+		for (int i = 0; !closes && i < 3; i++)
+			metrics_count_log(m);
+		if (write(ready[1], "x", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+static void lost_lines_of_every_process(void **state)
+{
+	char number[16];
+	struct metrics *m;
+	pid_t pid;
+	int fd = metrics_create();
+
+	(void)state;
+	snprintf(number, sizeof(number), "%d", fd);
+	setenv("WINDLASS_METRICS_FD", number, 1);
+	m = metrics_open("gateway");
+	assert_line(m, "windlass_log_dropped_total 0");
+	pid = spawn_mute(false);
+	assert_line(m, "windlass_log_dropped_total 2");
+	end(pid);
+	end(spawn_mute(true));
+	assert_line(m, "windlass_log_dropped_total 4");
+	metrics_close(&m);
+	unsetenv("WINDLASS_METRICS_FD");
+}
+
 static void makes_do_without_a_good_mapping(void **state)
 {
 	struct metrics *m;
@@ -242,6 +300,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(loses_nothing_between_threads, setup, teardown),
 		cmocka_unit_test(sums_processes_and_outlives_them),
+		cmocka_unit_test(lost_lines_of_every_process),
 		cmocka_unit_test(makes_do_without_a_good_mapping),
 	};
 

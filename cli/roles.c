@@ -47,7 +47,8 @@ static int role_open(struct role *role, const char *name)
 
 struct role_options {
 	pid_t parent; /* 0: none */
-	const char *session, *predecessor;
+	const char *session, *predecessors[SERVICE_PREDECESSORS_MAX];
+	size_t predecessor_count;
 };
 
 static int read_options(const struct command *command, int argc, char **argv,
@@ -68,8 +69,8 @@ static int read_options(const struct command *command, int argc, char **argv,
 			options_r->parent = (pid_t)atoi(optarg);
 		else if (option == 's')
 			options_r->session = optarg;
-		else if (option == 'f')
-			options_r->predecessor = optarg;
+		else if (option == 'f' && options_r->predecessor_count < SERVICE_PREDECESSORS_MAX)
+			options_r->predecessors[options_r->predecessor_count++] = optarg;
 		else
 			return EX_USAGE;
 	}
@@ -95,7 +96,8 @@ static int run_role(const struct command *command, int argc, char **argv)
 	if (command->run == command_gateway)
 		code = gateway_main(&role.service);
 	else
-		code = work_main(&role.service, options.session, options.predecessor);
+		code = work_main(&role.service, options.session, options.predecessors,
+				 options.predecessor_count);
 	role_close(&role);
 	return code;
 }

@@ -18,6 +18,8 @@ struct service {
 	bool draining; /* a first SIGTERM or SIGINT was seen */
 };
 
+#define SERVICE_PREDECESSORS_MAX 8
+
 enum service_signal { SERVICE_NONE = 0, SERVICE_DRAIN, SERVICE_NOW, SERVICE_RELOAD, SERVICE_CHILD };
 
 /* Blocks the signals, ignores SIGPIPE, makes signal_fd, PR_SET_DUMPABLE 0 and RLIMIT_CORE 0
@@ -33,7 +35,8 @@ bool service_reload(struct service *service);
 /* The roles: each runs until drained and returns the process's exit code (0, or sysexits). Declared
  * here, defined in their *_main.c. */
 int gateway_main(struct service *service);
-int work_main(struct service *service, const char *session_text,
-	      const char *predecessor_text); /* both may be NULL */
+/* session_text may be NULL. predecessors: sessions of workers that died, ended first. */
+int work_main(struct service *service, const char *session_text, const char *const *predecessors,
+	      size_t predecessor_count);
 
 #endif

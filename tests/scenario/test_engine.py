@@ -270,16 +270,19 @@ def test_killed_engine_loses_and_doubles_nothing(rig):
     assert all(rig.api.wait(id)["state"] == "completed" for id in ids[::50])
 
 
-def test_predecessor_is_released_at_once(rig):
+def test_predecessors_are_released_at_once(rig):
+    """Also the one before the last, when the last died before it came to that."""
     session = "0193abcd-0000-7000-8000-00000000000%d"
     settings = {**rig.settings, "WINDLASS_LEASE": "60s"}
-    first = rig.windlass.start("work", "--session", session % 1, **settings)
-    id = rig.api.enqueue("nap", {"ms": 1000, "deaf": 1})
-    rig.api.wait(id, "running")
-    first.kill()
+    ids = []
+    for n in (1, 2):
+        worker = rig.windlass.start("work", "--session", session % n, **settings)
+        ids.append(rig.api.enqueue("nap", {"ms": 1000, "deaf": 1}))
+        rig.api.wait(ids[-1], "running")
+        worker.kill()
     began = time.monotonic()
-    rig.windlass.start("work", "--session", session % 2, "--predecessor", session % 1, **settings)
-    assert rig.api.wait(id)["state"] == "completed" and time.monotonic() - began < 20
+    rig.windlass.start("work", "--session", session % 3, "--predecessor", session % 2, "--predecessor", session % 1, **settings)
+    assert [rig.api.wait(id)["state"] for id in ids] == ["completed"] * 2 and time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("point,action", [

@@ -30,8 +30,9 @@ static const struct consumer_ops consumers = {
 
 struct worker {
 	struct service *service;
-	struct uuid session, predecessor; /* predecessor nil: none */
-	bool supervised;                  /* started by `windlass run` */
+	struct uuid session, predecessors[SERVICE_PREDECESSORS_MAX];
+	size_t predecessor_count; /* not ended yet */
+	bool supervised;          /* started by `windlass run` */
 	struct store *effects_store, *keeper_store, *reader_stores[ENGINE_READERS];
 	struct bell *bell;
 	struct subscriber *subscriber;
@@ -128,11 +129,12 @@ static int begin_session(struct worker *worker, struct error *err_r)
 	int64_t released;
 	bool fresh;
 
-	if (!uuid_is_nil(&worker->predecessor)) {
-		if (session_end(worker->keeper_store, &worker->predecessor, &released, err_r) < 0)
+	for (; worker->predecessor_count; worker->predecessor_count--) {
+		if (session_end(worker->keeper_store,
+				&worker->predecessors[worker->predecessor_count - 1], &released,
+				err_r) < 0)
 			return -1;
 		log_line(LOG_INFO, "predecessor-ended", LOG_I("released", released));
-		worker->predecessor = (struct uuid){ 0 };
 	}
 	gethostname(host, sizeof(host) - 1);
 	return session_renew(worker->keeper_store, &info, &fresh, err_r);
@@ -251,14 +253,28 @@ static void release(struct worker *worker)
 	store_close(&worker->effects_store);
 }
 
-int work_main(struct service *service, const char *session_text, const char *predecessor_text)
+static bool read_sessions(struct worker *worker, const char *session_text,
+			  const char *const *predecessors, size_t count)
+{
+	uuid_v7(&worker->session);
+	if (count > SERVICE_PREDECESSORS_MAX ||
+	    (session_text && !uuid_parse(session_text, &worker->session)))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (!uuid_parse(predecessors[i], &worker->predecessors[i]))
+			return false;
+	}
+	worker->predecessor_count = count;
+	return true;
+}
+
+int work_main(struct service *service, const char *session_text, const char *const *predecessors,
+	      size_t predecessor_count)
 {
 	struct worker worker = { .service = service, .supervised = session_text != NULL };
 	struct error error = { 0 };
 
-	uuid_v7(&worker.session);
-	if ((session_text && !uuid_parse(session_text, &worker.session)) ||
-	    (predecessor_text && !uuid_parse(predecessor_text, &worker.predecessor))) {
+	if (!read_sessions(&worker, session_text, predecessors, predecessor_count)) {
 		log_line(LOG_FATAL, "bad-session");
 		return EX_USAGE;
 	}

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -23,12 +24,34 @@ static void plan_start(struct child *child, int64_t now_ms)
 		child->backoff_ms = CHILD_BACKOFF_MAX_MS;
 }
 
+/* Whether a life got so far as to end the sessions before it is not known here; ending one twice
+ * is harmless. */
+static void remember_session(struct child *child, int64_t now_ms)
+{
+	if (uuid_is_nil(&child->session))
+		return;
+	if (child->former_count == SERVICE_PREDECESSORS_MAX)
+		child->former_count--;
+	memmove(&child->formers[1], &child->formers[0],
+		child->former_count * sizeof(child->formers[0]));
+	child->formers[0] = (struct child_former){ child->session, now_ms };
+	child->former_count++;
+}
+
+static void forget_expired(struct child *child, int64_t lease_ms, int64_t now_ms)
+{
+	while (child->former_count &&
+	       now_ms - child->formers[child->former_count - 1].ended_ms >= lease_ms)
+		child->former_count--;
+}
+
 void child_start(struct child *child, const struct child_context *ctx, int64_t now_ms)
 {
 	struct process_fd fds[] = { { ctx->settings_fd, SETTINGS_THERE },
 				    { ctx->metrics_fd, METRICS_THERE } };
-	char parent[16], session[UUID_TEXT], former[UUID_TEXT];
-	const char *argv[10] = { "windlass", child->role, "--parent", parent };
+	char parent[16], session[UUID_TEXT], formers[SERVICE_PREDECESSORS_MAX][UUID_TEXT];
+	const char *argv[7 + 2 * SERVICE_PREDECESSORS_MAX] = { "windlass", child->role, "--parent",
+							       parent };
 	struct process_spec spec = { .program = ctx->program,
 				     .argv = argv,
 				     .env = ctx->env,
@@ -44,9 +67,10 @@ void child_start(struct child *child, const struct child_context *ctx, int64_t n
 		uuid_v7(&child->session);
 		argv[n++] = "--session";
 		argv[n++] = uuid_format(&child->session, session);
-		if (!uuid_is_nil(&child->former)) {
+		forget_expired(child, ctx->lease_ms, now_ms);
+		for (size_t i = 0; i < child->former_count; i++) {
 			argv[n++] = "--predecessor";
-			argv[n++] = uuid_format(&child->former, former);
+			argv[n++] = uuid_format(&child->formers[i].session, formers[i]);
 		}
 	}
 	child->started_ms = now_ms;
@@ -68,7 +92,7 @@ void child_ended(struct child *child, int64_t now_ms)
 		child->backoff_ms = 0;
 		child->settled = true;
 	}
-	child->former = child->session;
+	remember_session(child, now_ms);
 	child->kill_at_ms = 0;
 	plan_start(child, now_ms);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/base/uuid.h"
+#include "common/service/service.h"
 #include "workers/supervisor/process.h"
 
 #define CHILD_BACKOFF_FIRST_MS 100
@@ -18,12 +19,17 @@ struct child {
 	const char *role;       /* "gateway", "work" */
 	struct process process; /* none while it is down */
 	struct uuid session;    /* work: fresh for each life */
-	struct uuid former;     /* work: the session before, nil in the first life */
-	int64_t started_ms;     /* monotonic, of this life */
-	int64_t start_at_ms;    /* down: when to start it */
-	int64_t backoff_ms;     /* before the next start but one */
-	int64_t kill_at_ms;     /* told to stop: when patience ends; 0: not told */
-	bool settled;           /* was up for CHILD_SETTLED_MS once */
+	/* work: sessions before it that may still hold leases, the newest first */
+	struct child_former {
+		struct uuid session;
+		int64_t ended_ms; /* monotonic */
+	} formers[SERVICE_PREDECESSORS_MAX];
+	size_t former_count;
+	int64_t started_ms;  /* monotonic, of this life */
+	int64_t start_at_ms; /* down: when to start it */
+	int64_t backoff_ms;  /* before the next start but one */
+	int64_t kill_at_ms;  /* told to stop: when patience ends; 0: not told */
+	bool settled;        /* was up for CHILD_SETTLED_MS once */
 };
 
 struct child_context { /* what all children get */
@@ -31,6 +37,7 @@ struct child_context { /* what all children get */
 	const char *const *env;
 	int settings_fd, metrics_fd;
 	int64_t grace_ms;
+	int64_t lease_ms; /* a session that ended so long ago holds nothing any more */
 };
 
 /* Starts it (a failure counts as a death at once). Never blocks. */

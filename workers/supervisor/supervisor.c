@@ -74,7 +74,8 @@ static bool supervisor_init(struct supervisor *sup, struct service *service, con
 				    .arena = arena_new(0),
 				    .child_count = 1 + (size_t)service->settings->workers };
 	sup->ctx = (struct child_context){ .program = program,
-					   .grace_ms = service->settings->grace_ms };
+					   .grace_ms = service->settings->grace_ms,
+					   .lease_ms = service->settings->lease_ms };
 	sup->ctx.settings_fd = settings_handover(service->settings);
 	if (sup->ctx.settings_fd < 0) {
 		log_line(LOG_FATAL, "handover-failed", LOG_S("error", strerror(errno)));

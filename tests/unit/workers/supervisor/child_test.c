@@ -7,7 +7,10 @@
 #include <stdint.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,9 +19,31 @@
 #include "workers/supervisor/child.h"
 
 static const char *const env[] = { "PATH=/usr/bin:/bin", NULL };
-static const struct child_context ctx = {
-	.program = "/bin/true", .env = env, .settings_fd = 0, .metrics_fd = -1, .grace_ms = 1000
-};
+static const struct child_context ctx = { .program = "/bin/true",
+					  .env = env,
+					  .settings_fd = 0,
+					  .metrics_fd = -1,
+					  .grace_ms = 1000,
+					  .lease_ms = 30000 };
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	chmod(path, 0755);
+}
+
+static void read_file(const char *path, char *text_r, size_t bytes)
+{
+	FILE *file = fopen(path, "r");
+
+	assert_non_null(file);
+	text_r[fread(text_r, 1, bytes - 1, file)] = '\0';
+	fclose(file);
+}
 
 static int reap(struct child *child, int64_t now_ms)
 {
@@ -61,12 +86,52 @@ static void has_a_session_for_each_life(void **state)
 	(void)state;
 	child_start(&child, &ctx, 0);
 	first = child.session;
-	assert_true(uuid_is_nil(&child.former));
+	assert_int_equal(child.former_count, 0);
 	reap(&child, 1);
 	child_start(&child, &ctx, 2);
-	assert_true(uuid_equal(&child.former, &first));
+	assert_int_equal(child.former_count, 1);
+	assert_true(uuid_equal(&child.formers[0].session, &first));
 	assert_false(uuid_equal(&child.session, &first));
 	reap(&child, 3);
+}
+
+/* What `work` is told: sessions whose leases may still be held, the newest first. */
+static void names_the_sessions_before_it(void **state)
+{
+	static const char script[] = "#!/bin/sh\nshift 3\necho \"$*\" > \"${0%/*}/said\"\n";
+	char folder[] = "/tmp/child_test.XXXXXX", program[64], said[64], text[1024], want[1024];
+	struct child child = { .role = "work", .process = PROCESS_NONE };
+	struct child_context here = ctx;
+	struct uuid lives[12];
+	char id[UUID_TEXT];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(program, sizeof(program), "%s/windlass", folder);
+	snprintf(said, sizeof(said), "%s/said", folder);
+	write_file(program, script);
+	here.program = program;
+	for (size_t i = 0; i < ARRAY_LEN(lives); i++) {
+		size_t most = i < SERVICE_PREDECESSORS_MAX ? i : SERVICE_PREDECESSORS_MAX;
+		int n;
+
+		child_start(&child, &here, (int64_t)i * 100);
+		reap(&child, (int64_t)i * 100 + 50);
+		lives[i] = child.session;
+		n = snprintf(want, sizeof(want), "--session %s", uuid_format(&lives[i], id));
+		for (size_t k = 1; k <= most; k++)
+			n += snprintf(want + n, sizeof(want) - (size_t)n, " --predecessor %s",
+				      uuid_format(&lives[i - k], id));
+		read_file(said, text, sizeof(text));
+		assert_string_equal(strtok(strstr(text, "--session"), "\n"), want);
+	}
+	/* Leases of those that died so long ago have run out. */
+	child_start(&child, &here, 1050 + here.lease_ms);
+	assert_int_equal(child.former_count, 1);
+	reap(&child, 1060 + here.lease_ms);
+	unlink(program);
+	unlink(said);
+	rmdir(folder);
 }
 
 static void tries_again_what_cannot_be_started(void **state)
@@ -124,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_started_at_once_then_with_patience),
 		cmocka_unit_test(has_a_session_for_each_life),
+		cmocka_unit_test(names_the_sessions_before_it),
 		cmocka_unit_test(tries_again_what_cannot_be_started),
 		cmocka_unit_test(is_drained_then_killed),
 	};

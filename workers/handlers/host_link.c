@@ -37,6 +37,15 @@ bool host_link_has_line(const struct host_link *link)
 	return line_end(link, link->at) != NULL;
 }
 
+static void drop_done(struct host_link *link)
+{
+	if (link->at == 0)
+		return;
+	strbuf_consume(&link->in, link->at);
+	link->scanned = link->scanned > link->at ? link->scanned - link->at : 0;
+	link->at = 0;
+}
+
 bool host_link_pump(struct host_link *link, bool wait)
 {
 	struct pollfd ready = { .fd = link->in_fd, .events = POLLIN };
@@ -44,6 +53,9 @@ bool host_link_pump(struct host_link *link, bool wait)
 
 	if (link->ended || (!wait && poll(&ready, 1, 0) <= 0))
 		return false;
+	/* With jobs that ask, and more of them always ahead, this is the only place that drops. */
+	if (link->at >= READ_BYTES)
+		drop_done(link);
 	strbuf_reserve(&link->in, READ_BYTES);
 	n = read(link->in_fd, link->in.data + link->in.len, READ_BYTES);
 	if (n < 0 && errno == EINTR)
@@ -55,15 +67,6 @@ bool host_link_pump(struct host_link *link, bool wait)
 	link->in.len += (size_t)n;
 	link->in.data[link->in.len] = 0;
 	return true;
-}
-
-static void drop_done(struct host_link *link)
-{
-	if (link->at == 0)
-		return;
-	strbuf_consume(&link->in, link->at);
-	link->scanned = link->scanned > link->at ? link->scanned - link->at : 0;
-	link->at = 0;
 }
 
 static bool is_blank(const char *text, size_t bytes)

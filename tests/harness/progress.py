@@ -35,4 +35,5 @@ class Progress:
 
 
 def pytest_configure(config):
-    config.pluginmanager.register(Progress())
+    if not hasattr(config, "workerinput"):  # one of several processes of this run: the first one counts for all
+        config.pluginmanager.register(Progress())

@@ -5,9 +5,9 @@
 #define TESTS_UNIT_WORKERS_POOL_POOL_FIXTURE_H
 #include "workers/pool/pool.h"
 
+/* Signals end as exit codes then, memory has no limit, and everything is slow. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED /* signals end as exit codes, memory has no limit, and everything is slow \ */
-true
+#define SANITIZED true
 #else
 #define SANITIZED false
 #endif

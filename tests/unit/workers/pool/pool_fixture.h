@@ -14,7 +14,7 @@
 
 #define FIXTURE_TASKS_MAX 4096
 
-	struct fixture_task {
+struct fixture_task {
 	struct task *task; /* NULL: free */
 	bool ended;
 	int ends; /* must be 1 */

@@ -25,7 +25,8 @@ def fault_jobs():
     scratch = folder / f"faults-{os.getpid()}.so"
     subprocess.run([*compiler, *flags, f"-I{ROOT}/workers/handlers", "-o", scratch, HERE / "jobs/faults.c"], check=True)
     scratch.replace(folder / "faults.so")
-    shutil.copy(HERE / "jobs/jobs.yaml", folder / "jobs.yaml")
+    for name in ("flood.py", "jobs.yaml"):
+        shutil.copy(HERE / "jobs" / name, folder / name)
     return folder / "jobs.yaml"
 
 

@@ -27,7 +27,7 @@ INSERT INTO accounts(id, balance) VALUES {", ".join(f"({n}, 1000)" for n in rang
 """
 OPENING = ACCOUNTS * 1000
 STEPS = {"fault.deposit": ["only"], "fault.charge": ["only"], "fault.sql": ["only"], "fault.poison": ["only"],
-         "fault.steps": ["first", "second"], "fault.noop": []}
+         "fault.steps": ["first", "second"], "fault.noop": [], "fault.flood": []}
 
 
 def uuid7():
@@ -86,6 +86,7 @@ class Load:
             answer.read()
             return answer.status
         except ConnectionRefusedError:
+            connection.close()  # else it would take the next request for one that was begun
             return 503  # nothing was sent
         except (OSError, http.client.HTTPException):
             connection.close()

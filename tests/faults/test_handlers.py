@@ -51,6 +51,18 @@ def test_f08_poison(rig, report, long_form, how):
     report(f"F08 {how}", list(sent.must.values()).count("fault.poison"), figures, took)
 
 
+def test_a_flood_of_questions(rig, report):
+    """Hundreds of jobs of one host ask at once, more than is ever answered at once: the engine lives, and all get an answer."""
+    process = rig.run(WINDLASS_LEASE="20s")
+    worker = role_pids(process, "work")
+    sent = Load(process.url, lambda: {"type": "fault.flood"}, threads=2, batch=250, count=1500).join()
+    took = rig.oracle.drained()
+    figures = rig.oracle.judge(sent)
+    assert role_pids(process, "work") == worker, "the engine died"
+    assert figures["retried"] == 0
+    report("flood of questions", len(sent), figures, took)
+
+
 @pytest.mark.parametrize("bad", ["check", "missing", "deferred"])
 def test_f09_bad_sql_in_a_batch(rig, report, long_form, bad):
     """One job in 50 breaks the transaction it shares; only that one suffers."""

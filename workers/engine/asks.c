@@ -176,10 +176,17 @@ void asks_step_back(struct engine *engine, struct effect *effect)
 
 void asks_open(struct engine *engine, struct task_ask *ask)
 {
+	static const char full[] = "\"error\":\"too many questions are waiting\"";
 	struct hand *hand = hand_of(ask->task);
-	struct open_ask *open = ARENA_NEW(ask->task->job->arena, struct open_ask);
+	struct open_ask *open;
 
 	CHECK(!hand->ended);
+	if (engine->asks_open == ANSWERS_MAX) {
+		pool_answer(engine->pool, ask, full, strlen(full));
+		return;
+	}
+	engine->asks_open++;
+	open = ARENA_NEW(ask->task->job->arena, struct open_ask);
 	open->hand = hand;
 	open->ask = ask;
 	list_init(&open->effect.link);
@@ -216,6 +223,7 @@ static void pass_on(struct engine *engine, struct answer *answer)
 	if (answer->fate)
 		calls_answered(hand, open, answer, &answer->members);
 	list_remove(&open->link);
+	engine->asks_open--;
 	if (!hand->ended && engine->pool)
 		pool_answer(engine->pool, open->ask, answer->members.data, answer->members.len);
 	start_next_step(engine, hand);

@@ -18,7 +18,7 @@
 
 #define HAND_MAX         3000      /* jobs in hand: in the pool, being committed, being taken */
 #define ANSWER_BYTES_MAX (1 << 20) /* rows of a query, body of a reply */
-#define ANSWERS_MAX      8192      /* more than readers and remote can have under way */
+#define ANSWERS_MAX      8192      /* questions under way; more are refused at once */
 
 enum engine_phase { ENGINE_RUNNING = 1, ENGINE_DRAINING, ENGINE_ABORTING };
 
@@ -70,6 +70,7 @@ struct engine {
 	struct outcome_log *log;
 	struct inflight *inflight;
 	struct mailbox *answers; /* struct answer, from any thread */
+	size_t asks_open;        /* each will have one answer there */
 	struct mailbox *cancels; /* struct cancel_found, from the keeper */
 	int cancel_fd;           /* eventfd: the bell said that a cancel was asked */
 	struct list submits;     /* effects for the end of this page */

@@ -26,7 +26,7 @@ def seeded(poison, every):
     def make():
         n, payload = next(count), {"account": random.randrange(ACCOUNTS), "amount": 3}
         if n % every == 0:
-            return {"type": "fault.poison", "payload": {**payload, "how": poison}, **({"max_attempts": 2} if poison == "loop" else {})}
+            return {"type": "fault.poison", "payload": {**payload, "how": poison}, **({"max_attempts": 2, "timeout": "2s"} if poison == "loop" else {})}
         return {"type": "fault.deposit", "payload": payload}
     return make
 

@@ -79,7 +79,7 @@ def test_f04_engine_stopped_beyond_its_lease(rig, report, long_form):
     """A zombie: it wakes up after its jobs were given to another and tries to commit them."""
     zombie = rig.work()
     gateway = rig.gateway()
-    load = Load(gateway.url, mixed(100), threads=2)
+    load = Load(gateway.url, mixed(40), threads=2)
     rounds, late = (8 if long_form else 2), 0
     for _ in range(rounds):
         time.sleep(0.6)
@@ -128,7 +128,7 @@ def test_f06_drain_under_load(rig, report, long_form):
 
 def test_f06_second_sigterm_is_now(rig, report):
     gateway, worker = rig.gateway(), rig.work()
-    load = Load(gateway.url, lambda: {"type": "fault.deposit", "payload": {"account": 1, "work_ms": 8000}}, threads=2, count=4)
+    load = Load(gateway.url, lambda: {"type": "fault.deposit", "payload": {"account": 1, "work_ms": 5000}}, threads=2, count=4)
     wait_for(lambda: worker.metrics().get("windlass_jobs_in_flight", 0) >= 4)
     send(worker.pid, signal.SIGTERM)
     time.sleep(0.5)

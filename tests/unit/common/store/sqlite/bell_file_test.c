@@ -143,11 +143,12 @@ static void links_share_a_bell(void **state)
 	assert_string_equal(one, two);
 }
 
-/* One that takes it again and again must not keep out another one that wants it now and then. */
+/* One that takes it again and again must not keep out another one that wants it now and then. A
+ * machine that is busy with something else may hold up a few turns. */
 static void nobody_starves(void **state)
 {
 	struct bell_file *file;
-	int64_t worst_ms = 0;
+	int slow = 0;
 	pid_t greedy = fork();
 
 	(void)state;
@@ -161,19 +162,18 @@ static void nobody_starves(void **state)
 	if (greedy == 0)
 		_exit(0);
 	for (int i = 0; i < 200; i++) {
-		int64_t start = clock_mono_ms(), took;
+		int64_t start = clock_mono_ms();
 
 		must_lock(file);
 		bell_file_unlock(file);
-		took = clock_mono_ms() - start;
-		worst_ms = took > worst_ms ? took : worst_ms;
+		slow += clock_mono_ms() - start > 100;
 		pause_ms(2);
 	}
 	kill(greedy, SIGKILL);
 	assert_int_equal(waitpid(greedy, NULL, 0), greedy);
-	if (worst_ms > 500)
-		fail_msg("had to wait for %ld ms", (long)worst_ms);
 	bell_file_close(&file);
+	if (slow > 20)
+		fail_msg("had to wait %d times of 200", slow);
 }
 
 /* All at once from nothing: exactly one makes it, nobody is refused, and the mutex holds. */

@@ -354,6 +354,42 @@ static void write_sets_of_all_kinds(struct fixture *fx)
 			    "1");
 }
 
+/* Each job counts up and then writes down what it has counted: no job sees what another one, whose
+ * turn is later, has done. */
+static void write_sets_are_not_mixed(struct fixture *fx)
+{
+	static const struct sql_statement statements[] = {
+		{ .sql = "UPDATE effects SET what = CAST(CAST(what AS INTEGER) + 1 AS TEXT) WHERE job = "
+			 "'counter'",
+		  .rows = 1 },
+		{ .sql = "INSERT INTO effects SELECT 'invoice', what FROM effects WHERE job = 'counter'",
+		  .rows = 1 },
+	};
+	struct completion items[4];
+	struct claim claim;
+
+	accept_job(fx, a_job("mail"));
+	items[0] = a_finish(claim_one(fx), JOB_COMPLETED);
+	with_write(fx, &items[0], 1, "INSERT INTO effects VALUES ($1, $2)", "counter", "0");
+	assert_int_equal(commit_one(fx, &items[0]), COMPLETION_COMMITTED);
+	for (size_t i = 0; i < ARRAY_LEN(items); i++)
+		accept_job(fx, a_job("mail"));
+	claim = claim_some(fx, ARRAY_LEN(items));
+	assert_int_equal(claim.count, ARRAY_LEN(items));
+	for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+		items[i] = a_finish(claim.jobs[i], JOB_COMPLETED);
+		items[i].writes = (struct write_set){ .statements = statements,
+						      .statement_count = ARRAY_LEN(statements) };
+	}
+	check_store(fx,
+		    commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items, ARRAY_LEN(items)));
+	for (size_t i = 0; i < ARRAY_LEN(items); i++)
+		assert_int_equal(items[i].fate, COMPLETION_COMMITTED);
+	assert_string_equal(read_value(fx, "SELECT count(DISTINCT what) FROM effects WHERE job = "
+					   "'invoice'"),
+			    "4");
+}
+
 static void receipts_survive(struct fixture *fx)
 {
 	static const struct receipt receipt = {
@@ -614,6 +650,7 @@ static const struct store_case cases[] = {
 	{ "careful_fates", careful_fates },
 	{ "deferred_constraints", deferred_constraints },
 	{ "write_sets_of_all_kinds", write_sets_of_all_kinds },
+	{ "write_sets_are_not_mixed", write_sets_are_not_mixed },
 	{ "receipts_survive", receipts_survive },
 	{ "follow_ups", follow_ups },
 	{ "follow_ups_of_a_failure", follow_ups_of_a_failure },

@@ -313,10 +313,17 @@ struct write_group {
 struct write_plan {
 	struct write_group *groups;
 	size_t count, cap;
+	struct write_text {
+		const char *sql;
+		size_t arg_count;
+		char *folded; /* NULL: it cannot be */
+	} * texts;            /* those that were looked at; room for PLAN_TEXTS_MAX */
+	size_t text_count;
 	size_t first, last; /* places of the plan in its flight */
 };
-/* Orders the write sets of the items as groups, in the scratch arena; the order inside a job is
- * kept. */
+/* Orders the write sets of the items as groups, in the scratch arena: first those that consist of
+ * plain INSERTs, folded; then the others, one job after the other, as if each had a transaction of
+ * its own. The order inside a job is kept. */
 struct write_plan *write_plan_new(struct postgres *pg, struct completion *const *items,
 				  size_t count, bool fold);
 /* Learns the argument types of texts that will be folded, outside of any transaction. What cannot

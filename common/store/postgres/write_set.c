@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Write sets of many jobs on their way into one transaction: equal INSERTs of different jobs are
- * folded into one statement over arrays, everything else is sent as it is; the order inside each
- * job is kept. */
+/* Write sets of many jobs on their way into one transaction. Of jobs that only insert what they
+ * know, equal INSERTs are folded into one statement over arrays. A job with any other statement may
+ * read what it has just written, so all of its statements are sent as they are, without another
+ * job's between them. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,15 +54,45 @@ static struct write_group *add_group(struct postgres *pg, struct write_plan *pla
 	return &plan->groups[plan->count++];
 }
 
-static bool may_fold(const struct sql_statement *statement)
+/* How many groups a statement is compared with, and how many texts are looked at. Batches have few
+ * different texts, or folding does not pay anyway. */
+#define GROUPS_SEARCHED 64
+#define PLAN_TEXTS_MAX  64
+#define UNFOLDED_LEVEL  (1 << 16) /* above all that are folded */
+
+/* The statement over arrays; NULL: it cannot be. */
+static char *folded_text(struct postgres *pg, struct write_plan *plan,
+			 const struct sql_statement *statement)
 {
-	return statement->arg_count > 0 &&
-	       (statement->rows == SQL_ROWS_ANY || statement->rows == 1);
+	struct write_text *text;
+
+	if (!statement->arg_count || (statement->rows != SQL_ROWS_ANY && statement->rows != 1))
+		return NULL;
+	for (size_t i = 0; i < plan->text_count; i++) {
+		text = &plan->texts[i];
+		if (text->arg_count == statement->arg_count &&
+		    (text->sql == statement->sql || !strcmp(text->sql, statement->sql)))
+			return text->folded;
+	}
+	if (plan->text_count == PLAN_TEXTS_MAX)
+		return NULL;
+	text = &plan->texts[plan->text_count++];
+	*text = (struct write_text){
+		.sql = statement->sql,
+		.arg_count = statement->arg_count,
+		.folded = fold_insert(pg->scratch, statement->sql, statement->arg_count),
+	};
+	return text->folded;
 }
 
-/* How many groups a statement is compared with. Batches have few different texts, or folding does
- * not pay anyway. */
-#define GROUPS_SEARCHED 64
+static bool only_inserts(struct postgres *pg, struct write_plan *plan,
+			 const struct write_set *writes)
+{
+	for (size_t i = 0; i < writes->statement_count; i++)
+		if (!folded_text(pg, plan, &writes->statements[i]))
+			return false;
+	return true;
+}
 
 static bool joins(const struct write_group *group, const struct sql_statement *statement, int level)
 {
@@ -72,21 +103,20 @@ static bool joins(const struct write_group *group, const struct sql_statement *s
 	       first->item->writes.statements[first->index].arg_count == statement->arg_count;
 }
 
-/* Puts a statement of a job whose last one is in group `last` (SIZE_MAX: none) where it can be
+/* Puts an INSERT of a job whose last one is in group `last` (SIZE_MAX: none) where it can be
  * folded, or on the level behind that one; returns its group. Groups of one level may go in any
  * order, so the next one must be higher, or the same. */
-static size_t place_statement(struct postgres *pg, struct write_plan *plan, struct completion *item,
-			      size_t index, size_t last, bool fold)
+static size_t place_insert(struct postgres *pg, struct write_plan *plan, struct completion *item,
+			   size_t index, size_t last)
 {
 	const struct sql_statement *statement = &item->writes.statements[index];
 	int level = last == SIZE_MAX ? 0 : plan->groups[last].level + 1;
 
-	fold = fold && may_fold(statement);
-	if (fold && last != SIZE_MAX && joins(&plan->groups[last], statement, 0)) {
+	if (last != SIZE_MAX && joins(&plan->groups[last], statement, 0)) {
 		add_member(pg, &plan->groups[last], item, index);
 		return last;
 	}
-	for (size_t g = 0; fold && g < plan->count && g < GROUPS_SEARCHED; g++) {
+	for (size_t g = 0; g < plan->count && g < GROUPS_SEARCHED; g++) {
 		if (!joins(&plan->groups[g], statement, level))
 			continue;
 		add_member(pg, &plan->groups[g], item, index);
@@ -95,10 +125,28 @@ static size_t place_statement(struct postgres *pg, struct write_plan *plan, stru
 	struct write_group *group = add_group(pg, plan, statement->sql);
 
 	group->level = level;
-	group->folded =
-		fold ? fold_insert(pg->scratch, statement->sql, statement->arg_count) : NULL;
+	group->folded = folded_text(pg, plan, statement);
 	add_member(pg, group, item, index);
 	return plan->count - 1;
+}
+
+static void place_inserts(struct postgres *pg, struct write_plan *plan, struct completion *item)
+{
+	size_t last = SIZE_MAX;
+
+	for (size_t k = 0; k < item->writes.statement_count; k++)
+		last = place_insert(pg, plan, item, k, last);
+}
+
+static void place_as_it_is(struct postgres *pg, struct write_plan *plan, struct completion *item,
+			   int *level)
+{
+	for (size_t k = 0; k < item->writes.statement_count; k++) {
+		struct write_group *group = add_group(pg, plan, item->writes.statements[k].sql);
+
+		group->level = (*level)++;
+		add_member(pg, group, item, k);
+	}
 }
 
 static int by_level(const void *a, const void *b)
@@ -112,16 +160,18 @@ struct write_plan *write_plan_new(struct postgres *pg, struct completion *const 
 				  size_t count, bool fold)
 {
 	struct write_plan *plan = ARENA_NEW(pg->scratch, struct write_plan);
+	int level = UNFOLDED_LEVEL;
 
+	plan->texts = ARENA_ARRAY(pg->scratch, struct write_text, PLAN_TEXTS_MAX);
 	for (size_t i = 0; i < count; i++) {
 		struct completion *item = items[i];
-		size_t last = SIZE_MAX;
 
-		if (item->kind != COMPLETION_STEP &&
-		    (item->kind != COMPLETION_FINISH || item->state != JOB_COMPLETED))
+		if (!completion_writes(item))
 			continue;
-		for (size_t k = 0; k < item->writes.statement_count; k++)
-			last = place_statement(pg, plan, item, k, last, fold);
+		if (fold && only_inserts(pg, plan, &item->writes))
+			place_inserts(pg, plan, item);
+		else
+			place_as_it_is(pg, plan, item, &level);
 	}
 	/* One alone is sent as it is. */
 	for (size_t g = 0; g < plan->count; g++)

@@ -18,6 +18,15 @@ def stat(pid):
     return int(fields[1]), fields[0]
 
 
+def age_s(pid):
+    """How long it has been running; 0 when it is gone."""
+    try:
+        started = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+
+
 def command(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]

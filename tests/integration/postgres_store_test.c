@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What only PostgreSQL has: folded write sets, jobs enqueued from SQL, LISTEN/NOTIFY, partitions,
  * connections that are killed. Runs nothing when TEST_POSTGRES_URL is not set. */
+#include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "tests/integration/store_fixture.h"
 
@@ -417,6 +420,53 @@ static void killed_connections_come_back(struct fixture *fx)
 	claim_this(fx, &job.id);
 }
 
+static const char sleep_at_commit[] =
+	"CREATE CONSTRAINT TRIGGER sleepy AFTER INSERT ON windlass.jobs DEFERRABLE INITIALLY"
+	" DEFERRED FOR EACH ROW EXECUTE FUNCTION effects_sleep()";
+
+/* Breaks the connection that comes from this port, a moment after it was told to. */
+static void *cut_soon(void *port)
+{
+	pause_ms(300);
+	for (int fd = 3; fd < 256; fd++) {
+		struct sockaddr_in own;
+		socklen_t bytes = sizeof(own);
+
+		if (getsockname(fd, (struct sockaddr *)&own, &bytes) == 0 &&
+		    own.sin_family == AF_INET && ntohs(own.sin_port) == *(const int64_t *)port)
+			shutdown(fd, SHUT_RDWR);
+	}
+	return NULL;
+}
+
+/* The server is still at the COMMIT when we have lost the connection: it must have ended, one way
+ * or the other, before the probe says that nothing is stored. */
+static void probe_ends_what_is_under_way(struct fixture *fx)
+{
+	struct new_job job = a_job("mail");
+	struct accepted_job accepted;
+	struct acceptance request = a_request(fx, &job, 1), *list = &request;
+	bool stored = true;
+	pthread_t cutter;
+	int64_t port;
+
+	request.accepted = &accepted;
+	run_sql(fx, "CREATE OR REPLACE FUNCTION effects_sleep() RETURNS trigger LANGUAGE plpgsql AS"
+		    " 'BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END'");
+	run_sql(fx, sleep_at_commit);
+	check_store(fx, store_ping(fx->other, &fx->error));
+	port = number(fx, "SELECT client_port FROM pg_stat_activity WHERE application_name ="
+			  " 'windlass-other' AND datname = current_database()");
+	assert_int_equal(pthread_create(&cutter, NULL, cut_soon, &port), 0);
+	assert_int_equal(acceptance_commit(fx->other, &list, 1, &fx->error), -1);
+	assert_int_equal(fx->error.code, ERROR_UNKNOWN);
+	pthread_join(cutter, NULL);
+	check_store(fx, acceptance_probe(fx->other, &list, 1, &stored, &fx->error));
+	assert_false(stored);
+	pause_ms(2000);
+	assert_int_equal(claim_some(fx, 1).count, 0);
+}
+
 static void unreachable(struct fixture *fx)
 {
 	struct store *store = NULL;
@@ -571,6 +621,7 @@ int main(void)
 		{ "jobs_from_sql", jobs_from_sql },
 		{ "bells_ring", bells_ring },
 		{ "claims_that_cannot_be_read_are_told", claims_that_cannot_be_read_are_told },
+		{ "probe_ends_what_is_under_way", probe_ends_what_is_under_way },
 		{ "killed_connections_come_back", killed_connections_come_back },
 		{ "unreachable", unreachable },
 		{ "old_days_are_dropped", old_days_are_dropped },

@@ -134,6 +134,7 @@ static int connect_again(struct postgres *pg, struct error *err_r)
 		return -1;
 	}
 	pg->conn = conn;
+	pg->pid = PQbackendPID(conn); /* libpq does not tell any more once it is broken */
 	return 0;
 }
 

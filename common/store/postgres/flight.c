@@ -278,7 +278,8 @@ static int lost(struct postgres *pg, struct error *err_r)
 	postgres_error(pg->conn, at == SIZE_MAX ? NULL : pg->answers[at].result, err_r);
 	if (!*err_r->message)
 		error_set(err_r, ERROR_UNAVAILABLE, "the server did not answer");
-	pg->lost_pid = PQbackendPID(pg->conn);
+	if (unknown) /* a probe that gets lost itself still asks about this one */
+		pg->lost_pid = pg->pid;
 	err_r->code = unknown ? ERROR_UNKNOWN : ERROR_UNAVAILABLE;
 	postgres_drop(pg);
 	return -1;

@@ -88,7 +88,8 @@ struct postgres {
 	char *url, *role;
 	PGconn *conn;        /* NULL: to be opened */
 	bool in_transaction; /* BEGIN was sent, neither COMMIT nor ROLLBACK was */
-	int lost_pid;        /* server process of the connection that was lost last, or 0 */
+	int pid;             /* server process of the connection */
+	int lost_pid;        /* server process of the last COMMIT that was not answered, or 0 */
 	bool commit_sent;    /* in this flight */
 	const char *commit_failpoint; /* or NULL: between the sending of COMMIT and its answer */
 	struct statement statement;

@@ -90,6 +90,7 @@ def test_store_away(own_postgres, windlass):
     own_postgres.start()
     gateway = start(windlass, own_postgres.new_database())
     api = gateway.api()
+    api.post("/v1/queues/notes/pause")  # nobody will work here, and that is in order
     id = api.enqueue("note.add", {"who": "x"})
     own_postgres.crash()
     [refused] = wait_for(lambda: (a := api.post_job("note.add", {"who": "x"})).status_code in (503, 504) and [a])

@@ -101,6 +101,7 @@ static void begin_connect(struct postgres_bell *bell)
 		return;
 	postgres_connect_params(bell->url, "bell", "listen", &params);
 	bell->conn = PQconnectStartParams(params.keywords, params.values, 1);
+	postgres_mute(bell->conn);
 	bell->connecting = true;
 	bell->polling = PGRES_POLLING_WRITING;
 	bell->give_up_ms = now_ms + 5000;

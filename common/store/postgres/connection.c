@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One connection to PostgreSQL: opened with time-outs at every level, opened again when it broke,
  * its plans pinned; and what the server's errors mean to us. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,18 @@ void postgres_connect_params(const char *url, const char *role, const char *what
 	p->keywords[n] = p->values[n] = NULL;
 }
 
+/* What a server says besides results, such as why it hangs up, is no line of our log. */
+static void ignore_notice(void *arg, const PGresult *notice)
+{
+	(void)arg;
+	(void)notice;
+}
+
+void postgres_mute(PGconn *conn)
+{
+	PQsetNoticeReceiver(conn, ignore_notice, NULL);
+}
+
 PGconn *postgres_connect(const char *url, const char *role, const char *what, struct error *err_r)
 {
 	struct connect_params params;
@@ -96,6 +109,7 @@ PGconn *postgres_connect(const char *url, const char *role, const char *what, st
 	postgres_connect_params(url, role, what, &params);
 	PGconn *conn = PQconnectdbParams(params.keywords, params.values, 1);
 
+	postgres_mute(conn);
 	if (PQstatus(conn) == CONNECTION_OK)
 		return conn;
 	postgres_error(conn, NULL, err_r);
@@ -149,6 +163,18 @@ void postgres_drop(struct postgres *pg)
 	pg->commit_failpoint = NULL;
 }
 
+/* Did the server hang up while nobody asked it anything? Found out before the connection is used
+ * again, a restarted server fails no request. */
+static bool is_usable(PGconn *conn)
+{
+	struct pollfd poll_fd = { .fd = PQsocket(conn), .events = POLLIN };
+
+	while (PQstatus(conn) == CONNECTION_OK && poll(&poll_fd, 1, 0) > 0)
+		if (!PQconsumeInput(conn))
+			return false;
+	return PQstatus(conn) == CONNECTION_OK;
+}
+
 int postgres_enter(struct postgres *pg, struct error *err_r)
 {
 	error_clear(err_r);
@@ -163,7 +189,7 @@ int postgres_enter(struct postgres *pg, struct error *err_r)
 			postgres_drop(pg);
 		postgres_flight_clear(pg);
 	}
-	if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK)
+	if (pg->conn && is_usable(pg->conn))
 		return 0;
 	postgres_drop(pg);
 	return connect_again(pg, err_r);

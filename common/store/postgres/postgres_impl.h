@@ -124,6 +124,8 @@ int postgres_ping(struct store *store, struct error *err_r);
 /* A blocking connection outside the pipeline mode with our time-outs, for migrations and the bell;
  * NULL: ERROR_UNAVAILABLE. */
 PGconn *postgres_connect(const char *url, const char *role, const char *what, struct error *err_r);
+/* Notices are dropped instead of printed; postgres_connect has done it. NULL allowed. */
+void postgres_mute(PGconn *conn);
 /* Keywords and values for PQconnectdbParams and PQconnectStartParams; `url` may be any libpq URL.
  */
 struct connect_params {

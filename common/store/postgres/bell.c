@@ -9,17 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/store/postgres/postgres_impl.h"
 
-#define RECONNECT_MS   500
+#define RECONNECT_MS 500
+/* Between two NOTIFYs: a commit each, so what is rung meanwhile goes together. */
+#define RING_GAP_MS    1
 #define NOTIFY_IDS_MAX 240 /* of 32 digits: a payload is less than 8,000 bytes */
 /* more than that while the server is away: listeners look themselves afterwards */
 #define PENDING_IDS_MAX 20000
 #define ID_HEX          32
+#define NOTIFY          "notify" /* the prepared statement */
 
 static const struct {
 	unsigned bit;
@@ -53,6 +57,8 @@ struct postgres_bell {
 	struct uuid *pending_ids;
 	size_t pending_count;
 	bool stop;
+	/* the thread's own */
+	int64_t rang_ns;
 };
 
 static struct postgres_bell *bell_of(struct bell *bell)
@@ -241,12 +247,25 @@ static void postgres_bell_wake(struct bell *base)
 
 /* ---- ringing */
 
-/* What was rung since the last time; NULL: stop. The lock is held. */
+/* Until the deadline, unless it is time to stop. The lock is held. */
+static void rest(struct postgres_bell *bell, int64_t until_ns)
+{
+	struct timespec until = { .tv_sec = until_ns / 1000000000,
+				  .tv_nsec = until_ns % 1000000000 };
+
+	while (!bell->stop && pthread_cond_timedwait(&bell->rung, &bell->lock, &until) != ETIMEDOUT)
+		;
+}
+
+/* What was rung since the last time: the first at once, then one in RING_GAP_MS. False: stop. The
+ * lock is held. */
 static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid **ids_r,
 		       size_t *count_r)
 {
 	while (!bell->stop && !bell->pending)
 		pthread_cond_wait(&bell->rung, &bell->lock);
+	rest(bell, bell->rang_ns + RING_GAP_MS * 1000000L);
+	bell->rang_ns = clock_mono_ns();
 	*what_r = bell->pending;
 	*ids_r = bell->pending_ids;
 	*count_r = bell->pending_count;
@@ -256,27 +275,66 @@ static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid
 	return *what_r != 0;
 }
 
+/* Text arrays without quotes: channels are words, notes are digits. */
+struct notes {
+	struct strbuf channels, texts;
+};
+
+static void begin_note(struct notes *notes, const char *channel)
+{
+	strbuf_addstr(&notes->channels, notes->channels.len ? "," : "{");
+	strbuf_addstr(&notes->channels, channel);
+	strbuf_addstr(&notes->texts, notes->texts.len ? "," : "{");
+}
+
+static void write_notes(struct notes *notes, unsigned what, const struct uuid *ids, size_t count)
+{
+	char hex[ID_HEX + 1];
+
+	for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
+		if (!(what & channels[i].bit) || (channels[i].bit == BELL_ENDED && count))
+			continue;
+		begin_note(notes, channels[i].channel);
+		strbuf_addstr(&notes->texts, "\"\"");
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (i % NOTIFY_IDS_MAX == 0)
+			begin_note(notes, "windlass_ended");
+		uuid_hex(&ids[i], hex);
+		strbuf_add(&notes->texts, hex, ID_HEX);
+	}
+	strbuf_addch(&notes->channels, '}');
+	strbuf_addch(&notes->texts, '}');
+}
+
 /* One statement, so one transaction. */
 static bool notify(PGconn *conn, unsigned what, const struct uuid *ids, size_t count)
 {
-	struct strbuf sql;
-	char hex[ID_HEX + 1];
+	struct notes notes;
 
-	strbuf_init(&sql);
-	strbuf_addstr(&sql, "SELECT 1");
-	for (size_t i = 0; i < ARRAY_LEN(channels); i++)
-		if ((what & channels[i].bit) && !(channels[i].bit == BELL_ENDED && count))
-			strbuf_printf(&sql, ",pg_notify('%s','')", channels[i].channel);
-	for (size_t i = 0; i < count; i++) {
-		if (i % NOTIFY_IDS_MAX == 0)
-			strbuf_printf(&sql, "%s,pg_notify('windlass_ended','", i ? "')" : "");
-		uuid_hex(&ids[i], hex);
-		strbuf_add(&sql, hex, ID_HEX);
-	}
-	strbuf_addstr(&sql, count ? "')" : "");
-	bool ok = say(conn, sql.data);
+	strbuf_init(&notes.channels);
+	strbuf_init(&notes.texts);
+	write_notes(&notes, what, ids, count);
+	PGresult *result = PQexecPrepared(conn, NOTIFY, 2,
+					  (const char *[]){ notes.channels.data, notes.texts.data },
+					  NULL, NULL, 0);
+	bool ok = PQresultStatus(result) == PGRES_TUPLES_OK;
 
-	strbuf_release(&sql);
+	PQclear(result);
+	strbuf_release(&notes.channels);
+	strbuf_release(&notes.texts);
+	return ok;
+}
+
+static bool prepare_notify(PGconn *conn)
+{
+	PGresult *result = PQprepare(conn, NOTIFY,
+				     "SELECT pg_notify(channel, text) FROM unnest($1::text[],"
+				     " $2::text[]) AS n(channel, text)",
+				     0, NULL);
+	bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+
+	PQclear(result);
 	return ok;
 }
 
@@ -286,36 +344,24 @@ static PGconn *plug_in(struct postgres_bell *bell)
 	struct error err;
 	PGconn *conn = postgres_connect(bell->url, "bell", "ring", &err);
 
-	if (conn && !say(conn, "SELECT set_config('synchronous_commit', 'off', false),"
-			       " set_config('statement_timeout', '5000', false)")) {
+	if (conn && (!say(conn, "SELECT set_config('synchronous_commit', 'off', false),"
+				" set_config('statement_timeout', '5000', false)") ||
+		     !prepare_notify(conn))) {
 		PQfinish(conn);
 		conn = NULL;
 	}
 	return conn;
 }
 
-/* Waits a moment before the server is tried again, unless it is time to stop. */
-static void pause_ringing(struct postgres_bell *bell)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += RECONNECT_MS * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000L;
-	until.tv_nsec %= 1000000000L;
-	pthread_mutex_lock(&bell->lock);
-	while (!bell->stop && pthread_cond_timedwait(&bell->rung, &bell->lock, &until) != ETIMEDOUT)
-		;
-	pthread_mutex_unlock(&bell->lock);
-}
-
-static bool stopping(struct postgres_bell *bell)
+/* Waits a moment before the server is tried again. False: it is time to stop. */
+static bool pause_ringing(struct postgres_bell *bell)
 {
 	pthread_mutex_lock(&bell->lock);
+	rest(bell, clock_mono_ns() + RECONNECT_MS * 1000000L);
 	bool stop = bell->stop;
 
 	pthread_mutex_unlock(&bell->lock);
-	return stop;
+	return !stop;
 }
 
 static void *ring_thread(void *context)
@@ -337,9 +383,8 @@ static void *ring_thread(void *context)
 			if (conn)
 				PQfinish(conn);
 			conn = NULL;
-			if (stopping(bell))
+			if (!pause_ringing(bell))
 				break;
-			pause_ringing(bell);
 		}
 		free(ids);
 	}
@@ -409,8 +454,13 @@ static struct bell *postgres_bell_open(const char *url, unsigned listen, struct 
 	bell->listen = listen;
 	bell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	CHECK(bell->wake_fd >= 0);
-	CHECK(pthread_mutex_init(&bell->lock, NULL) == 0 &&
-	      pthread_cond_init(&bell->rung, NULL) == 0);
+	CHECK(pthread_mutex_init(&bell->lock, NULL) == 0);
+	pthread_condattr_t monotonic;
+
+	CHECK(pthread_condattr_init(&monotonic) == 0 &&
+	      pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
+	      pthread_cond_init(&bell->rung, &monotonic) == 0);
+	pthread_condattr_destroy(&monotonic);
 	return &bell->base;
 }
 

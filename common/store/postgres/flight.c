@@ -41,20 +41,6 @@ size_t postgres_plain(struct postgres *pg, const char *sql)
 	return place;
 }
 
-void postgres_begin(struct postgres *pg)
-{
-	CHECK(!pg->in_transaction);
-	pg->in_transaction = true;
-	postgres_plain(pg, "BEGIN");
-}
-
-void postgres_commit(struct postgres *pg)
-{
-	CHECK(pg->in_transaction);
-	postgres_plain(pg, "COMMIT");
-	pg->commit_sent = true;
-}
-
 void postgres_deallocate(struct postgres *pg, const char *name)
 {
 	char sql[64];
@@ -92,6 +78,22 @@ size_t postgres_send(struct postgres *pg)
 	PQsendQueryPrepared(pg->conn, prepared->name, st->count, st->values, st->lengths,
 			    st->formats, 1);
 	return place;
+}
+
+void postgres_begin(struct postgres *pg)
+{
+	CHECK(!pg->in_transaction);
+	pg->in_transaction = true;
+	postgres_say(pg, "BEGIN");
+	postgres_send(pg);
+}
+
+void postgres_commit(struct postgres *pg)
+{
+	CHECK(pg->in_transaction);
+	postgres_say(pg, "COMMIT");
+	postgres_send(pg);
+	pg->commit_sent = true;
 }
 
 size_t postgres_send_foreign(struct postgres *pg, const char *sql, int count,

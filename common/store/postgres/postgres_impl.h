@@ -145,9 +145,9 @@ void postgres_rollback(struct postgres *pg);
 int postgres_error(const PGconn *conn, const PGresult *result, struct error *err_r);
 
 /* ---- flight.c. Places are counted from 0 in each flight. */
-/* Queues `BEGIN`, `COMMIT` and other statements without arguments; they are not prepared. */
 void postgres_begin(struct postgres *pg);
 void postgres_commit(struct postgres *pg);
+/* Queues a statement without arguments that is not prepared. */
 size_t postgres_plain(struct postgres *pg, const char *sql);
 void postgres_deallocate(struct postgres *pg, const char *name);
 /* Queues the statement that was built; its result is kept. */

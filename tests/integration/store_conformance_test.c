@@ -42,6 +42,77 @@ static void accepted_and_visible(struct fixture *fx)
 	assert_true(view.created_ms > 0);
 }
 
+/* One job of three differs in one thing, as a store may treat what all jobs share as one value. */
+static bool vary(struct new_job *job, int what)
+{
+	const char **const texts[] = { &job->tenant,   &job->owner,      &job->queue,
+				       &job->type,     &job->tags,       &job->order_key,
+				       &job->fair_key, &job->unique_key, &job->traceparent };
+	const int texts_count = (int)ARRAY_LEN(texts);
+
+	if (what < texts_count)
+		*texts[what] = what == 4 ? "[\"a\"]" : "other";
+	else if (what == texts_count)
+		job->priority = PRIORITY_LOW;
+	else if (what == texts_count + 1)
+		job->delay_ms = 60000;
+	else if (what == texts_count + 2)
+		job->due_ms = 32503680000000;
+	else if (what == texts_count + 3)
+		job->max_attempts = 7;
+	else if (what == texts_count + 4)
+		job->timeout_ms = 1500;
+	else if (what == texts_count + 5)
+		job->client_id = true;
+	else
+		return false;
+	return true;
+}
+
+static void check_text(const char *got, const char *want)
+{
+	assert_string_equal(got ? got : "none", want ? want : "none");
+}
+
+static void check_view(struct fixture *fx, const struct new_job *job)
+{
+	struct job_view view = view_of(fx, &job->id);
+	bool later = job->delay_ms || job->due_ms;
+
+	check_text(view.tenant, job->tenant);
+	check_text(view.owner, job->owner);
+	check_text(view.queue, job->queue);
+	check_text(view.type, job->type);
+	check_text(view.tags, job->tags);
+	check_text(view.order_key, job->order_key);
+	check_text(view.fair_key, job->fair_key);
+	check_text(view.unique_key, job->unique_key);
+	check_text(view.traceparent, job->traceparent);
+	assert_int_equal(view.priority, job->priority);
+	assert_int_equal(view.max_attempts, job->max_attempts);
+	assert_int_equal(view.timeout_ms, job->timeout_ms);
+	assert_int_equal(view.state, later ? JOB_SCHEDULED : JOB_AVAILABLE);
+}
+
+static void batches_of_different_jobs(struct fixture *fx)
+{
+	for (int what = 0;; what++) {
+		struct new_job jobs[3] = { a_job("mail"), a_job("mail"), a_job("mail") };
+		bool more = vary(&jobs[1], what);
+		struct acceptance request = a_request(fx, jobs, 3);
+
+		assert_int_equal(accept_request(fx, &request), ACCEPTANCE_ACCEPTED);
+		for (size_t i = 0; i < 3; i++) {
+			check_view(fx, &jobs[i]);
+			assert_int_equal(request.accepted[i].state, view_of(fx, &jobs[i].id).state);
+		}
+		if (!more)
+			break;
+	}
+	assert_int_equal(queue_of(fx, "other").available, 1);
+	assert_int_equal(queue_of(fx, "q").scheduled, 2);
+}
+
 static struct acceptance keyed(struct fixture *fx, struct new_job *jobs, size_t count,
 			       const char *key, uint8_t body)
 {
@@ -436,6 +507,7 @@ static void reads_keep_kinds(struct fixture *fx)
 
 static const struct store_case cases[] = {
 	{ "accepted_and_visible", accepted_and_visible },
+	{ "batches_of_different_jobs", batches_of_different_jobs },
 	{ "key_is_replayed", key_is_replayed },
 	{ "client_ids", client_ids },
 	{ "unique_returns", unique_returns },

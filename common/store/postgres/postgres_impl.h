@@ -176,6 +176,8 @@ bool postgres_wait(struct postgres *pg, PGresult **result_r);
 void postgres_say(struct postgres *pg, const char *sql);
 void postgres_arg_uuid(struct postgres *pg, const struct uuid *id); /* NULL: SQL NULL */
 void postgres_arg_text(struct postgres *pg, const char *text);
+/* text or bytea */
+void postgres_arg_bytes(struct postgres *pg, const void *data, size_t bytes);
 void postgres_arg_i64(struct postgres *pg, int64_t n);
 void postgres_arg_i32(struct postgres *pg, int32_t n);
 void postgres_arg_f64(struct postgres *pg, double d);

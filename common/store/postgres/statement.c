@@ -48,9 +48,14 @@ void postgres_arg_uuid(struct postgres *pg, const struct uuid *id)
 		next_arg(pg, NULL, 0, 1);
 }
 
+void postgres_arg_bytes(struct postgres *pg, const void *data, size_t bytes)
+{
+	next_arg(pg, data, data ? bytes : 0, 1);
+}
+
 void postgres_arg_text(struct postgres *pg, const char *text)
 {
-	next_arg(pg, text, text ? strlen(text) : 0, 1);
+	postgres_arg_bytes(pg, text, text ? strlen(text) : 0);
 }
 
 void postgres_arg_i64(struct postgres *pg, int64_t n)

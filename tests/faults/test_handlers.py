@@ -4,6 +4,7 @@
 import concurrent.futures
 import itertools
 import random
+import shutil
 import signal
 import time
 
@@ -49,6 +50,19 @@ def test_f08_poison(rig, report, long_form, how):
         else:
             assert state == "completed" and attempts <= 2, f"a neighbour suffered: {states[id]}"
     report(f"F08 {how}", list(sent.must.values()).count("fault.poison"), figures, took)
+
+
+def test_the_program_is_replaced(rig, report, tmp_path):
+    """An upgrade puts another program in our place: what runs goes on with hosts of its own kind, and no job pays for it."""
+    rig.windlass.binary = tmp_path / "windlass"
+    shutil.copy(BUILD / "windlass", rig.windlass.binary)
+    process = rig.run()
+    rig.windlass.binary.unlink()
+    sent = Load(process.url, seeded("abort", 10), threads=2, count=40).join()
+    took = rig.oracle.drained()
+    figures = rig.oracle.judge(sent)
+    assert all(attempts == 1 for state, attempts, _ in rig.oracle.states().values() if state == "completed")
+    report("program replaced", 1, figures, took)
 
 
 def test_a_flood_of_questions(rig, report):

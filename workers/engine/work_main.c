@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `windlass work`: builds one engine, joins it to the consumers' side, runs it until it is drained.
  * Waits for a store that is away; takes everything down in reverse. */
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -189,7 +188,6 @@ static int listen_alone(struct worker *worker, struct engine *engine, struct adm
 static int run(struct worker *worker, struct error *err_r)
 {
 	const char *ca_file = worker->service->settings->remote_ca_file;
-	char program[PATH_MAX] = "";
 	struct engine_options options = {
 		.service = worker->service,
 		.effects_store = worker->effects_store,
@@ -199,15 +197,14 @@ static int run(struct worker *worker, struct error *err_r)
 		.receive = worker->receive,
 		.consumers = &consumers,
 		.session = worker->session,
-		.program = program,
+		/* also when an upgrade has put another one in its place */
+		.program = "/proc/self/exe",
 	};
 	struct engine *engine;
 	struct admin *admin = NULL;
 	char session[UUID_TEXT];
 	int result;
 
-	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
-		return error_set(err_r, ERROR_INTERNAL, "cannot find this program's own path");
 	for (int i = 0; i < ENGINE_READERS; i++)
 		options.reader_stores[i] = worker->reader_stores[i];
 	options.remote = remote_new(*ca_file ? ca_file : NULL, err_r);

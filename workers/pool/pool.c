@@ -39,7 +39,8 @@ struct pool *pool_new(const struct pool_options *options)
 	pool->loop = options->loop;
 	pool->limits =
 		(struct host_limits){ options->payload_bytes_max, options->result_bytes_max };
-	pool->program = realpath(options->program, NULL);
+	/* not resolved when it need not be: /proc/self/exe stays ours */
+	pool->program = *options->program == '/' ? NULL : realpath(options->program, NULL);
 	if (!pool->program)
 		pool->program = xstrdup(options->program);
 	list_init(&pool->groups);

@@ -84,7 +84,8 @@ static int spawn(struct host *host, const struct host_launch *launch, const stru
 	struct process_fd fds[] = {
 		{ ends->in, 0 }, { ends->out, 1 }, { ends->error, 2 }, { ends->cell, HOST_CELL_FD }
 	};
-	struct process_spec spec = { .argv = launch->argv,
+	struct process_spec spec = { .program = launch->program,
+				     .argv = launch->argv,
 				     .env = launch->env,
 				     .directory = launch->directory,
 				     .fds = fds,

@@ -68,7 +68,8 @@ struct host {
 	char fault[200];
 };
 
-struct host_launch { /* what to start; all borrowed during the call */
+struct host_launch {         /* what to start; all borrowed during the call */
+	const char *program; /* what is executed */
 	const char *const *argv, *const *env;
 	const char *directory;
 	bool with_cell;

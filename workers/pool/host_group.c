@@ -89,12 +89,12 @@ static const char *const *terminated(struct arena *arena, const char *const *ite
 	return list;
 }
 
-static void add_command(struct host_recipe *recipe, const char *program,
-			const struct job_type *type)
+/* argv[0] is for those who read `ps`; what is executed is the pool's program. */
+static void add_command(struct host_recipe *recipe, const struct job_type *type)
 {
 	struct arena *arena = recipe->arena;
 	const char *head[] = {
-		program,    "host",
+		"windlass", "host",
 		"--parent", arena_printf(arena, "%lld", (long long)getpid()),
 		"--memory", arena_printf(arena, "%lld", (long long)recipe->memory_bytes_max)
 	};
@@ -130,8 +130,8 @@ static void note_module_file(struct host_recipe *recipe, const struct job_type *
 }
 
 /* False when no type of the definitions belongs to the group any more. */
-static bool recipe_make(const struct host_group *group, const char *program,
-			const struct definitions *defs, struct host_recipe *recipe_r)
+static bool recipe_make(const struct host_group *group, const struct definitions *defs,
+			struct host_recipe *recipe_r)
 {
 	struct gathering *gathering = xcalloc(1, sizeof(*gathering));
 	const struct job_type *one = NULL;
@@ -152,7 +152,7 @@ static bool recipe_make(const struct host_group *group, const char *program,
 			terminated(recipe_r->arena, gathering->types, gathering->type_count);
 		recipe_r->env = terminated(recipe_r->arena, gathering->env, gathering->env_count);
 		recipe_r->directory = arena_strdup(recipe_r->arena, one->directory);
-		add_command(recipe_r, program, one);
+		add_command(recipe_r, one);
 		note_module_file(recipe_r, one);
 	}
 	free(gathering);
@@ -177,8 +177,8 @@ static bool same_recipe(const struct host_recipe *a, const struct host_recipe *b
 }
 
 /* ---- the group */
-struct host_group *host_group_new(struct pool *pool, const char *program,
-				  const struct definitions *defs, const struct job_type *type)
+struct host_group *host_group_new(struct pool *pool, const struct definitions *defs,
+				  const struct job_type *type)
 {
 	struct host_group *group = xcalloc(1, sizeof(*group));
 
@@ -189,7 +189,7 @@ struct host_group *host_group_new(struct pool *pool, const char *program,
 	list_init(&group->link);
 	list_init(&group->hosts);
 	list_init(&group->waiting);
-	CHECK(recipe_make(group, program, defs, &group->recipe));
+	CHECK(recipe_make(group, defs, &group->recipe));
 	return group;
 }
 
@@ -209,12 +209,12 @@ const char *host_group_name(const struct host_group *group)
 	return group->name;
 }
 
-bool host_group_renew(struct host_group *group, const char *program, const struct definitions *defs)
+bool host_group_renew(struct host_group *group, const struct definitions *defs)
 {
 	struct host_recipe fresh;
 	bool stale = false;
 
-	if (recipe_make(group, program, defs, &fresh)) {
+	if (recipe_make(group, defs, &fresh)) {
 		struct host_recipe old = group->recipe;
 
 		stale = !same_recipe(&old, &fresh);
@@ -227,10 +227,11 @@ bool host_group_renew(struct host_group *group, const char *program, const struc
 	return stale;
 }
 
-struct host *host_group_spawn(struct host_group *group, struct loop *loop, size_t line_bytes_max,
-			      int64_t result_bytes_max, struct error *err_r)
+struct host *host_group_spawn(struct host_group *group, const char *program, struct loop *loop,
+			      size_t line_bytes_max, int64_t result_bytes_max, struct error *err_r)
 {
-	struct host_launch launch = { .argv = group->recipe.argv,
+	struct host_launch launch = { .program = program,
+				      .argv = group->recipe.argv,
 				      .env = group->recipe.env,
 				      .directory = group->recipe.directory,
 				      .with_cell = group->module,

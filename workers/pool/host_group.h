@@ -43,20 +43,18 @@ struct host_group {
 	int failures;             /* hosts in a row that ended before they had said anything */
 };
 
-/* Those of the definitions that are alike with `type` make one group; `program` is the windlass
- * binary. */
-struct host_group *host_group_new(struct pool *pool, const char *program,
-				  const struct definitions *defs, const struct job_type *type);
+/* Those of the definitions that are alike with `type` make one group. */
+struct host_group *host_group_new(struct pool *pool, const struct definitions *defs,
+				  const struct job_type *type);
 void host_group_free(struct host_group **group); /* its hosts and waiting tasks must be gone */
 bool host_group_fits(const struct host_group *group, const struct job_type *type);
 const char *host_group_name(const struct host_group *group);
 /* Follows new definitions: true when its hosts are out of date. A group whose types are gone keeps
  * what it has and is up to date. */
-bool host_group_renew(struct host_group *group, const char *program,
-		      const struct definitions *defs);
-/* Starts one more. NULL with *err_r. */
-struct host *host_group_spawn(struct host_group *group, struct loop *loop, size_t line_bytes_max,
-			      int64_t result_bytes_max, struct error *err_r);
+bool host_group_renew(struct host_group *group, const struct definitions *defs);
+/* Starts one more; `program` is the windlass binary. NULL with *err_r. */
+struct host *host_group_spawn(struct host_group *group, const char *program, struct loop *loop,
+			      size_t line_bytes_max, int64_t result_bytes_max, struct error *err_r);
 /* Hosts of it that are up; *idle_r and *unready_r of them. */
 size_t host_group_count(const struct host_group *group, size_t *idle_r, size_t *unready_r);
 

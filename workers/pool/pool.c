@@ -105,7 +105,7 @@ static struct host_group *find_group(struct pool *pool, const struct definitions
 		if (host_group_fits(group, type))
 			return group;
 	}
-	group = host_group_new(pool, pool->program, defs, type);
+	group = host_group_new(pool, defs, type);
 	list_append(&pool->groups, &group->link);
 	return group;
 }
@@ -415,7 +415,7 @@ void pool_reload(struct pool *pool, struct definitions *defs)
 	for (struct list *g = pool->groups.next; g != &pool->groups; g = g->next) {
 		struct host_group *group = list_entry(g, struct host_group, link);
 
-		if (!host_group_renew(group, pool->program, defs))
+		if (!host_group_renew(group, defs))
 			continue;
 		for (struct list *at = group->hosts.next; at != &group->hosts; at = at->next)
 			host_retire(list_entry(at, struct host, link));

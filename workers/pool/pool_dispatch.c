@@ -305,7 +305,8 @@ static bool spawn(struct pool *pool, struct host_group *group)
 	size_t line_bytes = (size_t)pool->limits.payload_bytes_max + 1024 * 1024;
 	struct error error;
 
-	if (host_group_spawn(group, pool->loop, line_bytes, pool->limits.result_bytes_max, &error))
+	if (host_group_spawn(group, pool->program, pool->loop, line_bytes,
+			     pool->limits.result_bytes_max, &error))
 		return true;
 	log_line(LOG_ERROR, "handler-not-started", LOG_S("handler", group->name),
 		 LOG_S("reason", error.message));

@@ -90,10 +90,12 @@ class Demo:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def _read(self):
-        while select.select([self.terminal], [], []):
+        while True:
             try:
+                if not select.select([self.terminal], [], [], 0.1)[0]:
+                    continue
                 data = os.read(self.terminal, 65536)
-            except OSError:
+            except (OSError, ValueError):  # closed by either side
                 return
             if not data:
                 return
@@ -158,3 +160,12 @@ def test_ctrl_c_finishes_what_runs(demo, tmp_path):
     assert demo.wait() == 0
     wait_for(lambda: not demo.processes(), 5)
     assert store.rows(f"sqlite:{tmp_path}/demo.db", "SELECT state FROM windlass_job_states WHERE job_id = ?", id) == [("completed",)]
+
+
+def test_a_closed_terminal_leaves_nobody_behind(demo):
+    demo.commands()
+    mine = demo.processes()
+    assert len(mine) > 3
+    os.close(demo.terminal)
+    demo.wait()
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in mine), 20)

@@ -31,12 +31,12 @@ setsid python3 "$root/tests/stub/payment.py" >"$stub_log" &
 stub=$!
 windlass=
 finish() {
-	trap - EXIT INT TERM
+	trap - EXIT INT TERM HUP
 	kill "$stub" 2>/dev/null || true
 	rm -f "$stub_log"
 }
 trap finish EXIT
-trap '[ -z "$windlass" ] || kill -TERM "$windlass" 2>/dev/null || true' INT TERM
+trap '[ -z "$windlass" ] || kill -TERM "$windlass" 2>/dev/null || true' INT TERM HUP
 for _ in $(seq 100); do
 	[ -s "$stub_log" ] && break
 	sleep 0.05

@@ -78,11 +78,12 @@ struct completion_batch {
 /* Runs the batch as one transaction. 0: committed; each item's fate is set; LOST items took nothing
  * with them; *claim_r holds the claimed jobs. A discarded or cancelled job with committed steps
  * gets its type's on_discard job (registry, store.h) in the same transaction (payload by
- * on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history.
- * -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode: repeat carefully),
- * ERROR_CONTENTION (halve and repeat), ERROR_UNAVAILABLE, ERROR_FULL (disk), or ERROR_UNKNOWN:
- * repeat the same batch with a fresh claim batch id: what had committed shows as COMMITTED again
- * (the completion row carries lease id and attempt), nothing is applied twice. */
+ * on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history,
+ * but for OUTCOME_RELEASED: nothing was tried, and a job of a type that nobody here knows is given
+ * back every few seconds. -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode:
+ * repeat carefully), ERROR_CONTENTION (halve and repeat), ERROR_UNAVAILABLE, ERROR_FULL (disk), or
+ * ERROR_UNKNOWN: repeat the same batch with a fresh claim batch id: what had committed shows as
+ * COMMITTED again (the completion row carries lease id and attempt), nothing is applied twice. */
 int completion_commit(struct store *store, const struct completion_batch *batch,
 		      struct arena *arena, struct claim *claim_r, struct error *err_r) must_check;
 

@@ -51,8 +51,13 @@ static void attempts_count(struct fixture *fx)
 	got = claim_one(fx);
 	assert_int_equal(got->attempt, 4);
 	assert_int_equal(got->failures, 2);
+	item = a_retry(got, 0);
+	item.outcome = OUTCOME_RELEASED;
+	item.counts = false;
+	assert_int_equal(commit_one(fx, &item), COMPLETION_COMMITTED);
 	view = view_of(fx, &job.id);
-	assert_int_equal(view.attempt_count, 3);
+	assert_int_equal(view.attempt, 4);
+	assert_int_equal(view.attempt_count, 3); /* a release leaves no row */
 	assert_int_equal(view.attempts[1].outcome, OUTCOME_CRASHED);
 	assert_string_equal(view.attempts[0].reason, "not now");
 }

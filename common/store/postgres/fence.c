@@ -25,7 +25,8 @@ static const char lock_share[] =
 	"SELECT FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[])) ORDER BY batch FOR"
 	" SHARE";
 
-/* Runs after lock_update, in a snapshot of its own, so it sees the leases as they are. */
+/* Runs after lock_update, in a snapshot of its own, so it sees the leases as they are. A release
+ * (7) leaves no row in the history. */
 static const char go_back[] =
 	"WITH item AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[],"
 	" $4::int8[], $5::int2[], $6::bool[],  $7::text[]) AS i(id, batch, attempt, delay_ms,"
@@ -45,7 +46,8 @@ static const char go_back[] =
 	" j.order_key, j.fair_key  FROM won w JOIN windlass.jobs j ON j.id = w.id"
 	" ON CONFLICT (id) DO NOTHING RETURNING queue, due), noted AS (INSERT INTO"
 	" windlass.attempt (id, batch, at, attempt, outcome, counts, reason) "
-	" SELECT id, batch, now(), attempt, outcome, counts, reason FROM won),"
+	" SELECT id, batch, now(), attempt, outcome, counts, reason FROM won"
+	" WHERE outcome <> 7),"
 	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS"
 	" NULL),  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue) SELECT id"
 	" FROM won";

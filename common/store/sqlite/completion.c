@@ -192,8 +192,9 @@ static int later(struct sqlite_store *store, struct completion *item, struct sql
 		item->fate = rc == 1 ? COMPLETION_COMMITTED : COMPLETION_LOST;
 		return rc < 0 ? -1 : 0;
 	}
-	if (sqlite_history(store, &job->id, job->attempt, (int)item->outcome, item->counts,
-			   &job->batch, item->reason, err_r) ||
+	if ((item->outcome != OUTCOME_RELEASED &&
+	     sqlite_history(store, &job->id, job->attempt, (int)item->outcome, item->counts,
+			    &job->batch, item->reason, err_r)) ||
 	    sqlite_wait(store, &job->id, &waiting, err_r))
 		return -1;
 	sqlite_count(store, job->queue, 0, 0, -1);

@@ -69,7 +69,8 @@ def test_histograms_add_up(sqlite_url, windlass, engine_jobs):
 def test_a_role_alone_serves_its_own(rig):
     worker = rig.work()
     rig.run("put")
-    assert worker.metrics()['windlass_jobs_finished_total{type="put",outcome="done"}'] == 1
+    # The client is answered at the commit; the count follows when the engine hears of it.
+    wait_for(lambda: worker.metrics().get('windlass_jobs_finished_total{type="put",outcome="done"}') == 1)
     assert rig.gateway.metrics()['windlass_jobs_accepted_total{type="put"}'] == 1
     for path in ("/healthz", "/readyz"):
         assert requests.get(worker.url + path, timeout=10, proxies={"http": ""}).status_code == 200

@@ -15,7 +15,8 @@
 enum settle_verb {
 	SETTLE_ACK = 1, /* over */
 	SETTLE_LATER,   /* the store hands it out again when it is due */
-	SETTLE_DEAD,    /* over, and to be shown where the broker keeps its dead letters */
+	SETTLE_DEAD,    /* over, and discarded */
+	SETTLE_RETURN,  /* not done here: the broker hands it to somebody else */
 };
 
 /* Whether a job that has come in may run. */

@@ -22,15 +22,25 @@ struct subscriber_ops {
 	void (*rode)(struct subscriber *subscriber, const struct completion_batch *batch,
 		     const struct claim *claim, const struct error *error);
 	/* The store has the truth about a job that came from here: ack it, leave it to the store,
-	 * or call it dead. */
+	 * call it dead, or give it back. Also when it was adopted (SETTLE_LATER): its lease is
+	 * another one from then on. */
 	void (*settle)(struct subscriber *subscriber, const struct claimed_job *job,
 		       enum settle_verb verb);
 	/* Does what is due of its own (idle flushes, repair). *next_ms_r: when it wants to be
 	 * called again; -1: not. -1: weather. */
 	int (*tend)(struct subscriber *subscriber, int64_t now_mono_ms, int64_t *next_ms_r,
 		    struct error *err_r);
-	/* Serves these queues from now on. Any thread; copies them. */
-	void (*serve)(struct subscriber *subscriber, const char *const *queues, size_t count);
+	/* Serves the queues and sources of these definitions from now on. Any thread; takes a
+	 * reference. */
+	void (*serve)(struct subscriber *subscriber, struct definitions *defs);
+	/* Jobs come by themselves: `ring` is called (any thread, cheap) when there may be some to
+	 * take; `take` is then called between commits, since claims do not ride. NULL: they are
+	 * looked for in the store (bell.h, ride). Called once, before the first take. */
+	void (*on_ready)(struct subscriber *subscriber, void (*ring)(void *ctx), void *ctx);
+	/* Takes no more; what has not been taken goes back. Any thread. NULL: nothing to do. */
+	void (*drain)(struct subscriber *subscriber);
+	/* Connected? Else the reason is appended. Any thread. NULL: always. */
+	bool (*ready)(struct subscriber *subscriber, struct strbuf *why_r);
 	void (*free)(struct subscriber *subscriber);
 };
 

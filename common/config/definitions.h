@@ -43,12 +43,40 @@ struct job_type {
 	/* concurrency: of this type's host group within one worker, 0: the worker's */
 	int hosts_max;
 	bool inline_module; /* inline: true – in the engine; only if that is built */
-	size_t index;       /* place in definitions */
+	/* result: {to, exchange, key}; to NULL: results stay in the store. key: "payload.a.b", a
+	 * member whose text is the message's key, or NULL: the job's order_key, else its id */
+	const char *result_topic, *result_exchange, *result_key;
+	int64_t detach_after_ms; /* 0: WINDLASS_DETACH_AFTER */
+	/* record: failures – a completed foreign job leaves nothing in the store. Only for types
+	 * whose handlers neither write nor return a result nor make steps or calls (their attempt
+	 * fails if they do), and that no result target names */
+	bool record_failures;
+	size_t index; /* place in definitions */
 };
 
 struct queue_definition {
 	const char *name;
 	int64_t depth_max; /* `max:`; 0: WINDLASS_QUEUE_MAX */
+	bool ordered; /* order: key – jobs of one order_key run one after the other, as accepted */
+	/* broker: */
+	const char *topic; /* the broker's name for it; NULL: WINDLASS_BROKER_PREFIX + name */
+	int partitions;    /* Kafka: when it is made; 0: the broker's default */
+	bool classic;      /* type: quorum | classic (AMQP) */
+	bool fifo;         /* fifo: true (SQS) */
+};
+
+/* A place from which other services' messages become jobs. */
+struct source_definition {
+	const char *name;
+	const char *topic; /* topic or queue, by the broker's name */
+	const char *type;  /* job type of all its messages; NULL: CloudEvents that name theirs */
+	bool latest;       /* start: earliest | latest (Kafka, without any stored position) */
+	bool ordered;      /* order: key – one key's messages run one after the other */
+	bool identity_at_least_once; /* identity: required | at_least_once */
+	bool fifo;                   /* SQS */
+	bool classic;                /* type of the AMQP queue if it has to be made */
+	int partitions;              /* Kafka: when it has to be made */
+	int prefetch; /* messages taken and not settled; 0: chosen by the subscriber */
 };
 
 struct definitions;
@@ -71,6 +99,10 @@ const struct queue_definition *definitions_queue(const struct definitions *defs,
 size_t definitions_queue_count(
 	const struct definitions *defs); /* declared ones and those that types name */
 const struct queue_definition *definitions_queue_at(const struct definitions *defs, size_t index);
+size_t definitions_source_count(const struct definitions *defs);
+const struct source_definition *definitions_source_at(const struct definitions *defs, size_t index);
+const struct source_definition *definitions_source(const struct definitions *defs,
+						   const char *name); /* NULL: unknown */
 /* JSON Schema of the file, for editors, printed from the table of keys (`windlass check --schema`).
  */
 void definitions_schema(FILE *out);

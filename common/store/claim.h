@@ -58,6 +58,11 @@ struct claimed_job {
 	/* accepted by SQL or a broker: the payload has not been validated yet */
 	bool unchecked;
 	bool cancel_asked;
+	/* Foreign: it came as a message from this source, and the store has no row of it until its
+	 * first end that is not a success, or until it is adopted (completion.h), which makes this
+	 * NULL. */
+	const char *source;
+	const char *refusal; /* the message is no job, and why: it is discarded; or NULL */
 };
 
 struct claim {

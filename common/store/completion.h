@@ -7,6 +7,8 @@
 #ifndef COMMON_STORE_COMPLETION_H
 #define COMMON_STORE_COMPLETION_H
 #include "common/store/claim.h"
+#include "common/store/outbox.h"
+#include "common/store/position.h"
 #include "common/store/sql_value.h"
 
 enum completion_kind {
@@ -18,6 +20,12 @@ enum completion_kind {
 	/* commits writes under a step name; fenced by the lease and by the absence of a completion
 	   row */
 	COMPLETION_STEP,
+	/* the job becomes its worker's: it goes from the broker's lease, or from none (foreign),
+	   into one of the batch's session with the id `adopted`; fenced as STEP is. For long jobs,
+	   and before the first STEP of a foreign one */
+	COMPLETION_ADOPT,
+	/* nothing is stored: its queue is told, and that is all. Not handed to the store */
+	COMPLETION_NOTHING,
 };
 
 enum completion_fate {
@@ -42,6 +50,9 @@ struct completion {
 	int64_t delay_ms;     /* LATER: due after this; 0: at once */
 	/* LATER: a failed attempt that counts against max_attempts (not snooze, release) */
 	bool counts;
+	struct uuid adopted; /* ADOPT: the new lease, made by the caller */
+	/* FINISH as completed: an outbox row goes with it; NULL: none */
+	const struct result_target *target;
 	const char *step;       /* STEP: its name */
 	const char *step_value; /* STEP: JSON text */
 	struct write_set writes;
@@ -72,6 +83,9 @@ struct completion_batch {
 	const struct uuid *finished_leases; /* leases all of whose jobs are settled: deleted here */
 	size_t finished_lease_count;
 	const struct claim_request *claim; /* or NULL: claim nothing */
+	struct uuid session;               /* owner of the leases that ADOPT makes */
+	const struct position *positions;  /* stored with it */
+	size_t position_count;
 	enum completion_mode mode;
 };
 
@@ -80,10 +94,13 @@ struct completion_batch {
  * gets its type's on_discard job (registry, store.h) in the same transaction (payload by
  * on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history,
  * but for OUTCOME_RELEASED: nothing was tried, and a job of a type that nobody here knows is given
- * back every few seconds. -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode:
- * repeat carefully), ERROR_CONTENTION (halve and repeat), ERROR_UNAVAILABLE, ERROR_FULL (disk), or
- * ERROR_UNKNOWN: repeat the same batch with a fresh claim batch id: what had committed shows as
- * COMMITTED again (the completion row carries lease id and attempt), nothing is applied twice. */
+ * back every few seconds. A foreign job (claimed_job.source) that completes leaves only its
+ * completion row, with type and source; at any other end, and at ADOPT, its row is inserted first
+ * (what exists is left alone, and then the item is LOST: the store has had it since an earlier
+ * delivery). -1: nothing committed: ERROR_SQL / ERROR_CONFLICT (optimistic mode: repeat carefully),
+ * ERROR_CONTENTION (halve and repeat), ERROR_UNAVAILABLE, ERROR_FULL (disk), or ERROR_UNKNOWN:
+ * repeat the same batch with a fresh claim batch id: what had committed shows as COMMITTED again
+ * (the completion row carries lease id and attempt), nothing is applied twice. */
 int completion_commit(struct store *store, const struct completion_batch *batch,
 		      struct arena *arena, struct claim *claim_r, struct error *err_r) must_check;
 

@@ -29,7 +29,9 @@ struct job_view {
 	int64_t finished_ms; /* terminal; else 0 */
 	const char *tags;    /* JSON array text, or NULL */
 	const char *order_key, *fair_key, *unique_key, *traceparent; /* or NULL */
-	const char *result;                                          /* JSON text, or NULL */
+	const char *source; /* foreign and completed at once: only id, type, times, result and this
+			       are known; or NULL */
+	const char *result; /* JSON text, or NULL */
 	const char *reason; /* last failure, discard or cancel reason, or NULL */
 	double progress;    /* < 0: none */
 	const char *progress_note;
@@ -67,7 +69,8 @@ struct queue_view {
 	bool paused;
 	int64_t available; /* from tallies: approximate while transactions run */
 	int64_t scheduled; /* scheduled and retryable */
-	int64_t running;   /* in leases */
+	int64_t queued;    /* on a broker, or taken from it and not adopted */
+	int64_t running;   /* in leases of workers */
 	int64_t oldest_ms; /* age of the oldest available job; -1: none */
 };
 int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,

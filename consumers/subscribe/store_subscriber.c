@@ -43,11 +43,11 @@ struct store_subscriber {
 	size_t orphan_count;
 	int64_t sweep_ms; /* when, 0: not */
 	int sweeps_left;
-	char **queues; /* those that requests point to */
+	struct definitions *defs;
+	const char **queues; /* theirs; requests point to them */
 	size_t queue_count;
-	pthread_mutex_t lock; /* guards the two below */
-	char **new_queues;
-	size_t new_queue_count;
+	pthread_mutex_t lock; /* guards the one below */
+	struct definitions *new_defs;
 };
 
 static struct store_subscriber *of(struct subscriber *subscriber)
@@ -55,39 +55,32 @@ static struct store_subscriber *of(struct subscriber *subscriber)
 	return (struct store_subscriber *)subscriber;
 }
 
-static void queues_free(char ***queues, size_t count)
-{
-	for (size_t i = 0; *queues && i < count; i++)
-		free((*queues)[i]);
-	free(*queues);
-	*queues = NULL;
-}
-
-static void store_subscriber_serve(struct subscriber *subscriber, const char *const *queues,
-				   size_t count)
+static void store_subscriber_serve(struct subscriber *subscriber, struct definitions *defs)
 {
 	struct store_subscriber *self = of(subscriber);
-	char **copy = xcalloc(count + 1, sizeof(*copy));
 
-	for (size_t i = 0; i < count; i++)
-		copy[i] = xstrdup(queues[i]);
 	pthread_mutex_lock(&self->lock);
-	queues_free(&self->new_queues, self->new_queue_count);
-	self->new_queues = copy;
-	self->new_queue_count = count;
+	definitions_unref(&self->new_defs);
+	self->new_defs = definitions_ref(defs);
 	pthread_mutex_unlock(&self->lock);
 }
 
 static void adopt_queues(struct store_subscriber *self)
 {
+	struct definitions *defs;
+
 	pthread_mutex_lock(&self->lock);
-	if (self->new_queues) {
-		queues_free(&self->queues, self->queue_count);
-		self->queues = self->new_queues;
-		self->queue_count = self->new_queue_count;
-		self->new_queues = NULL;
-	}
+	defs = self->new_defs;
+	self->new_defs = NULL;
 	pthread_mutex_unlock(&self->lock);
+	if (!defs)
+		return;
+	definitions_unref(&self->defs);
+	self->defs = defs;
+	self->queue_count = definitions_queue_count(defs);
+	self->queues = xrealloc(self->queues, (self->queue_count + 1) * sizeof(*self->queues));
+	for (size_t i = 0; i < self->queue_count; i++)
+		self->queues[i] = definitions_queue_at(defs, i)->name;
 }
 
 /* False: no queues to claim from. */
@@ -96,7 +89,7 @@ static bool request_make(struct store_subscriber *self, size_t max)
 	adopt_queues(self);
 	self->request = (struct claim_request){
 		.session = self->session,
-		.queues = (const char *const *)self->queues,
+		.queues = self->queues,
 		.queue_count = self->queue_count,
 		.max = max < 1000 ? max : 1000,
 		.cursor = self->cursor,
@@ -320,8 +313,9 @@ static void store_subscriber_free(struct subscriber *subscriber)
 		free(lease);
 	idmap_free(&self->leases);
 	claim_cursor_free(&self->cursor);
-	queues_free(&self->queues, self->queue_count);
-	queues_free(&self->new_queues, self->new_queue_count);
+	definitions_unref(&self->defs);
+	definitions_unref(&self->new_defs);
+	free(self->queues);
 	pthread_mutex_destroy(&self->lock);
 	free(self);
 }

@@ -162,17 +162,6 @@ static void answers_in(void *ctx, uint32_t events)
 
 /* ---- signals and phases */
 
-static void serve_queues(struct engine *engine)
-{
-	size_t count = definitions_queue_count(engine->defs);
-	const char **names = xcalloc(count + 1, sizeof(*names));
-
-	for (size_t i = 0; i < count; i++)
-		names[i] = definitions_queue_at(engine->defs, i)->name;
-	engine->o.subscriber->ops->serve(engine->o.subscriber, names, count);
-	free(names);
-}
-
 static void reload(struct engine *engine)
 {
 	if (!service_reload(engine->o.service))
@@ -181,7 +170,7 @@ static void reload(struct engine *engine)
 	engine->defs = definitions_ref(engine->o.service->defs);
 	pool_reload(engine->pool, engine->defs);
 	keeper_sync_types(engine->keeper, engine->defs);
-	serve_queues(engine);
+	engine->o.subscriber->ops->serve(engine->o.subscriber, engine->defs);
 	effects_ring(engine->effects);
 	log_line(LOG_INFO, "definitions-reloaded",
 		 LOG_I("types", definitions_type_count(engine->defs)));
@@ -388,7 +377,7 @@ struct engine *engine_new(const struct engine_options *options)
 		metrics_series(options->service->metrics, METRIC_JOBS_IN_FLIGHT, NULL, NULL);
 	engine->loop = loop_new();
 	make_pool(engine);
-	serve_queues(engine);
+	engine->o.subscriber->ops->serve(engine->o.subscriber, engine->defs);
 	start_threads(engine);
 	watch(engine);
 	return engine;

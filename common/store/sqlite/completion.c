@@ -266,6 +266,9 @@ static int apply(struct sqlite_store *store, struct completion *item, struct are
 		return later(store, item, lease, err_r);
 	case COMPLETION_STEP:
 		return step(store, item, lease, arena, err_r);
+	case COMPLETION_ADOPT:
+	case COMPLETION_NOTHING:
+		break;
 	}
 	CHECK(!"a kind of completion");
 	return -1;

@@ -91,7 +91,8 @@ static struct arena *arena;
 
 static int setup(void **state)
 {
-	static const char *const queues[] = { "a", "b" };
+	static const char two_queues[] = "queues: {a: {}, b: {}}\n";
+	struct definitions *defs;
 	struct uuid session;
 
 	(void)state;
@@ -101,7 +102,9 @@ static int setup(void **state)
 	arena = arena_new(0);
 	uuid_v7(&session);
 	subscriber = store_subscriber_new(&fake.store, &session);
-	subscriber->ops->serve(subscriber, queues, 2);
+	defs = definitions_parse(two_queues, strlen(two_queues), "test.yaml", stderr);
+	subscriber->ops->serve(subscriber, defs);
+	definitions_unref(&defs);
 	return 0;
 }
 

@@ -33,7 +33,7 @@ DEPS = tests/services/deps
 
 # ---- flags. `lazily` runs a command at the first use inside a recipe and remembers the answer.
 lazily = $(eval $(1) := $(shell $(2)))$($(1))
-PACKAGES := libmicrohttpd jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols
+PACKAGES := libmicrohttpd jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols rdkafka librabbitmq
 PKG_CFLAGS = $(call lazily,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
 PKG_LIBS   = $(call lazily,PKG_LIBS,pkg-config --libs $(PACKAGES))
 
@@ -153,18 +153,18 @@ $(BUILD)/gen/exports: Makefile
 	$(Q)mkdir -p $(@D) && echo '{ wl_*; };' > $@
 
 # ---- what people call
-.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz install clean help objects deps-build deps-test venv FORCE
+.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz install clean help objects deps deps-build deps-test jars venv FORCE
 
 all: $(BUILD)/windlass $(JOBS_release) ## build build/windlass and the example jobs
 run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the example jobs
 	@workers/jobs/demo.sh $(BUILD)
 check: $(TESTS_test) venv ## the tests that need no server, under a minute
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test --suites unit,fuzz,scenario --no-servers $(if $(T),--only '$(T)')
-test: $(TESTS_test) venv ## all tests; T=file or T=file/test selects
+test: $(TESTS_test) venv jars ## all tests; T=file or T=file/test selects
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test $(if $(T),--only '$(T)')
 asan ubsan tsan: %: $(BUILD)/%/all-tests venv ## unit and scenario tests under a sanitizer
 	@$(VENV)/bin/python tests/run --build $(BUILD)/$@ --suites unit,integration,fuzz,scenario $(if $(T),--only '$(T)')
-faults: $(BUILD)/test/windlass $(JOBS_test) venv ## the fault matrix in its long form, ends in a table
+faults: $(BUILD)/test/windlass $(JOBS_test) venv jars ## the fault matrix in its long form, ends in a table
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test --suites faults --long $(if $(T),--only '$(T)')
 bench: all $(BENCH_SRCS:tests/bench/%.c=$(BUILD)/bench/%) venv ## speed beside its limits: a table and JSON; PEERS=1 fetches peers, QUICK=1
 	@$(VENV)/bin/python tests/bench/run --build $(BUILD) $(if $(PEERS),--peers) $(if $(QUICK),--quick) $(if $(T),--only '$(T)')
@@ -178,6 +178,7 @@ install: all ## into PREFIX (/usr/local), under DESTDIR
 	$(Q)tests/services/install $(BUILD) '$(DESTDIR)' '$(PREFIX)' '$(VERSION)'
 clean: ## remove what was built, but not the Python tools
 	@rm -rf $(filter-out $(VENV),$(wildcard $(BUILD)/*))
+deps: deps-build deps-test jars venv ## install what building and testing need: packages, Python tools, Java servers
 help: ## this list
 	@grep -hE '^[a-z][a-z ]*:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z ]+):.*## (.*)/  \1\t\2/' | expand -t 24
 
@@ -195,6 +196,8 @@ deps-test: deps-build
 	@$(DEPS) test
 deps-lint deps-fuzz: deps-%: deps-build
 	@$(DEPS) $*
+jars: | deps-test
+	@tests/services/jars/fetch kafka sqs >/dev/null
 venv: $(VENV)/stamp
 $(VENV)/stamp: tests/requirements.txt | deps-test
 	@echo '  VENV  $(VENV)'

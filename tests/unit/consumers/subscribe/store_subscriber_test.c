@@ -91,7 +91,8 @@ static struct arena *arena;
 
 static int setup(void **state)
 {
-	static const char two_queues[] = "queues: {a: {}, b: {}}\n";
+	static const char two_queues[] =
+		"jobs: {x: {sql: SELECT 1, queue: a}, y: {sql: SELECT 1, queue: b}}\n";
 	struct definitions *defs;
 	struct uuid session;
 

@@ -26,9 +26,8 @@ static const char take[] =
 	" windlass.tally SELECT queue, -count(*), 0 FROM taken GROUP BY queue)"
 	" SELECT t.id, t.seq, t.attempt, t.since, t.priority, t.queue, j.tenant, j.owner, j.type,"
 	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key, j.traceparent,"
-	" j.created, j.unchecked, c.id IS NOT NULL FROM taken t"
-	" JOIN windlass.jobs j ON j.id = t.id LEFT JOIN windlass.cancel c ON c.id = t.id"
-	" ORDER BY t.priority, t.seq";
+	" j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE c.id = t.id) IS NOT"
+	" NULL FROM taken t JOIN windlass.jobs j ON j.id = t.id ORDER BY t.priority, t.seq";
 
 enum {
 	C_ID,
@@ -241,7 +240,8 @@ static int claim_once(struct postgres *pg, const struct claim_request *request, 
 		return -1;
 	postgres_begin(pg);
 	/* A claim that a crash of the server undoes is only claimed again. */
-	postgres_plain(pg, "SET LOCAL synchronous_commit = off");
+	postgres_say(pg, "SET LOCAL synchronous_commit = off");
+	postgres_send(pg);
 	size_t place = postgres_claim_send(pg, request);
 
 	if (FAILPOINT("claim_before_commit")) {

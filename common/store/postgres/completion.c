@@ -18,6 +18,8 @@ struct commit {
 	struct completion **items;
 	size_t count;
 	size_t claim; /* place of the claim in the last flight */
+	/* somebody else has ended some of the items, or the mode is careful */
+	bool rivals;
 };
 
 static int by_id(const void *a, const void *b)
@@ -78,17 +80,18 @@ static int add_on_discard(struct commit *c, struct completion *const *items, siz
 
 /* ---- a set of items in the open transaction */
 
-enum verdict { SET_APPLIED = 1, SET_OUTRUN, SET_FAILED };
+enum verdict { SET_APPLIED = 1, SET_OUTRUN, SET_RIVALLED, SET_FAILED };
 
 /* Applies the items. SET_OUTRUN: some are out of the race (their fate is set): undo, and go on
- * without them. SET_FAILED: *err_r; the item at fault has its fate when it is known. */
+ * without them. SET_RIVALLED: undo, and go on with `rivals`. SET_FAILED: *err_r; the item at fault
+ * has its fate when it is known. */
 static enum verdict apply(struct commit *c, struct completion *const *items, size_t count,
 			  struct write_plan *plan, struct error *err_r)
 {
 	struct fence fence;
 
 	send_locks(c, items, count);
-	fence_send(c->pg, items, count, &fence);
+	fence_send(c->pg, items, count, c->rivals, &fence);
 	write_plan_send(c->pg, plan);
 	follow_ups_send(c->pg, items, count);
 	bool failed = postgres_fly(c->pg, err_r) < 0;
@@ -99,6 +102,8 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 	 * already. */
 	if (fence_read(c->pg, &fence, items, count, c->arena))
 		return SET_OUTRUN;
+	if (failed && fence_rivalled(c->pg, &fence, err_r))
+		return SET_RIVALLED;
 	if (failed) {
 		bool handlers = write_plan_blame(plan, c->pg->failed_at, err_r);
 
@@ -153,7 +158,7 @@ static void settle(struct commit *c)
 
 /* ---- optimistic */
 
-/* 1: done; 0: items dropped out, again; -1. */
+/* 1: done; 0: items dropped out, or are about to, again; -1. */
 static int run_optimistic(struct commit *c, struct error *err_r)
 {
 	commit_init(c);
@@ -171,6 +176,10 @@ static int run_optimistic(struct commit *c, struct error *err_r)
 	case SET_OUTRUN:
 		postgres_rollback(c->pg);
 		return fence_recognise(c->pg, c->items, c->count, err_r);
+	case SET_RIVALLED:
+		postgres_rollback(c->pg);
+		c->rivals = true;
+		return 0;
 	default:
 		return -1;
 	}
@@ -228,6 +237,7 @@ static int run_item(struct commit *c, struct completion *item, struct error *err
 static int run_careful(struct commit *c, struct error *err_r)
 {
 	commit_init(c);
+	c->rivals = true;
 	postgres_begin(c->pg);
 	for (size_t i = 0; i < c->count; i++)
 		if (run_item(c, c->items[i], err_r) < 0)
@@ -267,7 +277,7 @@ int postgres_completion_commit(struct store *store, const struct completion_batc
 	}
 	if (postgres_enter(c.pg, err_r) < 0)
 		return -1;
-	/* Each round settles at least one item for good, so this ends. */
+	/* Each round but the one that meets rivals settles at least one item, so this ends. */
 	while (rc == 0)
 		rc = batch->mode == COMPLETION_OPTIMISTIC ? run_optimistic(&c, err_r)
 							  : run_careful(&c, err_r);

@@ -10,11 +10,23 @@
  * exclusion against a zombie, an earlier attempt that lost its lease and completes now: without it
  * the zombie's on_discard could miss this step, or this step be committed for a job that has ended.
  * Whoever inserts second waits for the first transaction and then sees what it did. */
+enum { DONE_ID, DONE_BATCH, DONE_ATTEMPT, DONE_STATE, DONE_REASON, DONE_RESULT };
+enum group { EACH_ITS_OWN = COLUMN_EACH_ITS_OWN, OF_LEASE, OF_ENDING, OF_RESULT };
+
+static const struct column_facts done_columns[] = {
+	[DONE_ID] = { "id", "uuid", TYPE_UUID, EACH_ITS_OWN },
+	[DONE_BATCH] = { "batch", "uuid", TYPE_UUID, OF_LEASE },
+	[DONE_ATTEMPT] = { "attempt", "int4", TYPE_INT4, OF_ENDING },
+	[DONE_STATE] = { "state", "int2", TYPE_INT2, OF_ENDING },
+	[DONE_REASON] = { "reason", "text", TYPE_TEXT, OF_ENDING },
+	[DONE_RESULT] = { "result", "text", TYPE_TEXT, OF_RESULT },
+};
 static const char end_jobs[] =
 	"INSERT INTO windlass.done (id, batch, finished, attempt, state, result, reason)"
-	" SELECT id, batch, now(), attempt, state, result, reason"
-	" FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[], $6::text[])"
-	" AS i(id, batch, attempt, state, result, reason) ON CONFLICT (id) DO NOTHING RETURNING id";
+	" SELECT id, batch, now(), attempt, state, result, reason FROM (";
+/* A speculative insertion costs a look into the index and a record of the log more. */
+static const char unrivalled[] = ") AS i";
+static const char if_first[] = ") AS i ON CONFLICT (id) DO NOTHING RETURNING id";
 static const char unend_steps[] =
 	"DELETE FROM windlass.done WHERE id IN (SELECT unnest($1::uuid[])) AND state = 0";
 
@@ -71,6 +83,8 @@ static const char note_ends[] =
 	" reason FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[]) AS i(id,"
 	" batch, attempt, outcome, reason)";
 
+#define UNIQUE_VIOLATION "23505"
+
 /* ---- sending */
 
 static bool is(const struct completion *item, enum completion_kind kind)
@@ -87,30 +101,57 @@ static size_t count_of(struct completion *const *items, size_t count, enum compl
 	return n;
 }
 
-static size_t send_ends(struct postgres *pg, struct completion *const *items, size_t count)
+static struct cell done_cell(const void *rows, size_t row, size_t column)
 {
-	postgres_say(pg, end_jobs);
-	struct array *ids = postgres_arg_array(pg, TYPE_UUID),
-		     *batches = postgres_arg_array(pg, TYPE_UUID);
-	struct array *attempts = postgres_arg_array(pg, TYPE_INT4),
-		     *states = postgres_arg_array(pg, TYPE_INT2);
-	struct array *results = postgres_arg_array(pg, TYPE_TEXT),
-		     *reasons = postgres_arg_array(pg, TYPE_TEXT);
+	struct completion *const *items = rows;
+	const struct completion *item = items[row];
+	bool step = is(item, COMPLETION_STEP);
 
-	for (size_t i = 0; i < count; i++) {
-		const struct completion *item = items[i];
-
-		if (is(item, COMPLETION_LATER))
-			continue;
-		bool step = is(item, COMPLETION_STEP);
-
-		array_uuid(ids, &item->job->id);
-		array_uuid(batches, &item->job->batch);
-		array_i64(attempts, item->job->attempt);
-		array_i64(states, step ? 0 : item->state);
-		array_text(results, step ? NULL : item->result);
-		array_text(reasons, step ? NULL : item->reason);
+	switch (column) {
+	case DONE_ID:
+		return cell_uuid(&item->job->id);
+	case DONE_BATCH:
+		return cell_uuid(&item->job->batch);
+	case DONE_ATTEMPT:
+		return cell_number(item->job->attempt);
+	case DONE_STATE:
+		return cell_number(step ? 0 : item->state);
+	case DONE_REASON:
+		return cell_text(step ? NULL : item->reason);
+	default:
+		return cell_text(step ? NULL : item->result);
 	}
+}
+
+static const char *end_statement(struct arena *arena, const struct columns *rows, unsigned arrays,
+				 bool rivals)
+{
+	struct strbuf sql;
+
+	strbuf_init(&sql);
+	strbuf_addstr(&sql, end_jobs);
+	columns_select(&sql, rows, arrays);
+	strbuf_addstr(&sql, rivals ? if_first : unrivalled);
+	const char *text = arena_strndup(arena, sql.data, sql.len);
+
+	strbuf_release(&sql);
+	return text;
+}
+
+/* `ending`: how many do not only go back. */
+static size_t send_ends(struct postgres *pg, struct completion *const *items, size_t count,
+			size_t ending, bool rivals)
+{
+	struct completion **ends = ARENA_ARRAY(pg->scratch, struct completion *, ending);
+	struct columns rows = { done_columns, ARRAY_LEN(done_columns), done_cell, ends, 0 };
+
+	for (size_t i = 0; i < count; i++)
+		if (!is(items[i], COMPLETION_LATER))
+			ends[rows.row_count++] = items[i];
+	unsigned arrays = columns_differ(&rows);
+
+	postgres_say(pg, end_statement(pg->scratch, &rows, arrays, rivals));
+	columns_args(pg, &rows, arrays);
 	return postgres_send(pg);
 }
 
@@ -231,15 +272,15 @@ static void send_notes(struct postgres *pg, struct completion *const *items, siz
 		postgres_send(pg);
 }
 
-void fence_send(struct postgres *pg, struct completion *const *items, size_t count,
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count, bool rivals,
 		struct fence *fence_r)
 {
 	size_t later = count_of(items, count, COMPLETION_LATER),
 	       step = count_of(items, count, COMPLETION_STEP);
 
-	*fence_r = (struct fence){ SIZE_MAX, SIZE_MAX, SIZE_MAX };
+	*fence_r = (struct fence){ SIZE_MAX, SIZE_MAX, SIZE_MAX, rivals };
 	if (count > later)
-		fence_r->done = send_ends(pg, items, count);
+		fence_r->done = send_ends(pg, items, count, count - later, rivals);
 	if (later || step)
 		send_lease_locks(pg, items, count, later > 0);
 	if (later)
@@ -304,12 +345,18 @@ static size_t read_steps(const PGresult *result, struct completion *const *items
 	return out;
 }
 
+bool fence_rivalled(const struct postgres *pg, const struct fence *fence, const struct error *err)
+{
+	return !fence->rivals && pg->failed_at == fence->done &&
+	       !strcmp(err->sqlstate, UNIQUE_VIOLATION);
+}
+
 size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items,
 		  size_t count, struct arena *arena)
 {
 	size_t later = count_of(items, count, COMPLETION_LATER), out = 0;
 
-	if (answered(pg, fence->done))
+	if (answered(pg, fence->done) && fence->rivals)
 		out += mark_lost(postgres_result(pg, fence->done), items, count, false,
 				 count - later);
 	if (answered(pg, fence->later))

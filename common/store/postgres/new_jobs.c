@@ -9,10 +9,7 @@
 
 /* ---- columns */
 
-/* Unnesting an array costs the server about 0.3 us a row, so a column that is the same for all jobs
- * of a batch is sent as one value. Columns change their form group by group: that bounds the number
- * of statements a connection prepares. */
-enum group { OF_CALLER, OF_TYPE, OF_TRACE, RARE, EACH_ITS_OWN };
+enum group { EACH_ITS_OWN = COLUMN_EACH_ITS_OWN, OF_CALLER, OF_TYPE, OF_TRACE, RARE };
 
 /* clang-format off */
 #define ALL_COLUMNS(X) \
@@ -40,104 +37,55 @@ enum group { OF_CALLER, OF_TYPE, OF_TRACE, RARE, EACH_ITS_OWN };
 
 enum column { ALL_COLUMNS(COLUMN_NUMBER) COLUMNS };
 
-static const struct {
-	const char *name, *type;
-	Oid element;
-	enum group group;
-} columns[COLUMNS] = { ALL_COLUMNS(COLUMN_FACTS) };
+static const struct column_facts columns[COLUMNS] = { ALL_COLUMNS(COLUMN_FACTS) };
 
-struct cell {
-	bool number;
-	int64_t n;
-	const void *data; /* of what is no number; NULL: SQL NULL */
-	size_t bytes;
-};
-
-static struct cell data_cell(const void *data, size_t bytes)
+static struct cell cell_of(const void *rows, size_t row, size_t column)
 {
-	return (struct cell){ .data = data, .bytes = data ? bytes : 0 };
-}
-
-static struct cell text_cell(const char *text)
-{
-	return data_cell(text, text ? strlen(text) : 0);
-}
-
-static struct cell number_cell(int64_t n)
-{
-	return (struct cell){ .number = true, .n = n };
-}
-
-static struct cell cell_of(const struct new_job *job, enum column column)
-{
+	struct new_job *const *jobs = rows;
+	const struct new_job *job = jobs[row];
 	static const struct cell null;
 
-	switch (column) {
+	switch ((enum column)column) {
 	case COLUMN_id:
-		return data_cell(job->id.b, sizeof(job->id.b));
+		return cell_uuid(&job->id);
 	case COLUMN_payload:
-		return data_cell(job->payload, job->payload_bytes);
+		return cell_bytes(job->payload, job->payload_bytes);
 	case COLUMN_tenant:
-		return text_cell(job->tenant);
+		return cell_text(job->tenant);
 	case COLUMN_owner:
-		return text_cell(job->owner);
+		return cell_text(job->owner);
 	case COLUMN_queue:
-		return text_cell(job->queue);
+		return cell_text(job->queue);
 	case COLUMN_type:
-		return text_cell(job->type);
+		return cell_text(job->type);
 	case COLUMN_priority:
-		return number_cell(job->priority);
+		return cell_number(job->priority);
 	case COLUMN_traceparent:
-		return text_cell(job->traceparent);
+		return cell_text(job->traceparent);
 	case COLUMN_due_ms:
-		return number_cell(job->due_ms);
+		return cell_number(job->due_ms);
 	case COLUMN_delay_ms:
-		return number_cell(job->delay_ms);
+		return cell_number(job->delay_ms);
 	case COLUMN_max_attempts:
-		return job->max_attempts ? number_cell(job->max_attempts) : null;
+		return job->max_attempts ? cell_number(job->max_attempts) : null;
 	case COLUMN_timeout_ms:
-		return job->timeout_ms ? number_cell(job->timeout_ms) : null;
+		return job->timeout_ms ? cell_number(job->timeout_ms) : null;
 	case COLUMN_tags:
-		return text_cell(job->tags);
+		return cell_text(job->tags);
 	case COLUMN_order_key:
-		return text_cell(job->order_key);
+		return cell_text(job->order_key);
 	case COLUMN_fair_key:
-		return text_cell(job->fair_key);
+		return cell_text(job->fair_key);
 	case COLUMN_unique_key:
-		return text_cell(job->unique_key);
+		return cell_text(job->unique_key);
 	case COLUMN_fingerprint:
-		return job->client_id ? data_cell(job->fingerprint, sizeof(job->fingerprint))
+		return job->client_id ? cell_bytes(job->fingerprint, sizeof(job->fingerprint))
 				      : null;
 	case COLUMNS:
 		break;
 	}
 	CHECK(!"a column");
 	return null;
-}
-
-static bool cells_equal(const struct cell *a, const struct cell *b)
-{
-	return a->number == b->number && a->n == b->n && !a->data == !b->data &&
-	       a->bytes == b->bytes && (!a->data || !memcmp(a->data, b->data, a->bytes));
-}
-
-/* Which groups differ within the batch, a bit each. */
-static unsigned find_arrays(struct new_job *const *jobs, size_t count)
-{
-	unsigned arrays = 1u << EACH_ITS_OWN;
-
-	for (enum column c = 0; c < COLUMNS; c++) {
-		unsigned bit = 1u << columns[c].group;
-		struct cell first = cell_of(jobs[0], c);
-
-		for (size_t i = 1; i < count && !(arrays & bit); i++) {
-			struct cell cell = cell_of(jobs[i], c);
-
-			if (!cells_equal(&first, &cell))
-				arrays |= bit;
-		}
-	}
-	return arrays;
 }
 
 /* ---- the statement */
@@ -151,7 +99,7 @@ static const char items_begin[] =
 	"WITH item AS MATERIALIZED (SELECT i.*, nextval('windlass.job_seq') AS seq, CASE WHEN"
 	" delay_ms > 0 THEN now() + delay_ms * interval '1 ms' WHEN due_ms > 0"
 	" AND to_timestamp(due_ms / 1000.0) > now() THEN to_timestamp(due_ms / 1000.0) END AS"
-	" due FROM (SELECT ";
+	" due FROM (";
 static const char into_jobs[] = ") AS i), stored AS (INSERT INTO windlass.jobs (created, " IN_JOBS
 				") SELECT now(), " IN_JOBS " FROM item";
 static const char into_ready[] = "), waiting AS (INSERT INTO windlass.ready (since, " IN_READY
@@ -167,46 +115,14 @@ static const char skip_stored[] = " ON CONFLICT (id) DO NOTHING RETURNING id";
 static const char those_stored[] =
 	" WHERE id IN (SELECT id FROM stored) RETURNING id, queue, due" COUNT_AND_TELL("waiting");
 
-static bool is_array(unsigned arrays, enum column column)
-{
-	return arrays & 1u << columns[column].group;
-}
-
-/* The columns that are arrays: their names, or their arguments. */
-static void add_arrays(struct strbuf *sql, unsigned arrays, bool names)
-{
-	for (enum column c = 0; c < COLUMNS; c++) {
-		if (!is_array(arrays, c))
-			continue;
-		strbuf_addstr(sql, c ? ", " : "");
-		if (names)
-			strbuf_addstr(sql, columns[c].name);
-		else
-			strbuf_printf(sql, "$%d::%s[]", (int)c + 1, columns[c].type);
-	}
-}
-
-static void add_items(struct strbuf *sql, unsigned arrays)
-{
-	add_arrays(sql, arrays, true);
-	for (enum column c = 0; c < COLUMNS; c++)
-		if (!is_array(arrays, c))
-			strbuf_printf(sql, ", $%d::%s AS %s", (int)c + 1, columns[c].type,
-				      columns[c].name);
-	strbuf_addstr(sql, " FROM unnest(");
-	add_arrays(sql, arrays, false);
-	strbuf_addstr(sql, ") AS u(");
-	add_arrays(sql, arrays, true);
-	strbuf_addch(sql, ')');
-}
-
-static const char *statement_for(struct arena *arena, unsigned arrays, bool skip_known)
+static const char *statement_for(struct arena *arena, const struct columns *rows, unsigned arrays,
+				 bool skip_known)
 {
 	struct strbuf sql;
 
 	strbuf_init(&sql);
 	strbuf_addstr(&sql, items_begin);
-	add_items(&sql, arrays);
+	columns_select(&sql, rows, arrays);
 	strbuf_addstr(&sql, into_jobs);
 	strbuf_addstr(&sql, skip_known ? skip_stored : "");
 	strbuf_addstr(&sql, into_ready);
@@ -217,37 +133,14 @@ static const char *statement_for(struct arena *arena, unsigned arrays, bool skip
 	return text;
 }
 
-static void add_array(struct postgres *pg, enum column column, struct new_job *const *jobs,
-		      size_t count)
-{
-	struct array *array = postgres_arg_array(pg, columns[column].element);
-
-	for (size_t i = 0; i < count; i++) {
-		struct cell cell = cell_of(jobs[i], column);
-
-		if (cell.number)
-			array_i64(array, cell.n);
-		else
-			array_bytes(array, cell.data, cell.bytes);
-	}
-}
-
 size_t postgres_insert_jobs(struct postgres *pg, struct new_job *const *jobs, size_t count,
 			    bool skip_known)
 {
-	unsigned arrays = find_arrays(jobs, count);
+	struct columns rows = { columns, COLUMNS, cell_of, jobs, count };
+	unsigned arrays = columns_differ(&rows);
 
-	postgres_say(pg, statement_for(pg->scratch, arrays, skip_known));
-	for (enum column c = 0; c < COLUMNS; c++) {
-		struct cell cell = cell_of(jobs[0], c);
-
-		if (is_array(arrays, c))
-			add_array(pg, c, jobs, count);
-		else if (cell.number)
-			postgres_arg_i64(pg, cell.n);
-		else
-			postgres_arg_bytes(pg, cell.data, cell.bytes);
-	}
+	postgres_say(pg, statement_for(pg->scratch, &rows, arrays, skip_known));
+	columns_args(pg, &rows, arrays);
 	return postgres_send(pg);
 }
 

@@ -180,6 +180,7 @@ void postgres_arg_text(struct postgres *pg, const char *text);
 void postgres_arg_bytes(struct postgres *pg, const void *data, size_t bytes);
 void postgres_arg_i64(struct postgres *pg, int64_t n);
 void postgres_arg_i32(struct postgres *pg, int32_t n);
+void postgres_arg_i16(struct postgres *pg, int16_t n);
 void postgres_arg_f64(struct postgres *pg, double d);
 void postgres_arg_bool(struct postgres *pg, bool b);
 struct array *postgres_arg_array(struct postgres *pg, Oid element);
@@ -201,6 +202,41 @@ struct prepared *prepared_find(struct postgres *pg, const char *sql);
 struct prepared *prepared_add(struct postgres *pg, const char *sql);
 void prepared_forget(struct postgres *pg, struct prepared *prepared);
 void prepared_forget_all(struct postgres *pg); /* of a connection that is gone */
+
+/* ---- columns.c: rows as arguments. A column of which all rows have the same value is sent as that
+ * value, the others as arrays. Columns change their form group by group: that bounds the number of
+ * statements a connection prepares. */
+#define COLUMN_EACH_ITS_OWN 0 /* the group that is always arrays */
+
+/* NULL data: SQL NULL. */
+struct cell {
+	bool number;
+	int64_t n;
+	const void *data; /* of what is no number; lent */
+	size_t bytes;
+};
+struct columns {
+	const struct column_facts {
+		const char *name, *type;
+		Oid element; /* `type` itself: INT2, INT4 or INT8 for numbers */
+		unsigned group;
+	} * facts;
+	size_t count;
+	struct cell (*cell)(const void *rows, size_t row, size_t column);
+	const void *rows;
+	size_t row_count; /* at least 1 */
+};
+struct cell cell_bytes(const void *data, size_t bytes);
+struct cell cell_text(const char *text);
+struct cell cell_number(int64_t n);
+struct cell cell_uuid(const struct uuid *id);
+/* Which groups differ from row to row, a bit each. */
+unsigned columns_differ(const struct columns *columns);
+/* Appends "SELECT ... FROM unnest(...)" whose rows have the columns by their names; columns are
+ * arguments $1, $2, ... */
+void columns_select(struct strbuf *sql, const struct columns *columns, unsigned arrays);
+/* Their arguments. */
+void columns_args(struct postgres *pg, const struct columns *columns, unsigned arrays);
 
 /* ---- result.c: binary results. NULL gives 0, false, NULL, nil. */
 bool result_null(const PGresult *result, int row, int column);
@@ -284,11 +320,15 @@ int postgres_claim_again(struct postgres *pg, const struct claim_request *reques
 /* ---- fence.c: who may still end or change a job. Items are sorted by id. */
 struct fence {
 	size_t done, later, step; /* places in the flight; SIZE_MAX: not sent */
+	bool rivals;
 };
 /* Queues the rows that fence the items and everything of them but their write sets and follow-ups.
- */
-void fence_send(struct postgres *pg, struct completion *const *items, size_t count,
+ * `rivals`: an item that somebody else has ended loses its fence; otherwise the statement fails
+ * then, which is cheaper as long as there is nobody else. */
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count, bool rivals,
 		struct fence *fence_r);
+/* Did the flight fail because there are rivals after all? */
+bool fence_rivalled(const struct postgres *pg, const struct fence *fence, const struct error *err);
 /* Queues the items' receipts alone, if there are any: they are true whatever became of the write
  * sets. */
 void fence_send_receipts(struct postgres *pg, struct completion *const *items, size_t count);

@@ -72,6 +72,13 @@ void postgres_arg_i32(struct postgres *pg, int32_t n)
 	fixed_arg(pg, &wire, sizeof(wire));
 }
 
+void postgres_arg_i16(struct postgres *pg, int16_t n)
+{
+	uint16_t wire = htons((uint16_t)n);
+
+	fixed_arg(pg, &wire, sizeof(wire));
+}
+
 void postgres_arg_f64(struct postgres *pg, double d)
 {
 	uint64_t wire;

@@ -95,6 +95,21 @@ int store_sync_types(struct store *store, const struct store_type *types, size_t
 	return count ? store->ops->sync_types(store, types, count, err_r) : 0;
 }
 
+/* An operation that this kind of store does not have. */
+static int missing(const struct store *store, struct error *err_r)
+{
+	return error_set(err_r, ERROR_INVALID, "%s: not with this kind of store", store->label);
+}
+
+int store_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
+		      struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	if (!store->ops->sync_queues)
+		return missing(store, err_r);
+	return count ? store->ops->sync_queues(store, queues, count, err_r) : 0;
+}
+
 /* ---- acceptance, claim, completion */
 
 int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count,
@@ -151,6 +166,10 @@ int completion_commit(struct store *store, const struct completion_batch *batch,
 		CHECK(item->job && item->writes.statement_count <= WRITE_SET_STATEMENTS_MAX);
 		CHECK(item->kind != COMPLETION_FINISH || job_state_terminal(item->state));
 		CHECK(item->kind != COMPLETION_STEP || (item->step && item->step_value));
+		CHECK(item->kind != COMPLETION_ADOPT ||
+		      (!uuid_is_nil(&item->adopted) && !uuid_is_nil(&batch->session)));
+		CHECK(item->kind != COMPLETION_NOTHING);
+		CHECK(!item->target || (item->target->topic && item->target->key));
 	}
 	if (batch->claim)
 		claim_check(batch->claim);
@@ -175,6 +194,109 @@ int reader_query(struct store *store, const struct sql_statement *statement, siz
 {
 	CHECK(store->use == STORE_READ);
 	return store->ops->reader_query(store, statement, bytes_max, out_r, err_r);
+}
+
+/* ---- brokers */
+
+int admission_check(struct store *store, struct admission *items, size_t count, int64_t keep_ms,
+		    struct error *err_r)
+{
+	for (size_t i = 0; i < count; i++) {
+		items[i].verdict = 0;
+		items[i].job = NULL;
+	}
+	if (!store->ops->admission_check)
+		return missing(store, err_r);
+	int rc = count ? store->ops->admission_check(store, items, count, keep_ms, err_r) : 0;
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		bool dispatched = !uuid_is_nil(&items[i].batch);
+
+		CHECK(items[i].verdict >= ADMISSION_RUN && items[i].verdict <= ADMISSION_BEHIND);
+		CHECK((items[i].job != NULL) == (dispatched && items[i].verdict == ADMISSION_RUN));
+	}
+	return rc;
+}
+
+int dispatch_take(struct store *store, const struct dispatch_request *request, struct arena *arena,
+		  struct claim *claim_r, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && request->lease_ms > 0);
+	CHECK(request->max >= 1 && request->max <= 1000);
+	CHECK(!uuid_is_nil(&request->owner) && !uuid_is_nil(&request->batch));
+	*claim_r = (struct claim){ 0 };
+	if (!store->ops->dispatch_take)
+		return missing(store, err_r);
+	return store->ops->dispatch_take(store, request, arena, claim_r, err_r);
+}
+
+int dispatch_return(struct store *store, const struct uuid *batch, const struct uuid *ids,
+		    size_t count, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	if (!store->ops->dispatch_return)
+		return missing(store, err_r);
+	return count ? store->ops->dispatch_return(store, batch, ids, count, err_r) : 0;
+}
+
+int dispatch_survey(struct store *store, const struct uuid *owner, struct arena *arena,
+		    struct dispatch_view **views_r, size_t *count_r, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	*views_r = NULL;
+	*count_r = 0;
+	if (!store->ops->dispatch_survey)
+		return missing(store, err_r);
+	return store->ops->dispatch_survey(store, owner, arena, views_r, count_r, err_r);
+}
+
+int outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms, size_t max,
+		struct arena *arena, struct outbox_item **items_r, size_t *count_r, bool *held_r,
+		struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && !uuid_is_nil(holder) && hold_ms > 0 && max > 0);
+	*items_r = NULL;
+	*count_r = 0;
+	*held_r = false;
+	if (!store->ops->outbox_read)
+		return missing(store, err_r);
+	return store->ops->outbox_read(store, holder, hold_ms, max, arena, items_r, count_r, held_r,
+				       err_r);
+}
+
+int outbox_delete(struct store *store, const int64_t *rows, size_t count, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	if (!store->ops->outbox_delete)
+		return missing(store, err_r);
+	return count ? store->ops->outbox_delete(store, rows, count, err_r) : 0;
+}
+
+int outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r)
+{
+	*depth_r = 0;
+	if (!store->ops->outbox_depth)
+		return missing(store, err_r);
+	return store->ops->outbox_depth(store, depth_r, err_r);
+}
+
+int position_load(struct store *store, struct position *positions, size_t count,
+		  struct error *err_r)
+{
+	for (size_t i = 0; i < count; i++)
+		positions[i].offset = -1;
+	if (!store->ops->position_load)
+		return missing(store, err_r);
+	return count ? store->ops->position_load(store, positions, count, err_r) : 0;
+}
+
+int position_save(struct store *store, const struct position *positions, size_t count,
+		  struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	if (!store->ops->position_save)
+		return missing(store, err_r);
+	return count ? store->ops->position_save(store, positions, count, err_r) : 0;
 }
 
 /* ---- control */

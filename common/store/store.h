@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store: PostgreSQL or SQLite, the single source of truth. A `struct store` is one connection;
  * it belongs to one thread at a time and every call blocks. What can be asked of it is in one small
- * header per noun: acceptance.h claim.h completion.h control.h session.h maintenance.h query.h; the
- * implementations are joined by store_impl.h.
+ * header per noun: acceptance.h admission.h claim.h completion.h control.h dispatch.h outbox.h
+ * position.h session.h maintenance.h query.h; the implementations are joined by store_impl.h.
  *
  * A connection that broke is opened again by the next operation. An operation that could not reach
  * the store fails with ERROR_UNAVAILABLE (nothing was done, for certain) or, when a COMMIT was sent
@@ -54,5 +54,14 @@ struct store_type {
 /* Inserts or updates these types (never removes: another version may still serve the others). */
 int store_sync_types(struct store *store, const struct store_type *types, size_t count,
 		     struct error *err_r) must_check;
+/* What the store has to know of queues: which are ordered (order: key). A queue is a name, so those
+ * that are not told are not ordered. Inserts or updates these; whether a queue is paused stays. */
+struct store_queue {
+	const char *name;
+	/* at most one job of an order_key at a time, in the order of acceptance */
+	bool ordered;
+};
+int store_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
+		      struct error *err_r) must_check;
 
 #endif

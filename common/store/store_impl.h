@@ -4,11 +4,15 @@
 #ifndef COMMON_STORE_STORE_IMPL_H
 #define COMMON_STORE_STORE_IMPL_H
 #include "common/store/acceptance.h"
+#include "common/store/admission.h"
 #include "common/store/bell.h"
 #include "common/store/claim.h"
 #include "common/store/completion.h"
 #include "common/store/control.h"
+#include "common/store/dispatch.h"
 #include "common/store/maintenance.h"
+#include "common/store/outbox.h"
+#include "common/store/position.h"
 #include "common/store/query.h"
 #include "common/store/session.h"
 #include "common/store/store.h"
@@ -22,6 +26,7 @@ struct store_ops {
 	int (*migrate)(struct store *, int *applied_r, struct error *);
 	int (*schema)(struct store *, int *have_r, int *want_r, struct error *);
 	int (*sync_types)(struct store *, const struct store_type *, size_t, struct error *);
+	int (*sync_queues)(struct store *, const struct store_queue *, size_t, struct error *);
 
 	int (*acceptance_commit)(struct store *, struct acceptance *const *, size_t,
 				 struct error *);
@@ -34,6 +39,20 @@ struct store_ops {
 	int (*progress_save)(struct store *, const struct progress *, size_t, struct error *);
 	int (*reader_query)(struct store *, const struct sql_statement *, size_t, struct strbuf *,
 			    struct error *);
+
+	int (*admission_check)(struct store *, struct admission *, size_t, int64_t, struct error *);
+	int (*dispatch_take)(struct store *, const struct dispatch_request *, struct arena *,
+			     struct claim *, struct error *);
+	int (*dispatch_return)(struct store *, const struct uuid *, const struct uuid *, size_t,
+			       struct error *);
+	int (*dispatch_survey)(struct store *, const struct uuid *, struct arena *,
+			       struct dispatch_view **, size_t *, struct error *);
+	int (*outbox_read)(struct store *, const struct uuid *, int64_t, size_t, struct arena *,
+			   struct outbox_item **, size_t *, bool *, struct error *);
+	int (*outbox_delete)(struct store *, const int64_t *, size_t, struct error *);
+	int (*outbox_depth)(struct store *, int64_t *, struct error *);
+	int (*position_load)(struct store *, struct position *, size_t, struct error *);
+	int (*position_save)(struct store *, const struct position *, size_t, struct error *);
 
 	int (*control_cancel)(struct store *, const char *, const struct uuid *, const char *,
 			      enum job_state *, struct error *);

@@ -30,6 +30,16 @@ enum metric {
 	METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */
 	METRIC_QUEUE_OLDEST_SECONDS, /* gauge {queue} */
 	METRIC_LOG_DROPPED,          /* counter */
+	METRIC_DISPATCHED,           /* counter {queue}: jobs that the broker has confirmed */
+	METRIC_DISPATCH_RETURNED,    /* counter {queue}: not confirmed, back in the store */
+	METRIC_RESULTS_PUBLISHED,    /* counter */
+	METRIC_OUTBOX_DEPTH,         /* gauge: set at scrape by the gateway */
+	METRIC_BROKER_CONNECTED,     /* gauge {side}: publish consume; connections that are up */
+	METRIC_BROKER_RECONNECTS,    /* counter {side} */
+	/* counter {source, verdict}: run known refused returned; source: its name, or "queue:" and
+	   the queue's */
+	METRIC_DELIVERIES,
+	METRIC_SOURCE_LAG, /* gauge {source, partition}: messages not yet taken */
 	METRIC_COUNT
 };
 

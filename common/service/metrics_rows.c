@@ -37,6 +37,23 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 					  NULL, "Age of the oldest job that waits for a worker." },
 	[METRIC_LOG_DROPPED] = { "windlass_log_dropped_total", METRIC_COUNTER, NULL, NULL,
 				 "Log lines lost to a full sink." },
+	[METRIC_DISPATCHED] = { "windlass_dispatched_total", METRIC_COUNTER, "queue", NULL,
+				"Jobs that the broker has confirmed." },
+	[METRIC_DISPATCH_RETURNED] = { "windlass_dispatch_returned_total", METRIC_COUNTER, "queue",
+				       NULL,
+				       "Jobs that the broker did not confirm: back in the store." },
+	[METRIC_RESULTS_PUBLISHED] = { "windlass_results_published_total", METRIC_COUNTER, NULL,
+				       NULL, "Results that the broker has confirmed." },
+	[METRIC_OUTBOX_DEPTH] = { "windlass_outbox_depth", METRIC_GAUGE, NULL, NULL,
+				  "Results that wait for the broker." },
+	[METRIC_BROKER_CONNECTED] = { "windlass_broker_connected", METRIC_GAUGE, "side", NULL,
+				      "Connections to the broker that are up." },
+	[METRIC_BROKER_RECONNECTS] = { "windlass_broker_reconnects_total", METRIC_COUNTER, "side",
+				       NULL, "Connections to the broker made again." },
+	[METRIC_DELIVERIES] = { "windlass_deliveries_total", METRIC_COUNTER, "source", "verdict",
+				"Messages taken from the broker." },
+	[METRIC_SOURCE_LAG] = { "windlass_source_lag", METRIC_GAUGE, "source", "partition",
+				"Messages of a source that were not taken yet." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

@@ -32,10 +32,11 @@ struct publication {
 /* A place to put messages that must exist: made when it is missing, never changed. */
 struct publisher_place {
 	const char *topic;
-	bool dispatched; /* a queue of ours: with what belongs to it (dead-letter queue …) */
-	bool fifo;       /* SQS */
-	bool classic;    /* AMQP */
-	int partitions;  /* Kafka; 0: the broker's default */
+	bool dispatched;  /* a queue of ours: with what belongs to it (dead-letter queue …) */
+	const char *dead; /* dispatched: the queue for what the broker gives up; NULL: none */
+	bool fifo;        /* SQS */
+	bool classic;     /* AMQP */
+	int partitions;   /* Kafka; 0: the broker's default */
 };
 
 struct publisher_ops {

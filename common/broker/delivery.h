@@ -41,6 +41,9 @@ struct attempt_end {
 	struct write_set writes;
 	const struct receipt *receipts; /* those that the store does not have yet */
 	size_t receipt_count;
+	/* what its type does not allow and it did all the same (record: failures); or NULL */
+	const char *forbidden;
+	bool lost; /* somebody else has the job, for certain: nothing is to be stored */
 };
 
 struct receive; /* consumers/receive */

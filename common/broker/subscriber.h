@@ -35,7 +35,8 @@ struct subscriber_ops {
 	void (*serve)(struct subscriber *subscriber, struct definitions *defs);
 	/* Jobs come by themselves: `ring` is called (any thread, cheap) when there may be some to
 	 * take; `take` is then called between commits, since claims do not ride. NULL: they are
-	 * looked for in the store (bell.h, ride). Called once, before the first take. */
+	 * looked for in the store (bell.h, ride). Called once, before the first take, and once more
+	 * with NULL before what `ring` rings goes away. */
 	void (*on_ready)(struct subscriber *subscriber, void (*ring)(void *ctx), void *ctx);
 	/* Takes no more; what has not been taken goes back. Any thread. NULL: nothing to do. */
 	void (*drain)(struct subscriber *subscriber);

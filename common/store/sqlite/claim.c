@@ -10,10 +10,14 @@
 #include "common/store/sqlite/sqlite_impl.h"
 
 struct pick {
-	struct uuid id;
-	int64_t seq, since;
-	int priority, attempt;
+	struct sqlite_hand_out out;
+	int priority;
+};
+
+/* A queue that may give something. */
+struct source {
 	const char *queue;
+	bool ordered;
 };
 
 struct picks {
@@ -27,19 +31,13 @@ static int by_order(const void *a, const void *b)
 
 	if (left->priority != right->priority)
 		return left->priority < right->priority ? -1 : 1;
-	return left->seq < right->seq ? -1 : left->seq > right->seq;
+	return left->out.seq < right->out.seq ? -1 : left->out.seq > right->out.seq;
 }
 
-/* Picks up to `share` rows of a queue and a priority and removes them from ready. Returns how many,
- * or -1. */
-static int pick_some(struct sqlite_store *store, const char *queue, int priority, size_t share,
-		     struct picks *picks, struct error *err_r)
+/* Columns id, seq, attempt, since. Returns how many rows, or -1. */
+static int read_picks(struct sqlite_store *store, sqlite3_stmt *stmt, int priority,
+		      struct picks *picks, struct error *err_r)
 {
-	sqlite3_stmt *stmt = sqlite_bind(
-		store, err_r,
-		"SELECT id, seq, attempt, since FROM windlass_ready INDEXED BY windlass_ready_order "
-		"WHERE queue = ?1 AND priority = ?2 AND due IS NULL ORDER BY seq LIMIT ?3",
-		"sii", queue, (int64_t)priority, (int64_t)share);
 	size_t first = picks->count;
 	int rc;
 
@@ -48,41 +46,95 @@ static int pick_some(struct sqlite_store *store, const char *queue, int priority
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1) {
 		struct pick *pick = &picks->list[picks->count++];
 
-		sqlite_column_uuid(stmt, 0, &pick->id);
-		pick->seq = sqlite3_column_int64(stmt, 1);
-		pick->attempt = sqlite3_column_int(stmt, 2) + 1;
-		pick->since = sqlite3_column_int64(stmt, 3);
+		sqlite_column_uuid(stmt, 0, &pick->out.id);
+		pick->out.seq = sqlite3_column_int64(stmt, 1);
+		pick->out.attempt = sqlite3_column_int(stmt, 2) + 1;
+		pick->out.since = sqlite3_column_int64(stmt, 3);
 		pick->priority = priority;
-		pick->queue = queue;
 	}
-	if (rc < 0 || picks->count == first)
-		return rc;
+	return rc < 0 ? -1 : (int)(picks->count - first);
+}
+
+/* Of each key the first of all that wait, as long as none of the key is handed out. */
+static const char heads[] =
+	"SELECT r.id, r.seq, r.attempt, r.since FROM windlass_ready r INDEXED BY windlass_ready_order "
+	"WHERE r.queue = ?1 AND r.priority = ?2 AND r.due IS NULL AND (r.order_key IS NULL OR (NOT EXISTS "
+	"(SELECT 1 FROM windlass_ready e WHERE e.queue = ?1 AND e.order_key = r.order_key AND e.seq < r.seq) "
+	"AND NOT EXISTS (SELECT 1 FROM windlass_order_open o WHERE o.queue = ?1 AND o.key = r.order_key))) "
+	"ORDER BY r.seq LIMIT ?3";
+
+static int take_heads(struct sqlite_store *store, const struct picks *picks, size_t first,
+		      struct error *err_r)
+{
+	for (size_t i = first; i < picks->count; i++) {
+		const struct uuid *id = &picks->list[i].out.id;
+
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_order_open (queue, key, id) SELECT queue, order_key, id "
+			    "FROM windlass_ready WHERE id = ?1 AND order_key IS NOT NULL",
+			    "u", id) ||
+		    sqlite_run(store, err_r, "DELETE FROM windlass_ready WHERE id = ?1", "u", id))
+			return -1;
+	}
+	return 0;
+}
+
+/* All rows up to the last one that was picked. */
+static int take_range(struct sqlite_store *store, const char *queue, const struct picks *picks,
+		      size_t first, struct error *err_r)
+{
+	const struct pick *last = &picks->list[picks->count - 1];
+
 	if (sqlite_run(store, err_r,
 		       "DELETE FROM windlass_ready INDEXED BY windlass_ready_order "
 		       "WHERE queue = ?1 AND priority = ?2 AND due IS NULL AND seq <= ?3",
-		       "sii", queue, (int64_t)priority, picks->list[picks->count - 1].seq))
+		       "sii", queue, (int64_t)last->priority, last->out.seq))
 		return -1;
 	CHECK(store->changed == (int64_t)(picks->count - first));
-	sqlite_count(store, queue, -(int)(picks->count - first), 0, (int)(picks->count - first));
-	return (int)(picks->count - first);
+	return 0;
+}
+
+/* Picks up to `share` rows of a queue and a priority and removes them from ready. Returns how many,
+ * or -1. */
+static int pick_some(struct sqlite_store *store, const struct source *source, int priority,
+		     size_t share, struct picks *picks, struct error *err_r)
+{
+	static const char first_rows[] =
+		"SELECT id, seq, attempt, since FROM windlass_ready INDEXED BY windlass_ready_order "
+		"WHERE queue = ?1 AND priority = ?2 AND due IS NULL ORDER BY seq LIMIT ?3";
+	const char *queue = source->queue;
+	size_t first = picks->count;
+	int count = read_picks(store,
+			       sqlite_bind(store, err_r, source->ordered ? heads : first_rows,
+					   "sii", queue, (int64_t)priority, (int64_t)share),
+			       priority, picks, err_r);
+
+	if (count <= 0)
+		return count;
+	if (source->ordered ? take_heads(store, picks, first, err_r)
+			    : take_range(store, queue, picks, first, err_r))
+		return -1;
+	sqlite_count(store, queue, -count, 0, count);
+	return count;
 }
 
 /* Fair within a priority: every queue may give an equal part; what some do not need goes to the
  * others in the next round. */
-static int pick_priority(struct sqlite_store *store, const char *const *queues, size_t queue_count,
+static int pick_priority(struct sqlite_store *store, const struct source *sources, size_t count,
 			 int priority, struct picks *picks, struct error *err_r)
 {
-	size_t giving = queue_count, gave;
+	size_t giving = count, gave;
 
 	do {
 		size_t share = (picks->max - picks->count + giving - 1) / giving;
 
 		gave = 0;
-		for (size_t i = 0; i < queue_count && picks->count < picks->max; i++) {
+		for (size_t i = 0; i < count && picks->count < picks->max; i++) {
 			size_t left = picks->max - picks->count;
 			size_t want = share < left ? share : left;
-			int got = pick_some(store, queues[(store->turn + i) % queue_count],
-					    priority, want, picks, err_r);
+			int got = pick_some(store, &sources[(store->turn + i) % count], priority,
+					    want, picks, err_r);
 
 			if (got < 0)
 				return -1;
@@ -94,41 +146,45 @@ static int pick_priority(struct sqlite_store *store, const char *const *queues, 
 }
 
 static int without_paused(struct sqlite_store *store, const struct claim_request *request,
-			  const char ***queues_r, size_t *count_r, struct error *err_r)
+			  struct source **sources_r, size_t *count_r, struct error *err_r)
 {
-	*queues_r = ARENA_ARRAY(store->tx.arena, const char *, request->queue_count + 1);
+	*sources_r = ARENA_ARRAY(store->tx.arena, struct source, request->queue_count + 1);
 	*count_r = 0;
 	for (size_t i = 0; i < request->queue_count; i++) {
-		int64_t paused = 0;
+		int64_t flags = 0;
 
-		if (sqlite_number(store, err_r, &paused,
-				  "SELECT paused FROM windlass_queue WHERE name = ?1", "s",
-				  request->queues[i]) < 0)
+		if (sqlite_number(store, err_r, &flags,
+				  "SELECT paused + 2 * ordered FROM windlass_queue WHERE name = ?1",
+				  "s", request->queues[i]) < 0)
 			return -1;
-		if (!paused)
-			(*queues_r)[(*count_r)++] = request->queues[i];
+		if (!(flags & 1))
+			(*sources_r)[(*count_r)++] = (struct source){ .queue = request->queues[i],
+								      .ordered = flags & 2 };
 	}
 	return 0;
 }
 
+/* A broker's lease names its queue and ends by itself. */
 static int write_lease(struct sqlite_store *store, const struct claim_request *request,
-		       const struct picks *picks, struct error *err_r)
+		       int64_t lease_ms, const struct picks *picks, struct error *err_r)
 {
 	struct uuid *ids = ARENA_ARRAY(store->tx.arena, struct uuid, picks->count);
-	uint8_t *attempts = arena_alloc(store->tx.arena, picks->count * 4);
+	int *attempts = ARENA_ARRAY(store->tx.arena, int, picks->count);
+	struct sqlite_new_lease lease = {
+		.batch = request->batch,
+		.owner = request->session,
+		.ids = ids,
+		.attempts = attempts,
+		.count = picks->count,
+		.queue = lease_ms ? request->queues[0] : NULL,
+		.until_ms = lease_ms ? store->tx.now_ms + lease_ms : 0,
+	};
 
 	for (size_t i = 0; i < picks->count; i++) {
-		uint32_t attempt = (uint32_t)picks->list[i].attempt;
-
-		ids[i] = picks->list[i].id;
-		for (int byte = 0; byte < 4; byte++)
-			attempts[i * 4 + byte] = (uint8_t)(attempt >> (24 - 8 * byte));
+		ids[i] = picks->list[i].out.id;
+		attempts[i] = picks->list[i].out.attempt;
 	}
-	return sqlite_run(
-		store, err_r,
-		"INSERT INTO windlass_lease (batch, owner, ids, attempts, taken) VALUES (?1, ?2, ?3, ?4, ?5)",
-		"uubbi", &request->batch, &request->session, ids, picks->count * sizeof(*ids),
-		attempts, picks->count * 4, store->tx.now_ms);
+	return sqlite_lease_add(store, &lease, err_r);
 }
 
 static int read_receipts(struct sqlite_store *store, struct claimed_job *job, struct error *err_r)
@@ -192,7 +248,7 @@ static int read_past(struct sqlite_store *store, struct claimed_job *job, struct
 	return 0;
 }
 
-static struct claimed_job *fill(sqlite3_stmt *stmt, const struct pick *pick,
+static struct claimed_job *fill(sqlite3_stmt *stmt, const struct sqlite_hand_out *out,
 				const struct uuid *batch)
 {
 	size_t payload_bytes = (size_t)sqlite3_column_bytes(stmt, 3);
@@ -201,17 +257,17 @@ static struct claimed_job *fill(sqlite3_stmt *stmt, const struct pick *pick,
 
 	*job = (struct claimed_job){
 		.arena = arena,
-		.id = pick->id,
+		.id = out->id,
 		.batch = *batch,
-		.seq = pick->seq,
+		.seq = out->seq,
 		.tenant = sqlite_column_dup(stmt, 0, arena),
 		.owner = sqlite_column_dup(stmt, 1, arena),
-		.queue = arena_strdup(arena, pick->queue),
+		.queue = sqlite_column_dup(stmt, 11, arena),
 		.type = sqlite_column_dup(stmt, 2, arena),
 		.payload = sqlite_column_dup(stmt, 3, arena),
 		.payload_bytes = payload_bytes,
-		.priority = (enum job_priority)pick->priority,
-		.attempt = pick->attempt,
+		.priority = (enum job_priority)sqlite3_column_int(stmt, 12),
+		.attempt = out->attempt,
 		.max_attempts = sqlite3_column_int(stmt, 4),
 		.timeout_ms = sqlite3_column_int64(stmt, 5),
 		.tags = sqlite_column_dup(stmt, 6, arena),
@@ -219,28 +275,29 @@ static struct claimed_job *fill(sqlite3_stmt *stmt, const struct pick *pick,
 		.order_key = sqlite_column_dup(stmt, 8, arena),
 		.fair_key = sqlite_column_dup(stmt, 9, arena),
 		.created_ms = sqlite3_column_int64(stmt, 10),
-		.due_ms = pick->since,
+		.due_ms = out->since,
+		.unchecked = sqlite3_column_int(stmt, 13),
 	};
 	return job;
 }
 
-static int read_job(struct sqlite_store *store, const struct pick *pick, const struct uuid *batch,
-		    struct claimed_job **job_r, struct error *err_r)
+int sqlite_handed_out(struct sqlite_store *store, const struct sqlite_hand_out *out,
+		      const struct uuid *batch, struct claimed_job **job_r, struct error *err_r)
 {
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
 		"SELECT tenant, owner, type, payload, max_attempts, timeout_ms, tags, traceparent, order_key, "
-		"fair_key, created FROM windlass_jobs WHERE id = ?1",
-		"u", &pick->id);
+		"fair_key, created, queue, priority, unchecked FROM windlass_jobs WHERE id = ?1",
+		"u", &out->id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc == 0)
 		return error_set(err_r, ERROR_INTERNAL, "a ready row has no job");
 	if (rc < 0)
 		return -1;
-	*job_r = fill(stmt, pick, batch);
+	*job_r = fill(stmt, out, batch);
 	sqlite_done(stmt);
-	if (pick->attempt > 1 && read_past(store, *job_r, err_r)) {
+	if (out->attempt > 1 && read_past(store, *job_r, err_r)) {
 		struct arena *arena = (*job_r)->arena;
 
 		arena_free(&arena);
@@ -260,53 +317,58 @@ void sqlite_claim_drop(struct claim *claim)
 }
 
 static int hand_out(struct sqlite_store *store, const struct claim_request *request,
-		    struct picks *picks, struct arena *arena, struct claim *claim_r,
-		    struct error *err_r)
+		    int64_t lease_ms, struct picks *picks, struct arena *arena,
+		    struct claim *claim_r, struct error *err_r)
 {
 	qsort(picks->list, picks->count, sizeof(*picks->list), by_order);
-	if (write_lease(store, request, picks, err_r))
+	if (write_lease(store, request, lease_ms, picks, err_r))
 		return -1;
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, picks->count);
 	for (; claim_r->count < picks->count; claim_r->count++)
-		if (read_job(store, &picks->list[claim_r->count], &request->batch,
-			     &claim_r->jobs[claim_r->count], err_r)) {
+		if (sqlite_handed_out(store, &picks->list[claim_r->count].out, &request->batch,
+				      &claim_r->jobs[claim_r->count], err_r)) {
 			sqlite_claim_drop(claim_r);
 			return -1;
 		}
 	return 0;
 }
 
-int sqlite_claim(struct sqlite_store *store, const struct claim_request *request,
+/* A session that ran out while its process slept takes nothing until it is renewed. */
+static int session_lives(struct sqlite_store *store, const struct uuid *session,
+			 struct error *err_r)
+{
+	int64_t one;
+
+	return sqlite_number(store, err_r, &one,
+			     "SELECT 1 FROM windlass_session WHERE id = ?1 AND until > ?2", "ui",
+			     session, store->tx.now_ms);
+}
+
+int sqlite_claim(struct sqlite_store *store, const struct claim_request *request, int64_t lease_ms,
 		 struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	struct picks picks = { .max = request->max };
-	const char **queues;
-	size_t queue_count;
-	int64_t alive;
-	int rc;
+	struct source *sources;
+	size_t count;
+	int rc = lease_ms ? 1 : session_lives(store, &request->session, err_r);
 
 	*claim_r = (struct claim){ 0 };
-	/* A session that ran out while its process slept takes nothing until it is renewed. */
-	rc = sqlite_number(store, err_r, &alive,
-			   "SELECT 1 FROM windlass_session WHERE id = ?1 AND until > ?2", "ui",
-			   &request->session, store->tx.now_ms);
 	if (rc != 1)
 		return rc;
-	if (without_paused(store, request, &queues, &queue_count, err_r))
+	if (without_paused(store, request, &sources, &count, err_r))
 		return -1;
-	if (!queue_count)
+	if (!count)
 		return 0;
 	picks.list = ARENA_ARRAY(store->tx.arena, struct pick, request->max);
 	for (int priority = 0; priority < PRIORITY_COUNT && picks.count < picks.max; priority++)
-		if (pick_priority(store, queues, queue_count, priority, &picks, err_r))
+		if (pick_priority(store, sources, count, priority, &picks, err_r))
 			return -1;
 	store->turn++;
-	return picks.count ? hand_out(store, request, &picks, arena, claim_r, err_r) : 0;
+	return picks.count ? hand_out(store, request, lease_ms, &picks, arena, claim_r, err_r) : 0;
 }
 
-/* An idle worker asks often: whether anything waits is read before the writers' mutex is taken. */
-static int anything(struct sqlite_store *store, const struct claim_request *request,
-		    struct error *err_r)
+int sqlite_claimable(struct sqlite_store *store, const struct claim_request *request,
+		     struct error *err_r)
 {
 	for (size_t i = 0; i < request->queue_count; i++) {
 		int64_t one;
@@ -332,12 +394,12 @@ int sqlite_claim_take(struct store *base, const struct claim_request *request, s
 	*claim_r = (struct claim){ 0 };
 	if (sqlite_ensure(store, err_r))
 		return -1;
-	rc = anything(store, request, err_r);
+	rc = sqlite_claimable(store, request, err_r);
 	if (rc != 1)
 		return rc;
 	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
 		return -1;
-	if (sqlite_claim(store, request, arena, claim_r, err_r)) {
+	if (sqlite_claim(store, request, 0, arena, claim_r, err_r)) {
 		sqlite_rollback(store);
 		return -1;
 	}

@@ -69,7 +69,7 @@ static int apply_writes(struct sqlite_store *store, struct completion *item, str
 	return writes->statement_count ? check_deferred(store, item) : 0;
 }
 
-/* ---- the three kinds */
+/* ---- the kinds */
 
 static int was_first(struct sqlite_store *store, struct completion *item, struct error *err_r)
 {
@@ -114,92 +114,268 @@ static int keep_receipts(struct sqlite_store *store, const struct completion *it
 	return 0;
 }
 
+/* ---- foreign jobs: a message, and no row until something other than success befalls it */
+
+static int is_known(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
+{
+	int64_t one;
+
+	return sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_jobs WHERE id = ?1", "u",
+			     id);
+}
+
+/* Gives it its row. 1; 0: there is one, from an earlier delivery. */
+static int store_foreign(struct sqlite_store *store, const struct claimed_job *job, int64_t *seq_r,
+			 struct error *err_r)
+{
+	const struct new_job row = {
+		.id = job->id,
+		.tenant = job->tenant,
+		.owner = job->owner,
+		.queue = job->queue,
+		.type = job->type,
+		.payload = job->payload,
+		.payload_bytes = job->payload_bytes,
+		.priority = job->priority,
+		.max_attempts = job->max_attempts,
+		.timeout_ms = job->timeout_ms,
+		.tags = job->tags,
+		.order_key = job->order_key,
+		.fair_key = job->fair_key,
+		.traceparent = job->traceparent,
+	};
+	int rc = is_known(store, &job->id, err_r);
+
+	if (rc)
+		return rc < 0 ? -1 : 0;
+	if (sqlite_seq(store, seq_r, err_r) || sqlite_insert_job(store, &row, true, *seq_r, err_r))
+		return -1;
+	return 1;
+}
+
+/* ---- the end */
+
+static int insert_done(struct sqlite_store *store, const struct completion *item,
+		       struct error *err_r)
+{
+	const struct claimed_job *job = item->job;
+
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_done (id, state, attempt, lease, result, reason, finished, type, source) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+		"uiiussiss", &job->id, (int64_t)item->state, (int64_t)job->attempt, &job->batch,
+		item->result, item->reason, store->tx.now_ms, job->source ? job->type : NULL,
+		job->source);
+}
+
+static int send_result(struct sqlite_store *store, const struct completion *item,
+		       struct error *err_r)
+{
+	const struct claimed_job *job = item->job;
+	const struct result_target *target = item->target;
+
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_outbox (id, type, topic, exchange, key, result, traceparent, finished) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+		"usssss"
+		"si",
+		&job->id, job->type, target->topic, target->exchange, target->key, item->result,
+		job->traceparent, store->tx.now_ms);
+}
+
+static int end_badly(struct sqlite_store *store, struct completion *item, struct error *err_r)
+{
+	const struct claimed_job *job = item->job;
+
+	if (item->state == JOB_DISCARDED &&
+	    sqlite_history(store, &job->id, job->attempt, (int)item->outcome, true, &job->batch,
+			   item->reason, err_r))
+		return -1;
+	if (keep_receipts(store, item, err_r))
+		return -1;
+	return sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason, err_r);
+}
+
+/* The row of a foreign job that ends otherwise than well. 1: it may; 0: it is elsewhere already. */
+static int may_end(struct sqlite_store *store, const struct completion *item, struct error *err_r)
+{
+	int64_t seq;
+
+	if (!item->job->source || item->state == JOB_COMPLETED)
+		return 1;
+	return store_foreign(store, item->job, &seq, err_r);
+}
+
+/* A foreign job was handed out by nobody, unless an earlier delivery has brought it into the store.
+ */
+static int leave_any_place(struct sqlite_store *store, const struct completion *item, int place,
+			   struct error *err_r)
+{
+	int known = 1;
+
+	if (item->job->source)
+		known = item->state == JOB_COMPLETED ? is_known(store, &item->job->id, err_r) : 0;
+	if (known < 0 || (known && leave_place(store, item, place, err_r)))
+		return -1;
+	return item->job->order_key ? sqlite_close_key(store, &item->job->id, err_r) : 0;
+}
+
 static int finish(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
 		  struct error *err_r)
 {
 	const struct claimed_job *job = item->job;
-	int place = sqlite_lease_find(lease, &job->id, job->attempt);
+	int place = sqlite_lease_find(lease, &job->id, job->attempt), rc;
 
-	if (sqlite_run(
-		    store, err_r,
-		    "INSERT INTO windlass_done (id, state, attempt, lease, result, reason, finished) "
-		    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-		    "uiiussi", &job->id, (int64_t)item->state, (int64_t)job->attempt, &job->batch,
-		    item->result, item->reason, store->tx.now_ms))
+	rc = may_end(store, item, err_r);
+	if (rc < 0)
 		return -1;
-	if (!store->changed)
+	if (rc && insert_done(store, item, err_r))
+		return -1;
+	if (!rc || !store->changed)
 		return was_first(store, item, err_r);
-	if (leave_place(store, item, place, err_r))
+	if (leave_any_place(store, item, place, err_r))
 		return -1;
-	if (item->state == JOB_COMPLETED) {
-		if (apply_writes(store, item, err_r))
-			return -1;
-	} else {
-		if (item->state == JOB_DISCARDED &&
-		    sqlite_history(store, &job->id, job->attempt, (int)item->outcome, true,
-				   &job->batch, item->reason, err_r))
-			return -1;
-		if (keep_receipts(store, item, err_r) ||
-		    sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason,
-				      err_r))
-			return -1;
-	}
-	if (place >= 0 && !is_forced(item)) {
+	if (item->state == JOB_COMPLETED ? apply_writes(store, item, err_r)
+					 : end_badly(store, item, err_r))
+		return -1;
+	if (is_forced(item))
+		return 0;
+	if (place >= 0) {
 		lease->settled[place] = true;
 		/* Discarded and cancelled jobs may be retried: this lease must not hand them out a
 		 * second time. */
 		if (item->state != JOB_COMPLETED)
 			lease->removed[place] = lease->changed = true;
 	}
-	return 0;
+	return item->target && item->state == JOB_COMPLETED ? send_result(store, item, err_r) : 0;
+}
+
+static int has_ended(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
+{
+	int64_t one;
+
+	return sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_done WHERE id = ?1", "u",
+			     id);
 }
 
 /* 1: the lease holds the job and it has not ended. */
 static int holds(struct sqlite_store *store, const struct completion *item, int place,
 		 struct error *err_r)
 {
-	int64_t one;
-	int rc;
+	int ended = place < 0 ? 1 : has_ended(store, &item->job->id, err_r);
 
-	if (place < 0)
-		return 0;
-	rc = sqlite_number(store, err_r, &one, "SELECT 1 FROM windlass_done WHERE id = ?1", "u",
-			   &item->job->id);
-	return rc < 0 ? -1 : !rc;
+	return ended < 0 ? -1 : !ended;
+}
+
+/* Nothing of it is left to do: by ourselves, in a COMMIT that was not answered, or by somebody
+ * else. */
+static int was_put_back(struct sqlite_store *store, struct completion *item, struct error *err_r)
+{
+	int64_t one;
+	int rc = sqlite_number(
+		store, err_r, &one,
+		"SELECT 1 FROM windlass_attempt WHERE id = ?1 AND attempt = ?2 AND lease IS ?3",
+		"uiu", &item->job->id, (int64_t)item->job->attempt, &item->job->batch);
+
+	item->fate = rc == 1 ? COMPLETION_COMMITTED : COMPLETION_LOST;
+	return rc < 0 ? -1 : 0;
+}
+
+/* Takes the job out of where it is. 1; 0: it is not there any more. *running_r: it was counted as
+ * running. */
+static int take_back(struct sqlite_store *store, const struct completion *item,
+		     struct sqlite_lease *lease, int64_t *seq_r, bool *running_r,
+		     struct error *err_r)
+{
+	int place = sqlite_lease_find(lease, &item->job->id, item->job->attempt), rc;
+
+	*seq_r = item->job->seq;
+	*running_r = !item->job->source;
+	if (item->job->source) {
+		rc = has_ended(store, &item->job->id, err_r);
+		return rc ? (rc < 0 ? -1 : 0) : store_foreign(store, item->job, seq_r, err_r);
+	}
+	rc = holds(store, item, place, err_r);
+	if (rc == 1)
+		lease->removed[place] = lease->changed = true;
+	return rc;
+}
+
+/* The place at acceptance: of a job that was handed out, `seq` is the one in ready. */
+static int first_seq(struct sqlite_store *store, const struct uuid *id, int64_t *seq_r,
+		     struct error *err_r)
+{
+	return sqlite_number(store, err_r, seq_r, "SELECT seq FROM windlass_jobs WHERE id = ?1",
+			     "u", id) < 0
+		       ? -1
+		       : 0;
 }
 
 static int later(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
 		 struct error *err_r)
 {
 	const struct claimed_job *job = item->job;
-	int place = sqlite_lease_find(lease, &job->id, job->attempt),
-	    rc = holds(store, item, place, err_r);
 	struct sqlite_waiting waiting = {
 		.queue = job->queue,
 		.priority = (int)job->priority,
 		.attempt = job->attempt,
 		.due_ms = item->delay_ms > 0 ? store->tx.now_ms + item->delay_ms : 0,
+		.order_key = job->order_key,
 	};
-	int64_t one;
+	bool running;
+	int rc = take_back(store, item, lease, &waiting.seq, &running, err_r);
 
-	if (rc < 0)
+	if (rc != 1)
+		return rc < 0 ? -1 : was_put_back(store, item, err_r);
+	if (job->order_key && (first_seq(store, &job->id, &waiting.seq, err_r) ||
+			       sqlite_close_key(store, &job->id, err_r)))
 		return -1;
-	if (rc == 0) {
-		rc = sqlite_number(
-			store, err_r, &one,
-			"SELECT 1 FROM windlass_attempt WHERE id = ?1 AND attempt = ?2 AND lease IS ?3",
-			"uiu", &job->id, (int64_t)job->attempt, &job->batch);
-		item->fate = rc == 1 ? COMPLETION_COMMITTED : COMPLETION_LOST;
-		return rc < 0 ? -1 : 0;
-	}
 	if ((item->outcome != OUTCOME_RELEASED &&
 	     sqlite_history(store, &job->id, job->attempt, (int)item->outcome, item->counts,
 			    &job->batch, item->reason, err_r)) ||
 	    sqlite_wait(store, &job->id, &waiting, err_r))
 		return -1;
-	sqlite_count(store, job->queue, 0, 0, -1);
-	lease->removed[place] = lease->changed = true;
+	if (running)
+		sqlite_count(store, job->queue, 0, 0, -1);
 	return 0;
+}
+
+/* ---- adoption */
+
+/* Ours already, from a COMMIT that was not answered? */
+static int was_adopted(struct sqlite_store *store, struct completion *item, struct error *err_r)
+{
+	int64_t one;
+	int rc = sqlite_number(store, err_r, &one,
+			       "SELECT 1 FROM windlass_lease WHERE batch = ?1 AND ids = ?2", "uu",
+			       &item->adopted, &item->job->id);
+
+	item->fate = rc == 1 ? COMPLETION_COMMITTED : COMPLETION_LOST;
+	return rc < 0 ? -1 : 0;
+}
+
+static int adopt(struct sqlite_store *store, struct completion *item, struct sqlite_lease *lease,
+		 const struct uuid *session, struct error *err_r)
+{
+	const struct claimed_job *job = item->job;
+	struct sqlite_new_lease mine = {
+		.batch = item->adopted,
+		.owner = *session,
+		.ids = &job->id,
+		.attempts = &job->attempt,
+		.count = 1,
+	};
+	int64_t seq;
+	bool running;
+	int rc = take_back(store, item, lease, &seq, &running, err_r);
+
+	if (rc != 1)
+		return rc < 0 ? -1 : was_adopted(store, item, err_r);
+	if (!running)
+		sqlite_count(store, job->queue, 0, 0, 1);
+	return sqlite_lease_add(store, &mine, err_r);
 }
 
 /* 1: the step is there; *mine_r: from this very attempt. */
@@ -251,8 +427,8 @@ static int step(struct sqlite_store *store, struct completion *item, struct sqli
 	return apply_writes(store, item, err_r);
 }
 
-static int apply(struct sqlite_store *store, struct completion *item, struct arena *arena,
-		 struct error *err_r)
+static int apply(struct sqlite_store *store, const struct completion_batch *batch,
+		 struct completion *item, struct arena *arena, struct error *err_r)
 {
 	struct sqlite_lease *lease;
 
@@ -267,20 +443,22 @@ static int apply(struct sqlite_store *store, struct completion *item, struct are
 	case COMPLETION_STEP:
 		return step(store, item, lease, arena, err_r);
 	case COMPLETION_ADOPT:
+		return adopt(store, item, lease, &batch->session, err_r);
 	case COMPLETION_NOTHING:
 		break;
 	}
-	CHECK(!"a kind of completion");
+	CHECK(!"a kind of completion that is stored");
 	return -1;
 }
 
 /* ---- the two modes */
 
-static int settle_careful(struct sqlite_store *store, struct completion *item, struct arena *arena,
-			  struct error *err_r)
+static int settle_careful(struct sqlite_store *store, const struct completion_batch *batch,
+			  struct completion *item, struct arena *arena, struct error *err_r)
 {
 	sqlite_count_mark(store);
-	if (sqlite_run(store, err_r, "SAVEPOINT job", "") || apply(store, item, arena, err_r))
+	if (sqlite_run(store, err_r, "SAVEPOINT job", "") ||
+	    apply(store, batch, item, arena, err_r))
 		return -1;
 	if (is_forced(item)) {
 		if (sqlite3_get_autocommit(store->db))
@@ -294,10 +472,10 @@ static int settle_careful(struct sqlite_store *store, struct completion *item, s
 	return item->fate != COMPLETION_LOST ? keep_receipts(store, item, err_r) : 0;
 }
 
-static int settle_optimistic(struct sqlite_store *store, struct completion *item,
-			     struct arena *arena, struct error *err_r)
+static int settle_optimistic(struct sqlite_store *store, const struct completion_batch *batch,
+			     struct completion *item, struct arena *arena, struct error *err_r)
 {
-	if (apply(store, item, arena, err_r))
+	if (apply(store, batch, item, arena, err_r))
 		return -1;
 	if (item->fate == COMPLETION_UNMET)
 		return error_set(err_r, ERROR_CONFLICT,
@@ -320,16 +498,16 @@ static int settle(struct sqlite_store *store, const struct completion_batch *bat
 		if (left_out[i])
 			rc = keep_receipts(store, item, err_r);
 		else if (batch->mode == COMPLETION_CAREFUL)
-			rc = settle_careful(store, item, arena, err_r);
+			rc = settle_careful(store, batch, item, arena, err_r);
 		else
-			rc = settle_optimistic(store, item, arena, err_r);
+			rc = settle_optimistic(store, batch, item, arena, err_r);
 		if (rc)
 			return rc;
 	}
 	for (size_t i = 0; i < batch->finished_lease_count; i++)
 		if (sqlite_lease_finish(store, &batch->finished_leases[i], err_r))
 			return -1;
-	return 0;
+	return sqlite_keep_positions(store, batch->positions, batch->position_count, err_r);
 }
 
 static int commit(struct sqlite_store *store, struct error *err_r)
@@ -357,7 +535,7 @@ static int run(struct sqlite_store *store, const struct completion_batch *batch,
 		return -1;
 	rc = settle(store, batch, left_out, arena, err_r);
 	if (rc == 0 && batch->claim)
-		rc = sqlite_claim(store, batch->claim, arena, claim_r, err_r);
+		rc = sqlite_claim(store, batch->claim, 0, arena, claim_r, err_r);
 	if (rc) {
 		sqlite_rollback(store);
 		return rc;

@@ -23,16 +23,23 @@ static int visible(struct sqlite_store *store, const char *tenant, const struct 
 static int cancel(struct sqlite_store *store, const struct uuid *id, const char *reason,
 		  enum job_state *state, struct error *err_r)
 {
+	int rc;
+
 	if (job_state_terminal(*state))
 		return error_set(err_r, ERROR_CONFLICT, "the job has ended: %s",
 				 job_state_name(*state));
+	if ((*state == JOB_RUNNING || *state == JOB_QUEUED) &&
+	    sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_cancel (id, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+		    "usi", id, reason, store->tx.now_ms))
+		return -1;
 	if (*state == JOB_RUNNING)
-		return sqlite_run(
-			store, err_r,
-			"INSERT INTO windlass_cancel (id, reason, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-			"usi", id, reason, store->tx.now_ms);
+		return 0;
+	rc = *state == JOB_QUEUED ? sqlite_cancel_queued(store, id, reason, err_r)
+				  : sqlite_cancel_waiting(store, id, reason, err_r);
 	*state = JOB_CANCELLED;
-	return sqlite_cancel_waiting(store, id, reason, err_r) < 0 ? -1 : 0;
+	return rc < 0 ? -1 : 0;
 }
 
 int sqlite_control_cancel(struct store *base, const char *tenant, const struct uuid *id,
@@ -67,7 +74,7 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	struct sqlite_waiting waiting = { .due_ms = due_ms };
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
-		"SELECT d.attempt, j.queue, j.priority FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
+		"SELECT d.attempt, j.queue, j.priority, j.order_key, j.seq FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
 		"WHERE d.id = ?1 AND d.state <> 8 AND NOT " COMPENSATED_SQL,
 		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
@@ -77,6 +84,8 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	waiting.attempt = sqlite3_column_int(stmt, 0);
 	waiting.queue = sqlite_column_dup(stmt, 1, store->tx.arena);
 	waiting.priority = sqlite3_column_int(stmt, 2);
+	waiting.order_key = sqlite_column_dup(stmt, 3, store->tx.arena);
+	waiting.seq = sqlite3_column_int64(stmt, 4);
 	sqlite_done(stmt);
 	if (sqlite_history(store, id, waiting.attempt, 0, false, NULL, NULL, err_r) ||
 	    sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id) ||
@@ -91,13 +100,17 @@ static int make_due(struct sqlite_store *store, const struct uuid *id, struct er
 {
 	struct sqlite_waiting waiting = { 0 };
 	sqlite3_stmt *stmt = sqlite_bind(
-		store, err_r, "SELECT queue, priority FROM windlass_ready WHERE id = ?1", "u", id);
+		store, err_r,
+		"SELECT queue, priority, order_key, seq FROM windlass_ready WHERE id = ?1", "u",
+		id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
 		return rc;
 	waiting.queue = sqlite_column_dup(stmt, 0, store->tx.arena);
 	waiting.priority = sqlite3_column_int(stmt, 1);
+	waiting.order_key = sqlite_column_dup(stmt, 2, store->tx.arena);
+	waiting.seq = sqlite3_column_int64(stmt, 3);
 	sqlite_done(stmt);
 	if (sqlite_unwait(store, id, &waiting.attempt, err_r) < 0)
 		return -1;

@@ -155,17 +155,33 @@ int sqlite_lease_flush(struct sqlite_store *store, struct error *err_r)
 	return 0;
 }
 
+int sqlite_lease_add(struct sqlite_store *store, const struct sqlite_new_lease *lease,
+		     struct error *err_r)
+{
+	uint8_t *attempts = arena_alloc(store->tx.arena, lease->count * 4 + 1);
+
+	for (size_t i = 0; i < lease->count; i++)
+		put_attempt(attempts + i * 4, lease->attempts[i]);
+	return sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_lease (batch, owner, ids, attempts, taken, until, queue) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, nullif(?6, 0), ?7)",
+		"uubbiis", &lease->batch, &lease->owner, lease->ids,
+		lease->count * sizeof(struct uuid), attempts, lease->count * 4, store->tx.now_ms,
+		lease->until_ms, lease->queue);
+}
+
 /* What a released job needs to wait again. 1; 0: it has ended, or waits already. */
 static int unfinished(struct sqlite_store *store, const struct uuid *id,
 		      struct sqlite_waiting *waiting_r, bool *cancel_r, struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r,
-			    "SELECT j.queue, j.priority, c.id IS NOT NULL FROM windlass_jobs j "
-			    "LEFT JOIN windlass_cancel c ON c.id = j.id WHERE j.id = ?1 "
-			    "AND NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
-			    "AND NOT EXISTS (SELECT 1 FROM windlass_ready WHERE id = ?1)",
-			    "u", id);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT j.queue, j.priority, c.id IS NOT NULL, j.order_key, j.seq FROM windlass_jobs j "
+		"LEFT JOIN windlass_cancel c ON c.id = j.id WHERE j.id = ?1 "
+		"AND NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1) "
+		"AND NOT EXISTS (SELECT 1 FROM windlass_ready WHERE id = ?1)",
+		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
@@ -173,6 +189,8 @@ static int unfinished(struct sqlite_store *store, const struct uuid *id,
 	waiting_r->queue = sqlite_column_dup(stmt, 0, store->tx.arena);
 	waiting_r->priority = sqlite3_column_int(stmt, 1);
 	*cancel_r = sqlite3_column_int(stmt, 2);
+	waiting_r->order_key = sqlite_column_dup(stmt, 3, store->tx.arena);
+	waiting_r->seq = sqlite3_column_int64(stmt, 4);
 	sqlite_done(stmt);
 	return 1;
 }
@@ -188,6 +206,8 @@ static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, s
 	if (rc != 1)
 		return rc;
 	sqlite_count(store, waiting.queue, 0, 0, -1);
+	if (waiting.order_key && sqlite_close_key(store, id, err_r))
+		return -1;
 	if (sqlite_wait(store, id, &waiting, err_r))
 		return -1;
 	++*released_r;

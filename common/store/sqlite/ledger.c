@@ -8,27 +8,41 @@
 
 #include "common/job/on_discard.h"
 
+/* 1: jobs of one key are handed out one after the other there. */
+static int is_ordered(struct sqlite_store *store, const char *queue, struct error *err_r)
+{
+	int64_t ordered = 0;
+	int rc = sqlite_number(store, err_r, &ordered,
+			       "SELECT ordered FROM windlass_queue WHERE name = ?1", "s", queue);
+
+	return rc < 0 ? -1 : ordered != 0;
+}
+
 int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		const struct sqlite_waiting *waiting, struct error *err_r)
 {
 	bool later = waiting->due_ms > store->tx.now_ms;
-	int64_t since = waiting->due_ms ? waiting->due_ms : store->tx.now_ms, seq;
+	int64_t since = waiting->due_ms ? waiting->due_ms : store->tx.now_ms, seq = waiting->seq;
+	int ordered = waiting->order_key ? is_ordered(store, waiting->queue, err_r) : 0;
 
-	if (sqlite_seq(store, &seq, err_r))
+	if (ordered < 0)
+		return -1;
+	if (!ordered && !waiting->keep_place && sqlite_seq(store, &seq, err_r))
 		return -1;
 	sqlite_count(store, waiting->queue, !later, later, 0);
-	if (later)
-		return sqlite_run(
-			store, err_r,
-			"INSERT INTO windlass_ready (id, seq, queue, priority, attempt, due, since) "
-			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-			"uisiii", id, seq, waiting->queue, (int64_t)waiting->priority,
-			(int64_t)waiting->attempt, since);
 	return sqlite_run(
 		store, err_r,
-		"INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-		"uisiii", id, seq, waiting->queue, (int64_t)waiting->priority,
-		(int64_t)waiting->attempt, since);
+		later ? "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key, due) "
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6)"
+		      : "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key) "
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+		"uisiiis", id, seq, waiting->queue, (int64_t)waiting->priority,
+		(int64_t)waiting->attempt, since, ordered ? waiting->order_key : NULL);
+}
+
+int sqlite_close_key(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
+{
+	return sqlite_run(store, err_r, "DELETE FROM windlass_order_open WHERE id = ?1", "u", id);
 }
 
 int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r,
@@ -60,7 +74,8 @@ int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		store, err_r, &state,
 		"SELECT coalesce((SELECT state FROM windlass_done WHERE id = ?1), "
 		"(SELECT CASE WHEN due IS NULL THEN 2 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
-		"WHERE id = ?1), 4) FROM windlass_jobs WHERE id = ?1",
+		"WHERE id = ?1), CASE WHEN EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND "
+		"instr(l.ids, ?1) % 16 = 1) THEN 3 ELSE 4 END) FROM windlass_jobs WHERE id = ?1",
 		"u", id);
 
 	if (rc == 1)
@@ -96,6 +111,18 @@ static int asked_reason(struct sqlite_store *store, const struct uuid *id, char 
 	return 0;
 }
 
+static int end_cancelled(struct sqlite_store *store, const struct uuid *id, int attempt,
+			 const char *reason, struct error *err_r)
+{
+	if (sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_done (id, state, attempt, reason, finished) VALUES (?1, ?2, ?3, ?4, ?5)",
+		    "uiisi", id, (int64_t)JOB_CANCELLED, (int64_t)attempt, reason,
+		    store->tx.now_ms))
+		return -1;
+	return sqlite_compensate(store, id, attempt, JOB_CANCELLED, reason, err_r);
+}
+
 int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason,
 			  struct error *err_r)
 {
@@ -104,15 +131,39 @@ int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, con
 
 	if (rc != 1)
 		return rc;
-	if (asked_reason(store, id, &asked, err_r))
+	if (asked_reason(store, id, &asked, err_r) ||
+	    end_cancelled(store, id, attempt, reason ? reason : asked, err_r))
 		return -1;
-	reason = reason ? reason : asked;
-	if (sqlite_run(
-		    store, err_r,
-		    "INSERT INTO windlass_done (id, state, attempt, reason, finished) VALUES (?1, ?2, ?3, ?4, ?5)",
-		    "uiisi", id, (int64_t)JOB_CANCELLED, (int64_t)attempt, reason,
-		    store->tx.now_ms) ||
-	    sqlite_compensate(store, id, attempt, JOB_CANCELLED, reason, err_r))
+	return 1;
+}
+
+int sqlite_cancel_queued(struct sqlite_store *store, const struct uuid *id, const char *reason,
+			 struct error *err_r)
+{
+	struct sqlite_lease *lease;
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT l.batch, l.queue FROM windlass_lease l WHERE l.until IS NOT NULL AND instr(l.ids, ?1) % 16 = 1",
+		"u", id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1, attempt = 0;
+	struct uuid batch;
+	char *queue;
+
+	if (rc != 1)
+		return rc;
+	sqlite_column_uuid(stmt, 0, &batch);
+	queue = sqlite_column_dup(stmt, 1, store->tx.arena);
+	sqlite_done(stmt);
+	if (sqlite_lease(store, &batch, &lease, err_r))
+		return -1;
+	for (size_t i = 0; i < lease->count; i++) {
+		if (!uuid_equal(&lease->ids[i], id))
+			continue;
+		attempt = lease->attempts[i];
+		lease->removed[i] = lease->changed = true;
+	}
+	sqlite_count(store, queue, 0, 0, -1);
+	if (sqlite_close_key(store, id, err_r) || end_cancelled(store, id, attempt, reason, err_r))
 		return -1;
 	return 1;
 }
@@ -189,20 +240,20 @@ static int claim_key(struct sqlite_store *store, const struct new_job *job,
 
 /* ---- enlisting */
 
-static int insert_job(struct sqlite_store *store, const struct new_job *job, int64_t seq,
-		      struct error *err_r)
+int sqlite_insert_job(struct sqlite_store *store, const struct new_job *job, bool unchecked,
+		      int64_t seq, struct error *err_r)
 {
 	return sqlite_run(
 		store, err_r,
 		"INSERT INTO windlass_jobs (seq, id, tenant, owner, queue, type, payload, priority, max_attempts, "
-		"timeout_ms, created, tags, order_key, fair_key, unique_key, unique_for_ms, traceparent, fingerprint) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-		"iusssstiiiissssisb", seq, &job->id, job->tenant, job->owner, job->queue, job->type,
-		job->payload, job->payload_bytes, (int64_t)job->priority,
+		"timeout_ms, created, tags, order_key, fair_key, unique_key, unique_for_ms, traceparent, fingerprint, unchecked) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+		"iusssstiiiissssisbi", seq, &job->id, job->tenant, job->owner, job->queue,
+		job->type, job->payload, job->payload_bytes, (int64_t)job->priority,
 		(int64_t)job->max_attempts, job->timeout_ms, store->tx.now_ms, job->tags,
 		job->order_key, job->fair_key, job->unique_key, job->unique_for_ms,
 		job->traceparent, job->client_id ? job->fingerprint : NULL,
-		sizeof(job->fingerprint));
+		sizeof(job->fingerprint), (int64_t)unchecked);
 }
 
 int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again,
@@ -233,10 +284,11 @@ int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool ag
 		waiting.due_ms = 0;
 	/* The row's number is drawn before its place in the order, and both grow: jobs.seq orders
 	 * as acceptance did. */
-	if (sqlite_seq(store, &seq, err_r) || insert_job(store, job, seq, err_r) ||
-	    sqlite_wait(store, &job->id, &waiting, err_r))
+	if (sqlite_seq(store, &seq, err_r) || sqlite_insert_job(store, job, false, seq, err_r))
 		return -1;
-	return 0;
+	waiting.order_key = job->order_key;
+	waiting.seq = seq;
+	return sqlite_wait(store, &job->id, &waiting, err_r);
 }
 
 /* ---- on_discard */

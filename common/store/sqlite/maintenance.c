@@ -69,9 +69,11 @@ int sqlite_maintenance_promote(struct store *base, int64_t *promoted_r, int64_t 
 		int64_t seq;
 
 		if (sqlite_seq(store, &seq, err_r) ||
-		    sqlite_run(store, err_r,
-			       "UPDATE windlass_ready SET due = NULL, seq = ?2 WHERE id = ?1", "ui",
-			       &list[i].id, seq))
+		    sqlite_run(
+			    store, err_r,
+			    "UPDATE windlass_ready SET due = NULL, seq = CASE WHEN order_key IS NULL THEN ?2 "
+			    "ELSE seq END WHERE id = ?1",
+			    "ui", &list[i].id, seq))
 			goto out;
 		sqlite_count(store, list[i].queue, 1, -1, 0);
 	}

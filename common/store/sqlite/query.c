@@ -14,7 +14,8 @@
 	"r.due IS NOT NULL, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM "        \
 	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                      \
 	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "  \
-	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END "
+	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END, "                                         \
+	"EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND instr(l.ids, j.id) % 16 = 1) "
 #define VIEW_JOINS                                                                            \
 	"LEFT JOIN windlass_done d ON d.id = j.id LEFT JOIN windlass_ready r ON r.id = j.id " \
 	"LEFT JOIN windlass_progress p ON p.id = j.id LEFT JOIN windlass_cancel c ON c.id = j.id "
@@ -45,7 +46,9 @@ enum view_column {
 	V_NOTE,
 	V_CANCEL,
 	V_REASON,
-	V_RUNNING_ATTEMPT
+	V_RUNNING_ATTEMPT,
+	V_SENT,
+	V_EXTRA
 };
 
 static bool has(sqlite3_stmt *stmt, int column)
@@ -76,7 +79,9 @@ static void fill_state(sqlite3_stmt *stmt, struct arena *arena, struct job_view 
 		if (sqlite3_column_int(stmt, V_LATER))
 			view->state = view->attempt ? JOB_RETRYABLE : JOB_SCHEDULED;
 	} else {
-		view->state = JOB_RUNNING;
+		/* On the broker, or just taken from it: progress tells that it runs. */
+		view->state = sqlite3_column_int(stmt, V_SENT) && !has(stmt, V_PART) ? JOB_QUEUED
+										     : JOB_RUNNING;
 		view->attempt = running_attempt(stmt);
 		view->cancel_asked = sqlite3_column_int(stmt, V_CANCEL);
 	}
@@ -134,6 +139,47 @@ static int read_attempts(struct sqlite_store *store, struct arena *arena, struct
 	return rc;
 }
 
+static int read_finished(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
+			 struct job_view *view_r, struct error *err_r)
+{
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT d.state, d.result, d.reason, d.attempt, d.finished, coalesce(j.type, d.type), "
+		"coalesce(j.queue, t.queue, ''), coalesce(j.tenant, ''), coalesce(j.owner, 'source:' || d.source, ''), "
+		"j.created, d.source FROM windlass_done d LEFT JOIN windlass_job_type t ON t.name = d.type LEFT JOIN windlass_jobs j ON j.id = d.id WHERE d.id = ?1",
+		"u", id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
+
+	if (rc != 1)
+		return rc;
+	*view_r = (struct job_view){
+		.id = *id,
+		.state = (enum job_state)sqlite3_column_int(stmt, 0),
+		.result = sqlite_column_dup(stmt, 1, arena),
+		.reason = sqlite_column_dup(stmt, 2, arena),
+		.attempt = sqlite3_column_int(stmt, 3),
+		.finished_ms = sqlite3_column_int64(stmt, 4),
+		.type = sqlite_column_dup(stmt, 5, arena),
+		.queue = sqlite_column_dup(stmt, 6, arena),
+		.tenant = sqlite_column_dup(stmt, 7, arena),
+		.owner = sqlite_column_dup(stmt, 8, arena),
+		.created_ms = has(stmt, 9) ? sqlite3_column_int64(stmt, 9) : uuid_time_ms(id),
+		.source = sqlite_column_dup(stmt, 10, arena),
+		.progress = -1,
+	};
+	sqlite_done(stmt);
+	return 1;
+}
+
+/* A foreign job that completed at once: its end is all there is. */
+static int read_foreign(struct sqlite_store *store, const char *tenant, const struct uuid *id,
+			struct arena *arena, struct job_view *view_r, struct error *err_r)
+{
+	int rc = tenant && *tenant ? 0 : read_finished(store, id, arena, view_r, err_r);
+
+	return rc == 0 ? error_set(err_r, ERROR_NOT_FOUND, "no such job") : rc < 0 ? -1 : 0;
+}
+
 static int read_one(struct sqlite_store *store, const char *tenant, const struct uuid *id,
 		    struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
@@ -146,12 +192,12 @@ static int read_one(struct sqlite_store *store, const char *tenant, const struct
 	char *steps;
 
 	if (rc == 0)
-		return error_set(err_r, ERROR_NOT_FOUND, "no such job");
+		return read_foreign(store, tenant, id, arena, view_r, err_r);
 	if (rc < 0)
 		return -1;
 	fill(stmt, arena, view_r);
-	view_r->payload = sqlite_column_dup(stmt, V_RUNNING_ATTEMPT + 1, arena);
-	view_r->payload_bytes = (size_t)sqlite3_column_bytes(stmt, V_RUNNING_ATTEMPT + 1);
+	view_r->payload = sqlite_column_dup(stmt, V_EXTRA, arena);
+	view_r->payload_bytes = (size_t)sqlite3_column_bytes(stmt, V_EXTRA);
 	sqlite_done(stmt);
 	if (sqlite_steps(store, id, arena, &steps, err_r) ||
 	    read_attempts(store, arena, view_r, err_r))
@@ -191,10 +237,17 @@ static const char list_scheduled[] = LIST("windlass_ready k INDEXED BY windlass_
 					  "k.due IS NOT NULL AND k.attempt = 0 AND ");
 static const char list_retryable[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
 					  "k.due IS NOT NULL AND k.attempt > 0 AND ");
+#define HELD(which)                                                                                         \
+	"(WITH RECURSIVE held(id, ids, n) AS (SELECT substr(ids, 1, 16), ids, 1 FROM windlass_lease WHERE " \
+	"length(ids) > 0 AND " which                                                                        \
+	" UNION ALL SELECT substr(ids, n * 16 + 1, 16), ids, n + 1 FROM held "                              \
+	"WHERE n * 16 < length(ids)) SELECT DISTINCT id FROM held) k"
 static const char list_running[] = LIST(
-	"(WITH RECURSIVE held(id, ids, n) AS (SELECT substr(ids, 1, 16), ids, 1 FROM windlass_lease WHERE length(ids) > 0 UNION ALL "
-	"SELECT substr(ids, n * 16 + 1, 16), ids, n + 1 FROM held WHERE n * 16 < length(ids)) SELECT DISTINCT id FROM held) k",
-	"d.id IS NULL AND r.id IS NULL AND ");
+	HELD("(until IS NULL OR EXISTS (SELECT 1 FROM windlass_progress))"),
+	"d.id IS NULL AND r.id IS NULL AND (p.part IS NOT NULL OR NOT EXISTS (SELECT 1 FROM windlass_lease l "
+	"WHERE l.until IS NOT NULL AND instr(l.ids, k.id) % 16 = 1)) AND ");
+static const char list_queued[] =
+	LIST(HELD("until IS NOT NULL"), "d.id IS NULL AND r.id IS NULL AND p.part IS NULL AND ");
 static const char list_completed[] = LIST("windlass_done k", "k.state = 8 AND ");
 static const char list_discarded[] =
 	LIST("windlass_done k INDEXED BY windlass_done_dead", "k.state = 9 AND k.state <> 8 AND ");
@@ -210,6 +263,8 @@ static const char *list_of(enum job_state state)
 		return list_scheduled;
 	case JOB_RETRYABLE:
 		return list_retryable;
+	case JOB_QUEUED:
+		return list_queued;
 	case JOB_RUNNING:
 		return list_running;
 	case JOB_COMPLETED:
@@ -269,36 +324,6 @@ int sqlite_query_jobs(struct store *base, const struct job_filter *filter, struc
 	return rc;
 }
 
-static int read_finished(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
-			 struct job_view *view_r, struct error *err_r)
-{
-	sqlite3_stmt *stmt = sqlite_bind(
-		store, err_r,
-		"SELECT d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue, j.tenant, j.owner, "
-		"j.created FROM windlass_done d LEFT JOIN windlass_jobs j ON j.id = d.id WHERE d.id = ?1",
-		"u", id);
-	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
-
-	if (rc != 1)
-		return rc;
-	*view_r = (struct job_view){
-		.id = *id,
-		.state = (enum job_state)sqlite3_column_int(stmt, 0),
-		.result = sqlite_column_dup(stmt, 1, arena),
-		.reason = sqlite_column_dup(stmt, 2, arena),
-		.attempt = sqlite3_column_int(stmt, 3),
-		.finished_ms = sqlite3_column_int64(stmt, 4),
-		.type = sqlite_column_dup(stmt, 5, arena),
-		.queue = sqlite_column_dup(stmt, 6, arena),
-		.tenant = sqlite_column_dup(stmt, 7, arena),
-		.owner = sqlite_column_dup(stmt, 8, arena),
-		.created_ms = sqlite3_column_int64(stmt, 9),
-		.progress = -1,
-	};
-	sqlite_done(stmt);
-	return 1;
-}
-
 int sqlite_query_finished(struct store *base, const struct uuid *ids, size_t count,
 			  struct arena *arena, bool *found_r, struct job_view *views_r,
 			  struct error *err_r)
@@ -337,8 +362,10 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 		store, err_r,
 		"SELECT q.name, q.paused, q.available, q.scheduled, q.running, (SELECT min(since) FROM (SELECT (SELECT r.since "
 		"FROM windlass_ready r INDEXED BY windlass_ready_order WHERE r.queue = q.name AND r.priority = p.column1 "
-		"AND r.due IS NULL ORDER BY r.seq LIMIT 1) AS since FROM (VALUES (0), (1), (2)) p)), count(*) OVER () "
-		"FROM windlass_queue q ORDER BY q.name",
+		"AND r.due IS NULL ORDER BY r.seq LIMIT 1) AS since FROM (VALUES (0), (1), (2)) p)), count(*) OVER (), "
+		"(SELECT count(*) FROM " HELD(
+			"until IS NOT NULL AND queue = q.name") " WHERE NOT EXISTS "
+								"(SELECT 1 FROM windlass_done d WHERE d.id = k.id)) FROM windlass_queue q ORDER BY q.name",
 		"");
 	if (!stmt)
 		return -1;
@@ -351,7 +378,8 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 			.paused = sqlite3_column_int(stmt, 1),
 			.available = sqlite3_column_int64(stmt, 2),
 			.scheduled = sqlite3_column_int64(stmt, 3),
-			.running = sqlite3_column_int64(stmt, 4),
+			.queued = sqlite3_column_int64(stmt, 7),
+			.running = sqlite3_column_int64(stmt, 4) - sqlite3_column_int64(stmt, 7),
 			.oldest_ms = has(stmt, 5) ? now - sqlite3_column_int64(stmt, 5) : -1,
 		};
 	}

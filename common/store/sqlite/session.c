@@ -134,7 +134,10 @@ int sqlite_session_release_batch(struct store *base, const struct uuid *batch, s
 	return sqlite_commit(store, err_r);
 }
 
-/* Leases whose session ran out, or is gone. */
+/* Leases whose session ran out, or is gone; those without one have a time of their own. */
+#define ORPHANED(now) \
+	"owner NOT IN (SELECT id FROM windlass_session) AND (until IS NULL OR until < " #now ")"
+
 int sqlite_maintenance_release(struct store *base, int64_t *released_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
@@ -148,7 +151,7 @@ int sqlite_maintenance_release(struct store *base, int64_t *released_r, struct e
 	rc = sqlite_number(
 		store, err_r, &one,
 		"SELECT 1 WHERE EXISTS (SELECT 1 FROM windlass_session WHERE until < ?1) OR EXISTS (SELECT 1 FROM "
-		"windlass_lease WHERE owner NOT IN (SELECT id FROM windlass_session)) OR EXISTS (SELECT 1 FROM "
+		"windlass_lease WHERE " ORPHANED(?1) ") OR EXISTS (SELECT 1 FROM "
 		"windlass_cancel c JOIN windlass_ready r ON r.id = c.id)",
 		"i", clock_wall_ms());
 	if (rc != 1)
@@ -160,8 +163,8 @@ int sqlite_maintenance_release(struct store *base, int64_t *released_r, struct e
 	    collect(store,
 		    sqlite_bind(
 			    store, err_r,
-			    "SELECT batch FROM windlass_lease WHERE owner NOT IN (SELECT id FROM windlass_session)",
-			    ""),
+			    "SELECT batch FROM windlass_lease WHERE " ORPHANED(?1), "i",
+			    store->tx.now_ms),
 		    &orphans, err_r) ||
 	    release(store, &orphans, NULL, 0, released_r, err_r) ||
 	    collect(store,

@@ -144,6 +144,16 @@ int sqlite_lease_find(struct sqlite_lease *lease, const struct uuid *id, int att
 int sqlite_lease_finish(struct sqlite_store *store, const struct uuid *batch,
 			struct error *err_r) must_check;
 int sqlite_lease_flush(struct sqlite_store *store, struct error *err_r) must_check;
+struct sqlite_new_lease {
+	struct uuid batch, owner;
+	const struct uuid *ids;
+	const int *attempts;
+	size_t count;
+	const char *queue; /* of a broker's; else NULL */
+	int64_t until_ms;  /* of a broker's; else 0 */
+};
+int sqlite_lease_add(struct sqlite_store *store, const struct sqlite_new_lease *lease,
+		     struct error *err_r) must_check;
 /* Its unfinished jobs go back to ready, or end as cancelled when that was asked; the row goes.
  * *released_r grows. */
 int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, int64_t *released_r,
@@ -158,9 +168,20 @@ struct sqlite_waiting {
 	const char *queue;
 	int priority, attempt;
 	int64_t due_ms; /* 0, or in the past: available now */
+	/* Of a job with an order key: the key, and its place at acceptance, which it keeps when its
+	 * queue is ordered. */
+	const char *order_key;
+	int64_t seq;
+	bool keep_place; /* it never left: it waits where it waited (seq is set) */
 };
 int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		const struct sqlite_waiting *waiting, struct error *err_r) must_check;
+/* The job is not handed out any more: the next one of its key may be. */
+int sqlite_close_key(struct sqlite_store *store, const struct uuid *id,
+		     struct error *err_r) must_check;
+/* Inserts a row of jobs. */
+int sqlite_insert_job(struct sqlite_store *store, const struct new_job *job, bool unchecked,
+		      int64_t seq, struct error *err_r) must_check;
 /* Takes a job out of ready. 1, or 0 when it was not there; *attempt_r may be NULL. */
 int sqlite_unwait(struct sqlite_store *store, const struct uuid *id, int *attempt_r,
 		  struct error *err_r) must_check;
@@ -173,6 +194,9 @@ int sqlite_history(struct sqlite_store *store, const struct uuid *id, int attemp
  * was asked to stop. */
 int sqlite_cancel_waiting(struct sqlite_store *store, const struct uuid *id, const char *reason,
 			  struct error *err_r) must_check;
+/* The same for one that is on a broker. */
+int sqlite_cancel_queued(struct sqlite_store *store, const struct uuid *id, const char *reason,
+			 struct error *err_r) must_check;
 /* Of the ended job d: its steps were undone. Said by a mark of its own, which is kept as long as
  * it: the job that undid them is forgotten earlier. */
 #define COMPENSATED_SQL                                                                 \
@@ -187,8 +211,23 @@ int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena
 		 char **steps_r, struct error *err_r) must_check;
 
 /* ---- claim.c */
-int sqlite_claim(struct sqlite_store *store, const struct claim_request *request,
+/* lease_ms > 0: not for a session but for a broker (request->session is its owner, and there is one
+ * queue); the lease ends by itself after so long. */
+int sqlite_claim(struct sqlite_store *store, const struct claim_request *request, int64_t lease_ms,
 		 struct arena *arena, struct claim *claim_r, struct error *err_r) must_check;
+/* Who claims asks often: whether anything waits is read before the writers' mutex is taken. 1, 0,
+ * -1. */
+int sqlite_claimable(struct sqlite_store *store, const struct claim_request *request,
+		     struct error *err_r) must_check;
+struct sqlite_hand_out {
+	struct uuid id;
+	int64_t seq, since;
+	int attempt;
+};
+/* A job as a handler gets it, with its history, in an arena of its own. */
+int sqlite_handed_out(struct sqlite_store *store, const struct sqlite_hand_out *out,
+		      const struct uuid *batch, struct claimed_job **job_r,
+		      struct error *err_r) must_check;
 void sqlite_claim_drop(struct claim *claim); /* frees the jobs of a claim that was not committed */
 
 /* ---- guest.c: statements of handlers. */
@@ -244,6 +283,22 @@ int sqlite_session_end(struct store *, const struct uuid *, int64_t *, struct er
 int sqlite_session_sweep(struct store *, const struct uuid *, const struct uuid *, size_t,
 			 int64_t *, struct error *);
 int sqlite_session_release_batch(struct store *, const struct uuid *, struct error *);
+int sqlite_admission_check(struct store *, struct admission *, size_t, int64_t, struct error *);
+int sqlite_dispatch_take(struct store *, const struct dispatch_request *, struct arena *,
+			 struct claim *, struct error *);
+int sqlite_dispatch_return(struct store *, const struct uuid *, const struct uuid *, size_t,
+			   struct error *);
+int sqlite_dispatch_survey(struct store *, const struct uuid *, struct arena *,
+			   struct dispatch_view **, size_t *, struct error *);
+int sqlite_outbox_read(struct store *, const struct uuid *, int64_t, size_t, struct arena *,
+		       struct outbox_item **, size_t *, bool *, struct error *);
+int sqlite_outbox_delete(struct store *, const int64_t *, size_t, struct error *);
+int sqlite_outbox_depth(struct store *, int64_t *, struct error *);
+int sqlite_position_load(struct store *, struct position *, size_t, struct error *);
+int sqlite_position_save(struct store *, const struct position *, size_t, struct error *);
+/* Inside a write transaction. */
+int sqlite_keep_positions(struct sqlite_store *store, const struct position *positions,
+			  size_t count, struct error *err_r) must_check;
 int sqlite_maintenance_promote(struct store *, int64_t *, int64_t *, struct error *);
 int sqlite_maintenance_release(struct store *, int64_t *, struct error *);
 int sqlite_maintenance_fold(struct store *, struct error *);

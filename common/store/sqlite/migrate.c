@@ -96,3 +96,22 @@ int sqlite_sync_types(struct store *base, const struct store_type *types, size_t
 		}
 	return sqlite_commit(store, err_r);
 }
+
+int sqlite_sync_queues(struct store *base, const struct store_queue *queues, size_t count,
+		       struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		if (sqlite_run(
+			    store, err_r,
+			    "INSERT INTO windlass_queue (name, ordered) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "
+			    "ordered = ?2",
+			    "si", queues[i].name, (int64_t)queues[i].ordered)) {
+			sqlite_rollback(store);
+			return -1;
+		}
+	return sqlite_commit(store, err_r);
+}

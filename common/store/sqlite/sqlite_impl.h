@@ -95,6 +95,8 @@ int sqlite_migrate(struct store *base, int *applied_r, struct error *err_r) must
 int sqlite_schema(struct store *base, int *have_r, int *want_r, struct error *err_r) must_check;
 int sqlite_sync_types(struct store *base, const struct store_type *types, size_t count,
 		      struct error *err_r) must_check;
+int sqlite_sync_queues(struct store *base, const struct store_queue *queues, size_t count,
+		       struct error *err_r) must_check;
 
 /* ---- statement.c: our own statements, prepared once a connection. kinds, a letter a parameter: i
  * int64_t, d double, s text or NULL, u const struct uuid *, U the same or NULL when nil, b const

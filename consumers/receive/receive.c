@@ -106,6 +106,13 @@ void receive_arrive(struct receive *receive, const struct definitions *defs,
 					       .after_ms = -1 };
 	if (job->cancel_asked) {
 		verdict_r->end = OUTCOME_CANCELLED;
+	} else if (job->refusal) {
+		verdict_r->end = OUTCOME_DISCARD;
+		verdict_r->reason = job->refusal;
+	} else if (job->behind) {
+		verdict_r->end = OUTCOME_RELEASED;
+		verdict_r->after_ms = 0;
+		verdict_r->silent = true;
 	} else if (!verdict_r->type) {
 		unknown_seen(receive, job, now_mono_ms);
 		verdict_r->end = OUTCOME_RELEASED;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Receive: the rules for a job that has just come in. Its type may be unknown here (a rolling
  * upgrade: back to the store, not an attempt, with an alarm when that lasts), its payload may never
- * have been checked (SQL, a broker), its cancel may have been asked meanwhile. One engine thread;
- * see common/broker/delivery.h. */
+ * have been checked (SQL, a broker), its cancel may have been asked meanwhile, its message may be
+ * no job at all (a dead letter), or one that has to wait behind others of its key in the store. One
+ * engine thread; see common/broker/delivery.h. */
 #ifndef CONSUMERS_RECEIVE_RECEIVE_H
 #define CONSUMERS_RECEIVE_RECEIVE_H
 #include "common/broker/delivery.h"

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From outcome to what is stored. The order of the rules matters: a row expectation that may still
- * come true runs again, a cancel request beats another attempt, a strike beats max_attempts, and
- * only then the backoff decides. Called by the engine through consumer_ops; knows no store and no
- * broker. */
+/* From outcome to what is stored. The order of the rules matters: what is somebody else's is left
+ * alone, a row expectation that may still come true runs again, a cancel request beats another
+ * attempt, a strike beats max_attempts, and only then the backoff decides. Called by the engine
+ * through consumer_ops; knows no store and no broker. */
 #include "consumers/settle/settle.h"
 
 #include <string.h>
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/json/json_text.h"
 
 #define CONTENTION_DELAY_MS 1000 /* given back because its rows are fought for */
 
@@ -27,18 +28,91 @@ static void later(int64_t delay_ms, bool counts, struct completion *completion_r
 	completion_r->counts = counts;
 }
 
+/* Its queue is told, and that is all. */
+static void nothing(enum job_outcome outcome, struct completion *completion_r)
+{
+	completion_r->kind = COMPLETION_NOTHING;
+	completion_r->outcome = outcome;
+	completion_r->state = outcome == OUTCOME_DONE ? JOB_COMPLETED : 0;
+}
+
+/* "payload.a.b": the text of that member, in the job's arena; NULL when there is none to take. */
+static const char *payload_text(const struct claimed_job *job, const char *path)
+{
+	struct json_slice value = { .text = job->payload, .bytes = job->payload_bytes };
+	char *names = arena_strdup(job->arena, path), *rest = NULL;
+
+	for (char *name = strtok_r(names, ".", &rest); name; name = strtok_r(NULL, ".", &rest)) {
+		if (name != names) /* the first one is "payload" */
+			value = json_slice_get(value, name);
+	}
+	if (!value.bytes || strchr("{[n", value.text[0]))
+		return NULL;
+	return value.text[0] == '"' ? json_slice_string(job->arena, value)
+				    : arena_strndup(job->arena, value.text, value.bytes);
+}
+
+/* Where the type says that its results go; NULL: they stay in the store. */
+static const struct result_target *target_of(const struct attempt_end *end)
+{
+	const struct claimed_job *job = end->job;
+	struct result_target *target;
+	char id[UUID_TEXT];
+
+	if (!end->type || !end->type->result_topic)
+		return NULL;
+	target = ARENA_NEW(job->arena, struct result_target);
+	target->topic = end->type->result_topic;
+	target->exchange = end->type->result_exchange;
+	target->key = end->type->result_key ? payload_text(job, end->type->result_key) : NULL;
+	if (!target->key || !*target->key)
+		target->key = job->order_key;
+	if (!target->key)
+		target->key = arena_strdup(job->arena, uuid_format(&job->id, id));
+	return target;
+}
+
+/* What a type that records failures only must not leave behind; NULL: it did not. */
+static const char *forbidden_trace(const struct attempt_end *end)
+{
+	if (!end->type || !end->type->record_failures)
+		return NULL;
+	if (end->result)
+		return "it returned a result, and its type says record: failures";
+	if (end->writes.statement_count || end->writes.follow_up_count)
+		return "it wrote something, and its type says record: failures";
+	return end->receipt_count ? "it made a call, and its type says record: failures" : NULL;
+}
+
+static void discard(const struct attempt_end *end, const char *reason,
+		    struct completion *completion_r)
+{
+	finish(end, JOB_DISCARDED, completion_r);
+	completion_r->outcome = OUTCOME_DISCARD;
+	completion_r->reason = reason;
+}
+
 static void settle_done(const struct attempt_end *end, size_t result_bytes_max,
 			struct completion *completion_r)
 {
+	const char *forbidden = forbidden_trace(end);
+
+	if (forbidden) {
+		discard(end, forbidden, completion_r);
+		return;
+	}
 	if (end->result && strlen(end->result) > result_bytes_max) {
-		finish(end, JOB_DISCARDED, completion_r);
-		completion_r->outcome = OUTCOME_DISCARD;
-		completion_r->reason = "its result is larger than WINDLASS_RESULT_MAX";
+		discard(end, "its result is larger than WINDLASS_RESULT_MAX", completion_r);
+		return;
+	}
+	if (end->type && end->type->record_failures && end->job->source) {
+		nothing(OUTCOME_DONE, completion_r);
 		return;
 	}
 	finish(end, JOB_COMPLETED, completion_r);
 	completion_r->result = end->result;
 	completion_r->writes = end->writes;
+	completion_r->target = target_of(end);
 }
 
 /* A failed attempt that counts. */
@@ -60,12 +134,19 @@ static void settle_failure(const struct attempt_end *end, struct completion *com
 	      true, completion_r);
 }
 
+/* A message that somebody else may as well have right now: there is nothing to store about it. */
+static bool goes_back(const struct attempt_end *end)
+{
+	return end->outcome == OUTCOME_RELEASED && end->after_ms <= 0 && end->job->source &&
+	       !end->job->behind && !end->receipt_count;
+}
+
 bool settle_attempt(const struct attempt_end *end, size_t result_bytes_max,
 		    struct completion *completion_r)
 {
 	bool fails = end->outcome == OUTCOME_RETRY || end->outcome == OUTCOME_CRASHED;
 
-	if (end->again && !end->cancel_asked && end->again_count < JOB_AGAIN_MAX)
+	if (end->again && !end->cancel_asked && !end->lost && end->again_count < JOB_AGAIN_MAX)
 		return false;
 	*completion_r = (struct completion){
 		.job = end->job,
@@ -74,7 +155,11 @@ bool settle_attempt(const struct attempt_end *end, size_t result_bytes_max,
 		.receipts = end->receipts,
 		.receipt_count = end->receipt_count,
 	};
-	if (end->outcome == OUTCOME_DONE) {
+	if (end->lost) {
+		nothing(OUTCOME_CANCELLED, completion_r);
+	} else if (end->forbidden) {
+		discard(end, end->forbidden, completion_r);
+	} else if (end->outcome == OUTCOME_DONE) {
 		settle_done(end, result_bytes_max, completion_r);
 	} else if (end->outcome == OUTCOME_DISCARD) {
 		finish(end, JOB_DISCARDED, completion_r);
@@ -83,6 +168,8 @@ bool settle_attempt(const struct attempt_end *end, size_t result_bytes_max,
 		completion_r->outcome = OUTCOME_CANCELLED;
 	} else if (fails) {
 		settle_failure(end, completion_r);
+	} else if (goes_back(end)) {
+		nothing(OUTCOME_RELEASED, completion_r);
 	} else {
 		CHECK(end->outcome == OUTCOME_SNOOZE || end->outcome == OUTCOME_RELEASED);
 		later(end->after_ms, false, completion_r);
@@ -113,7 +200,9 @@ enum settle_verb settle_verb(const struct completion *completion)
 	CHECK(completion->fate == COMPLETION_COMMITTED || completion->fate == COMPLETION_LOST);
 	if (completion->fate == COMPLETION_LOST)
 		return SETTLE_ACK; /* somebody else has given it its end */
-	if (completion->kind == COMPLETION_LATER)
+	if (completion->kind == COMPLETION_NOTHING && completion->outcome == OUTCOME_RELEASED)
+		return SETTLE_RETURN;
+	if (completion->kind == COMPLETION_LATER || completion->kind == COMPLETION_ADOPT)
 		return SETTLE_LATER;
 	return completion->state == JOB_DISCARDED ? SETTLE_DEAD : SETTLE_ACK;
 }

@@ -130,10 +130,63 @@ static void unknown_types_are_bounded(void **state)
 	receive_free(&receive);
 }
 
+/* What a broker brought may be no job, or one whose place is in the store. */
+static const struct {
+	const char *name;
+	struct claimed_job job;
+	enum job_outcome want;
+	const char *want_reason;
+	bool want_silent;
+} deliveries[] = {
+	{ "a dead letter",
+	  { .type = "plain", .refusal = "too-old" },
+	  OUTCOME_DISCARD,
+	  "too-old",
+	  false },
+	{ "of a type that nobody knows",
+	  { .type = "windlass.undecodable", .refusal = "no JSON" },
+	  OUTCOME_DISCARD,
+	  "no JSON",
+	  false },
+	{ "a dead letter that was cancelled",
+	  { .type = "plain", .refusal = "x", .cancel_asked = true },
+	  OUTCOME_CANCELLED,
+	  NULL,
+	  false },
+	{ "behind its key", { .type = "plain", .behind = true }, OUTCOME_RELEASED, NULL, true },
+	{ "behind its key and unknown",
+	  { .type = "other", .behind = true },
+	  OUTCOME_RELEASED,
+	  NULL,
+	  true },
+};
+
+static void messages(void **state)
+{
+	struct receive *receive = receive_new();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(deliveries); i++) {
+		struct receive_verdict got;
+
+		receive_arrive(receive, definitions, &deliveries[i].job, 1000, &got);
+		if (got.end != deliveries[i].want || got.silent != deliveries[i].want_silent ||
+		    (got.end == OUTCOME_RELEASED && got.after_ms != 0) ||
+		    (got.reason != deliveries[i].want_reason &&
+		     strcmp(got.reason, deliveries[i].want_reason) != 0))
+			fail_msg("%s: end %d after %lld silent %d reason %s", deliveries[i].name,
+				 got.end, (long long)got.after_ms, got.silent,
+				 got.reason ? got.reason : "-");
+	}
+	assert_int_equal(receive_alarms(receive), 0);
+	receive_free(&receive);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(verdicts),
+		cmocka_unit_test(messages),
 		cmocka_unit_test(unknown_types_raise_an_alarm),
 		cmocka_unit_test(unknown_types_are_bounded),
 	};

@@ -315,6 +315,18 @@ static const struct {
 	  SETTLE_ACK },
 	{ { .kind = COMPLETION_LATER, .fate = COMPLETION_COMMITTED }, SETTLE_LATER },
 	{ { .kind = COMPLETION_LATER, .fate = COMPLETION_LOST }, SETTLE_ACK },
+	{ { .kind = COMPLETION_ADOPT, .fate = COMPLETION_COMMITTED }, SETTLE_LATER },
+	{ { .kind = COMPLETION_ADOPT, .fate = COMPLETION_LOST }, SETTLE_ACK },
+	{ { .kind = COMPLETION_NOTHING,
+	    .outcome = OUTCOME_RELEASED,
+	    .fate = COMPLETION_COMMITTED },
+	  SETTLE_RETURN },
+	{ { .kind = COMPLETION_NOTHING, .outcome = OUTCOME_DONE, .fate = COMPLETION_COMMITTED },
+	  SETTLE_ACK },
+	{ { .kind = COMPLETION_NOTHING,
+	    .outcome = OUTCOME_CANCELLED,
+	    .fate = COMPLETION_COMMITTED },
+	  SETTLE_ACK },
 };
 
 static void queue_verbs(void **state)
@@ -324,12 +336,204 @@ static void queue_verbs(void **state)
 		assert_int_equal(settle_verb(&verbs[i].completion), verbs[i].want);
 }
 
+/* What becomes of messages: of the store there may be no trace, and sometimes must not be. */
+static const struct {
+	const char *name;
+	struct claimed_job job;
+	struct attempt_end end; /* without job and type */
+	bool records_failures;
+	enum completion_kind want_kind;
+	enum job_outcome want_outcome;
+	bool want_reason;
+} messages[] = {
+	{ "released at a drain",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_RELEASED },
+	  false,
+	  COMPLETION_NOTHING,
+	  OUTCOME_RELEASED,
+	  false },
+	{ "released, but the store has it",
+	  { 0 },
+	  { .outcome = OUTCOME_RELEASED },
+	  false,
+	  COMPLETION_LATER,
+	  OUTCOME_RELEASED,
+	  false },
+	{ "released for later",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_RELEASED, .after_ms = 5000 },
+	  false,
+	  COMPLETION_LATER,
+	  OUTCOME_RELEASED,
+	  false },
+	{ "stored behind its key",
+	  { .source = "s", .behind = true },
+	  { .outcome = OUTCOME_RELEASED },
+	  false,
+	  COMPLETION_LATER,
+	  OUTCOME_RELEASED,
+	  false },
+	{ "released after a call was made",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_RELEASED, .receipt_count = 1 },
+	  false,
+	  COMPLETION_LATER,
+	  OUTCOME_RELEASED,
+	  false },
+	{ "done, and that is stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_DONE },
+	  false,
+	  COMPLETION_FINISH,
+	  OUTCOME_DONE,
+	  false },
+	{ "done, and only failures are stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_DONE },
+	  true,
+	  COMPLETION_NOTHING,
+	  OUTCOME_DONE,
+	  false },
+	{ "done, but it was accepted here",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE },
+	  true,
+	  COMPLETION_FINISH,
+	  OUTCOME_DONE,
+	  false },
+	{ "failed, and that is stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_RETRY, .after_ms = 5 },
+	  true,
+	  COMPLETION_LATER,
+	  OUTCOME_RETRY,
+	  false },
+	{ "a result although only failures are stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_DONE, .result = "{}" },
+	  true,
+	  COMPLETION_FINISH,
+	  OUTCOME_DISCARD,
+	  true },
+	{ "writes although only failures are stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_DONE, .writes = { .statement_count = 1 } },
+	  true,
+	  COMPLETION_FINISH,
+	  OUTCOME_DISCARD,
+	  true },
+	{ "a follow-up although only failures are stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_DONE, .writes = { .follow_up_count = 1 } },
+	  true,
+	  COMPLETION_FINISH,
+	  OUTCOME_DISCARD,
+	  true },
+	{ "a call although only failures are stored",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_DONE, .receipt_count = 1 },
+	  true,
+	  COMPLETION_FINISH,
+	  OUTCOME_DISCARD,
+	  true },
+	{ "something forbidden",
+	  { .source = "s" },
+	  { .outcome = OUTCOME_RETRY, .forbidden = "no steps" },
+	  true,
+	  COMPLETION_FINISH,
+	  OUTCOME_DISCARD,
+	  true },
+	{ "somebody else's",
+	  { 0 },
+	  { .outcome = OUTCOME_DONE, .lost = true, .writes = { .statement_count = 1 } },
+	  false,
+	  COMPLETION_NOTHING,
+	  OUTCOME_CANCELLED,
+	  false },
+	{ "somebody else's does not run again",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .lost = true, .again = true },
+	  false,
+	  COMPLETION_NOTHING,
+	  OUTCOME_CANCELLED,
+	  false },
+};
+
+static void ends_of_messages(void **state)
+{
+	struct job_type failures = type;
+
+	(void)state;
+	failures.record_failures = true;
+	for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
+		struct attempt_end end = messages[i].end;
+		struct completion got;
+
+		end.job = &messages[i].job;
+		end.type = messages[i].records_failures ? &failures : &type;
+		assert_true(settle_attempt(&end, 8, &got));
+		if (got.kind != messages[i].want_kind || got.outcome != messages[i].want_outcome ||
+		    (got.reason != NULL) != messages[i].want_reason ||
+		    got.writes.statement_count != 0)
+			fail_msg("%s: kind %d outcome %d reason %s", messages[i].name, got.kind,
+				 got.outcome, got.reason ? got.reason : "-");
+	}
+}
+
+static const struct {
+	const char *payload, *key, *order_key, *want; /* want NULL: the job's id */
+} targets[] = {
+	{ "{}", NULL, NULL, NULL },
+	{ "{}", NULL, "k", "k" },
+	{ "{\"a\":{\"b\":\"x\\u0041\"}}", "payload.a.b", "k", "xA" },
+	{ "{\"a\":17}", "payload.a", "k", "17" },
+	{ "{\"a\":true}", "payload.a", NULL, "true" },
+	{ "{\"a\":null}", "payload.a", "k", "k" },
+	{ "{\"a\":{}}", "payload.a", "k", "k" },
+	{ "{\"a\":\"\"}", "payload.a", "k", "k" },
+	{ "{\"a\":\"x\"}", "payload.a.b", "k", "k" },
+	{ "[1]", "payload.a", NULL, NULL },
+};
+
+static void results_go_where_the_type_says(void **state)
+{
+	struct job_type sends = type;
+
+	(void)state;
+	sends.result_topic = "results";
+	sends.result_exchange = "x";
+	for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+		struct claimed_job job = { .arena = arena_new(0),
+					   .payload = targets[i].payload,
+					   .payload_bytes = strlen(targets[i].payload),
+					   .order_key = targets[i].order_key };
+		struct attempt_end end = { .job = &job, .type = &sends, .outcome = OUTCOME_DONE };
+		struct completion got;
+		char id[UUID_TEXT];
+
+		uuid_v7(&job.id);
+		sends.result_key = targets[i].key;
+		assert_true(settle_attempt(&end, 8, &got));
+		assert_non_null(got.target);
+		assert_string_equal(got.target->topic, "results");
+		assert_string_equal(got.target->exchange, "x");
+		assert_string_equal(got.target->key,
+				    targets[i].want ? targets[i].want : uuid_format(&job.id, id));
+		end.outcome = OUTCOME_DISCARD; /* committed effects only */
+		assert_true(settle_attempt(&end, 8, &got));
+		assert_null(got.target);
+		arena_free(&job.arena);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(outcomes),         cmocka_unit_test(writes_go_with_done_only),
 		cmocka_unit_test(again_runs_again), cmocka_unit_test(refusals),
-		cmocka_unit_test(queue_verbs),
+		cmocka_unit_test(queue_verbs),      cmocka_unit_test(ends_of_messages),
+		cmocka_unit_test(results_go_where_the_type_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,9 +17,13 @@
 #include "common/store/postgres/postgres_impl.h"
 
 #define RECONNECT_MS 500
-/* Between two NOTIFYs: a commit each, so what is rung meanwhile goes together. */
-#define RING_GAP_MS    1
-#define NOTIFY_IDS_MAX 240 /* of 32 digits: a payload is less than 8,000 bytes */
+/* Between two NOTIFYs: a commit each, so what is rung meanwhile goes together. Whoever is rung for
+ * that often is awake anyway: after RING_STREAK NOTIFYs that had to wait the gap is the long one.
+ */
+#define RING_GAP_MS      1
+#define RING_LONG_GAP_MS 4
+#define RING_STREAK      4
+#define NOTIFY_IDS_MAX   240 /* of 32 digits: a payload is less than 8,000 bytes */
 /* more than that while the server is away: listeners look themselves afterwards */
 #define PENDING_IDS_MAX 20000
 #define ID_HEX          32
@@ -59,6 +63,7 @@ struct postgres_bell {
 	bool stop;
 	/* the thread's own */
 	int64_t rang_ns;
+	int streak; /* NOTIFYs one after the other that had to wait for the gap */
 };
 
 static struct postgres_bell *bell_of(struct bell *bell)
@@ -257,15 +262,28 @@ static void rest(struct postgres_bell *bell, int64_t until_ns)
 		;
 }
 
-/* What was rung since the last time: the first at once, then one in RING_GAP_MS. False: stop. The
- * lock is held. */
+static void keep_gap(struct postgres_bell *bell)
+{
+	int gap_ms = bell->streak < RING_STREAK ? RING_GAP_MS : RING_LONG_GAP_MS;
+	int64_t until_ns = bell->rang_ns + gap_ms * 1000000L;
+
+	if (clock_mono_ns() < until_ns) {
+		bell->streak += bell->streak < RING_STREAK;
+		rest(bell, until_ns);
+	} else {
+		bell->streak = 0;
+	}
+	bell->rang_ns = clock_mono_ns();
+}
+
+/* What was rung since the last time: the first at once, then one in each gap. False: stop. The lock
+ * is held. */
 static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid **ids_r,
 		       size_t *count_r)
 {
 	while (!bell->stop && !bell->pending)
 		pthread_cond_wait(&bell->rung, &bell->lock);
-	rest(bell, bell->rang_ns + RING_GAP_MS * 1000000L);
-	bell->rang_ns = clock_mono_ns();
+	keep_gap(bell);
 	*what_r = bell->pending;
 	*ids_r = bell->pending_ids;
 	*count_r = bell->pending_count;
@@ -402,14 +420,21 @@ static void start_thread(struct postgres_bell *bell)
 	bell->started = true;
 }
 
+/* Who finds something pending need not wake the thread again. The lock is held. */
+static void add_ring(struct postgres_bell *bell, unsigned what)
+{
+	start_thread(bell);
+	if (!bell->pending)
+		pthread_cond_signal(&bell->rung);
+	bell->pending |= what;
+}
+
 static void postgres_bell_ring(struct bell *base, unsigned what)
 {
 	struct postgres_bell *bell = bell_of(base);
 
 	pthread_mutex_lock(&bell->lock);
-	start_thread(bell);
-	bell->pending |= what;
-	pthread_cond_signal(&bell->rung);
+	add_ring(bell, what);
 	pthread_mutex_unlock(&bell->lock);
 }
 
@@ -418,8 +443,7 @@ static void postgres_bell_ring_ended(struct bell *base, const struct uuid *ids, 
 	struct postgres_bell *bell = bell_of(base);
 
 	pthread_mutex_lock(&bell->lock);
-	start_thread(bell);
-	bell->pending |= BELL_ENDED;
+	add_ring(bell, BELL_ENDED);
 	if (bell->pending_count + count > PENDING_IDS_MAX) {
 		free(bell->pending_ids);
 		bell->pending_ids = NULL;
@@ -430,7 +454,6 @@ static void postgres_bell_ring_ended(struct bell *base, const struct uuid *ids, 
 		memcpy(bell->pending_ids + bell->pending_count, ids, count * sizeof(*ids));
 		bell->pending_count += count;
 	}
-	pthread_cond_signal(&bell->rung);
 	pthread_mutex_unlock(&bell->lock);
 }
 

@@ -35,6 +35,14 @@ static void count_retry(struct committer *c, const struct error *error)
 		metric_add(metrics_series(c->metrics, METRIC_COMMIT_RETRIES, why, NULL), 1);
 }
 
+/* From here on it is a job like any that the session has claimed. */
+static void adopted(struct effect *effect)
+{
+	CHECK(effect->adopts && effect->adopts == effect->completion->job);
+	effect->adopts->batch = effect->completion->adopted;
+	effect->adopts->source = NULL;
+}
+
 static void settle_items(struct committer *c, struct effect **items, size_t count)
 {
 	int64_t now_ns = clock_mono_ns();
@@ -45,6 +53,8 @@ static void settle_items(struct committer *c, struct effect **items, size_t coun
 
 		CHECK(done->fate);
 		items[i]->committed_ns = now_ns;
+		if (done->kind == COMPLETION_ADOPT && done->fate == COMPLETION_COMMITTED)
+			adopted(items[i]);
 		if (over && done->kind != COMPLETION_STEP)
 			c->subscriber->ops->settle(c->subscriber, done->job,
 						   c->consumers->verb(done));
@@ -94,6 +104,13 @@ static int commit_once(struct committer *c, struct commit_round *round, struct e
 		       (double)count);
 	settle_items(c, items, count);
 	return 0;
+}
+
+void commit_nothing(struct committer *committer, struct effect *item)
+{
+	CHECK(item->completion->kind == COMPLETION_NOTHING);
+	item->completion->fate = COMPLETION_COMMITTED;
+	settle_items(committer, &item, 1);
 }
 
 /* The store is away, full, or silent after a COMMIT: it concerns everybody. */

@@ -39,5 +39,7 @@ struct commit_round {
  * holds what was claimed. */
 int commit_round(struct committer *committer, struct commit_round *round,
 		 struct error *err_r) must_check;
+/* Settles a COMPLETION_NOTHING, of which the store hears nothing. */
+void commit_nothing(struct committer *committer, struct effect *item);
 
 #endif

@@ -38,15 +38,15 @@ struct effects {
 
 	pthread_mutex_t lock; /* guards from here to `wake` */
 	struct list inbox;
-	size_t inbox_count;
 	struct list outbox;
 	struct claimed_job **claimed;
 	size_t claimed_count, claimed_room;
 	uint64_t claim_limit;
-	bool rung, stop, stop_now;
+	bool rung, tend, stop, stop_now;
 	pthread_cond_t wake;
 
 	/* the thread's own */
+	bool claims_ride;    /* with commits; else jobs are taken between them */
 	struct list pending; /* to be committed, oldest first */
 	size_t pending_count;
 	enum hunger hunger;
@@ -93,7 +93,6 @@ void effects_submit(struct effects *effects, struct list *items, size_t count, u
 
 	pthread_mutex_lock(&effects->lock);
 	news = count > 0 || claim_limit > effects->claim_limit;
-	effects->inbox_count += count;
 	list_move(items, &effects->inbox);
 	effects->claim_limit = claim_limit;
 	if (news)
@@ -121,6 +120,14 @@ void effects_ring(struct effects *effects)
 {
 	pthread_mutex_lock(&effects->lock);
 	effects->rung = true;
+	pthread_cond_signal(&effects->wake);
+	pthread_mutex_unlock(&effects->lock);
+}
+
+void effects_tend(struct effects *effects)
+{
+	pthread_mutex_lock(&effects->lock);
+	effects->tend = true;
 	pthread_cond_signal(&effects->wake);
 	pthread_mutex_unlock(&effects->lock);
 }
@@ -153,7 +160,7 @@ static void take_claim(struct effects *e, const struct claim *claim, size_t max)
 	if (claim->count == 0)
 		e->hunger = HUNGER_NONE;
 	else if ((int64_t)claim->count < min64((int64_t)max, CLAIM_SMALL) &&
-		 e->hunger == HUNGER_NOW)
+		 e->hunger == HUNGER_NOW && e->claims_ride)
 		e->hunger = HUNGER_RIDING;
 	e->claimed_total += claim->count;
 	if (claim->count)
@@ -193,6 +200,35 @@ static void ring_bells(struct effects *e, struct effect **items, size_t count)
 	e->hunger = HUNGER_NOW;
 }
 
+static void give_back(struct effects *e, struct list *decided)
+{
+	if (list_empty(decided))
+		return;
+	pthread_mutex_lock(&e->lock);
+	list_move(decided, &e->outbox);
+	raise_fd(e);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* What was submitted: the store need not hear of all of it. */
+static void take_in(struct effects *e, struct list *submitted)
+{
+	struct list decided;
+
+	list_init(&decided);
+	while (!list_empty(submitted)) {
+		struct effect *effect = list_first(submitted, struct effect, link);
+		bool nothing = effect->completion->kind == COMPLETION_NOTHING;
+
+		list_remove(&effect->link);
+		if (nothing)
+			commit_nothing(&e->committer, effect);
+		list_append(nothing ? &decided : &e->pending, &effect->link);
+		e->pending_count += !nothing;
+	}
+	give_back(e, &decided);
+}
+
 /* Gives back what has a fate. */
 static void give_decided(struct effects *e, struct effect **items, size_t count)
 {
@@ -210,12 +246,7 @@ static void give_decided(struct effects *e, struct effect **items, size_t count)
 		list_append(&decided, &items[i]->link);
 		e->pending_count--;
 	}
-	if (list_empty(&decided))
-		return;
-	pthread_mutex_lock(&e->lock);
-	list_move(&decided, &e->outbox);
-	raise_fd(e);
-	pthread_mutex_unlock(&e->lock);
+	give_back(e, &decided);
 }
 
 static void store_answered(struct effects *e)
@@ -287,7 +318,7 @@ static int run_commit(struct effects *e, size_t room, struct error *err_r)
 	struct commit_round round = { .items = items, .arena = e->arena };
 	int rc;
 
-	round.claim_max = wants_claim(e) ? room : 0;
+	round.claim_max = e->claims_ride && wants_claim(e) ? room : 0;
 	round.count = choose(e, items);
 	rc = commit_round(&e->committer, &round, err_r);
 	ring_bells(e, items, round.count);
@@ -321,7 +352,7 @@ static int run_tend(struct effects *e, int64_t now_ms, struct error *err_r)
 	return rc;
 }
 
-/* Commits, or else claims; then what the subscriber has to do. */
+/* Commits, or claims, or both when claims do not ride; then what the subscriber has to do. */
 static void run_round(struct effects *e, size_t room)
 {
 	int64_t now_ms = clock_mono_ms();
@@ -331,9 +362,11 @@ static void run_round(struct effects *e, size_t room)
 	int rc = 0;
 
 	arena_reset(e->arena);
-	if (!idle)
+	if (!idle) {
 		rc = run_commit(e, room, &error);
-	else if (claims)
+		claims = rc == 0 && room > 0 && !e->claims_ride && wants_claim(e);
+	}
+	if (claims)
 		rc = run_claim(e, room, &error);
 	if (rc == 0 && (!idle || claims))
 		store_answered(e);
@@ -358,7 +391,7 @@ static int64_t idle_ms(const struct effects *e, int64_t now_ms)
 
 	if (e->away_since_ms)
 		return 0;
-	if (!list_empty(&e->inbox) || !list_empty(&e->pending) ||
+	if (!list_empty(&e->inbox) || !list_empty(&e->pending) || e->tend ||
 	    (room && (e->rung || e->hunger == HUNGER_NOW)))
 		return 0;
 	if (room)
@@ -381,24 +414,26 @@ static bool next_round(struct effects *e, size_t *room_r)
 {
 	int64_t now_ms = clock_mono_ms(),
 		resume_ms = e->away_since_ms ? now_ms + e->away_wait_ms : now_ms;
-	bool go_on;
+	struct list submitted;
+	bool stop, stop_now;
 
+	list_init(&submitted);
 	pthread_mutex_lock(&e->lock);
 	while (!e->stop && (now_ms < resume_ms || idle_ms(e, now_ms) > 0)) {
 		wait_until(e, now_ms < resume_ms ? resume_ms : now_ms + idle_ms(e, now_ms));
 		now_ms = clock_mono_ms();
 	}
-	e->pending_count += e->inbox_count;
-	e->inbox_count = 0;
-	list_move(&e->inbox, &e->pending);
+	list_move(&e->inbox, &submitted);
 	if (e->rung)
 		e->hunger = HUNGER_NOW;
-	e->rung = false;
+	e->rung = e->tend = false;
 	*room_r = e->claim_limit > e->claimed_total && !e->stop ? e->claim_limit - e->claimed_total
 								: 0;
-	go_on = !e->stop || (!e->stop_now && !list_empty(&e->pending) && !e->away_since_ms);
+	stop = e->stop;
+	stop_now = e->stop_now;
 	pthread_mutex_unlock(&e->lock);
-	return go_on;
+	take_in(e, &submitted);
+	return !stop || (!stop_now && !list_empty(&e->pending) && !e->away_since_ms);
 }
 
 static void *effects_main(void *arg)
@@ -427,6 +462,7 @@ struct effects *effects_new(const struct effects_options *options)
 		.metrics = options->metrics,
 		.pause = pause_ms,
 	};
+	e->claims_ride = !options->subscriber->ops->on_ready;
 	e->bell = options->bell;
 	e->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	CHECK(e->fd >= 0);

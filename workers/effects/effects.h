@@ -36,6 +36,8 @@ void effects_collect(struct effects *effects, struct list *items_r, struct claim
 		     size_t *job_count_r);
 /* Work may be available, look. Any thread. */
 void effects_ring(struct effects *effects);
+/* The subscriber has something to do, its `tend` is called soon. Any thread. */
+void effects_tend(struct effects *effects);
 /* Stops the thread: when `now` is false after everything submitted has been committed as long as
  * the store is there, else as soon as the store returns. Waits for it. What has no fate comes back
  * with fate 0 through effects_collect. */

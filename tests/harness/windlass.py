@@ -186,6 +186,9 @@ class Windlass:
     def work(self, wait=True, **settings):
         return self._role("work", "WINDLASS_ADMIN_LISTEN", settings, wait)
 
+    def dispatch(self, wait=True, **settings):
+        return self._role("dispatch", "WINDLASS_ADMIN_LISTEN", settings, wait)
+
     def tail(self, bytes=6000):
         return "\n".join(f"--- {p.log_path.name}\n{p.log()[-bytes:]}" for p in self.processes)
 

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from harness.broker_rig import BrokerRig
 from harness.rig import Rig
 from harness.windlass import ROOT
 
@@ -21,6 +22,12 @@ def engine_jobs(tmp_path_factory):
     subprocess.run([*command, "-o", folder / "engine_jobs.so", HERE / "engine_jobs.c"], check=True)
     shutil.copy(HERE / "engine_jobs.yaml", folder / "jobs.yaml")
     return folder / "jobs.yaml"
+
+
+@pytest.fixture
+def broker_rig(pg_url, broker, windlass, engine_jobs, tmp_path):
+    """On PostgreSQL, without a broker and on each."""
+    return BrokerRig(windlass, pg_url, broker, engine_jobs, tmp_path)
 
 
 @pytest.fixture

@@ -158,6 +158,20 @@ static void pack(struct wl_job *const *jobs, size_t count, enum wl_outcome *outc
 	}
 }
 
+/* One of a row of jobs: says where it was in the order, after failing as often as asked. */
+static enum wl_outcome turn(struct wl_job *job)
+{
+	struct wl_rows *rows = wl_query(job, "SELECT count(*) FROM turns WHERE row = $1",
+					WL(wl_text(wl_str(job, "row", ""))));
+
+	if (wl_attempt(job) <= wl_int(job, "fail", 0))
+		return wl_retry(job, -1, "attempt %d", wl_attempt(job));
+	wl_write(job, 1, "INSERT INTO turns(row, n, place) VALUES ($1, $2, $3)",
+		 WL(wl_text(wl_str(job, "row", "")), wl_i64(wl_int(job, "n", 0)),
+		    wl_i64(wl_next(rows) ? wl_col_int(rows, 0) : -1)));
+	return wl_done(job, NULL);
+}
+
 WL_MODULE({ .type = "put", .run = put }, { .type = "strict", .run = put },
 	  { .type = "fail", .run = fail }, { .type = "refuse", .run = refuse },
 	  { .type = "snooze", .run = snooze }, { .type = "crash", .run = crash },
@@ -165,4 +179,5 @@ WL_MODULE({ .type = "put", .run = put }, { .type = "strict", .run = put },
 	  { .type = "take", .run = take }, { .type = "unmet", .run = unmet },
 	  { .type = "steps", .run = steps }, { .type = "undo", .run = undo },
 	  { .type = "call", .run = call }, { .type = "parent", .run = parent },
-	  { .type = "large", .run = large }, { .type = "pack", .run_batch = pack })
+	  { .type = "large", .run = large }, { .type = "pack", .run_batch = pack },
+	  { .type = "turn", .run = turn })

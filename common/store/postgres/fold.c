@@ -260,6 +260,54 @@ const char *write_value_text(struct arena *arena, const struct sql_value *value)
 	return NULL;
 }
 
+static const struct sql_value *value_of(const struct write_group *group, size_t member, size_t n)
+{
+	const struct write_member *m = &group->members[member];
+
+	return &m->item->writes.statements[m->index].args[n];
+}
+
+static bool add_binary(struct arena *arena, struct array *array, const struct sql_value *value)
+{
+	bool small = value->i >= INT32_MIN && value->i <= INT32_MAX;
+	struct uuid id;
+
+	if (value->kind == SQL_NULL) {
+		array_null(array);
+	} else if (array->element == TYPE_TEXT) {
+		array_text(array, write_value_text(arena, value));
+	} else if (array->element == TYPE_UUID) {
+		if (value->kind != SQL_TEXT || !uuid_parse(value->data, &id))
+			return false;
+		array_uuid(array, &id);
+	} else {
+		if (value->kind != SQL_INT || (array->element == TYPE_INT4 && !small))
+			return false;
+		array_i64(array, value->i);
+	}
+	return true;
+}
+
+bool fold_binary(struct arena *arena, const struct write_group *group, size_t n, Oid array_type,
+		 struct array *array_r)
+{
+	static const Oid types[][2] = { { TYPE_UUID_ARRAY, TYPE_UUID },
+					{ TYPE_TEXT_ARRAY, TYPE_TEXT },
+					{ TYPE_INT8_ARRAY, TYPE_INT8 },
+					{ TYPE_INT4_ARRAY, TYPE_INT4 } };
+	Oid element = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		element = types[i][0] == array_type ? types[i][1] : element;
+	if (!element)
+		return false;
+	array_begin(array_r, element);
+	for (size_t i = 0; i < group->count; i++)
+		if (!add_binary(arena, array_r, value_of(group, i, n)))
+			return false;
+	return true;
+}
+
 static void add_quoted(struct strbuf *out, const char *text)
 {
 	strbuf_addch(out, '"');
@@ -282,9 +330,7 @@ char *fold_literal(struct arena *arena, const struct write_group *group, size_t 
 
 	strbuf_init(&out);
 	for (size_t i = 0; i < group->count; i++) {
-		const struct write_member *member = &group->members[i];
-		const struct sql_value *value =
-			&member->item->writes.statements[member->index].args[n];
+		const struct sql_value *value = value_of(group, i, n);
 		const char *text = write_value_text(arena, value);
 
 		strbuf_addch(&out, i ? ',' : '{');

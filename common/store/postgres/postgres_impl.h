@@ -37,7 +37,11 @@ enum {
 	TYPE_TEXT = 25,
 	TYPE_FLOAT4 = 700,
 	TYPE_FLOAT8 = 701,
+	TYPE_INT4_ARRAY = 1007,
+	TYPE_TEXT_ARRAY = 1009,
+	TYPE_INT8_ARRAY = 1016,
 	TYPE_UUID = 2950,
+	TYPE_UUID_ARRAY = 2951,
 };
 
 /* An array argument in binary format, built element by element. */
@@ -193,6 +197,11 @@ void array_i64(struct array *array, int64_t n);
 void array_f64(struct array *array, double d);
 void array_bool(struct array *array, bool b);
 void array_null(struct array *array);
+/* An array outside of a statement. `array` is zeros at first; its bytes are the caller's to
+ * release.
+ */
+void array_begin(struct array *array, Oid element);
+size_t array_end(struct array *array); /* its length: it is ready to be sent */
 /* Completes the arrays: values and lengths are ready to be sent. */
 void postgres_statement_seal(struct postgres *pg);
 
@@ -385,6 +394,10 @@ bool write_plan_blame(const struct write_plan *plan, size_t place, const struct 
 /* "INSERT INTO t(a,b) VALUES ($1,$2)" as "INSERT INTO t(a,b) SELECT r.c1,r.c2 FROM unnest($1,$2) AS
  * r(c1,c2)", or NULL when it is not a plain one-row INSERT of arguments and constants. */
 char *fold_insert(struct arena *arena, const char *sql, size_t arg_count);
+/* Argument `n` of all members as a binary array, which is what the server reads fastest. False: not
+ * all of them are plainly of the type `array_type` (of an array). */
+bool fold_binary(struct arena *arena, const struct write_group *group, size_t n, Oid array_type,
+		 struct array *array_r);
 /* Argument `n` of all members as an array literal. */
 char *fold_literal(struct arena *arena, const struct write_group *group, size_t n);
 /* A value as PostgreSQL reads it; NULL: SQL NULL. */

@@ -101,6 +101,13 @@ struct array *postgres_arg_array(struct postgres *pg, Oid element)
 	int place = next_arg(pg, NULL, 0, 1);
 	struct array *array = &st->arrays[place];
 
+	array_begin(array, element);
+	st->of[place] = array;
+	return array;
+}
+
+void array_begin(struct array *array, Oid element)
+{
 	if (!array->bytes.data)
 		strbuf_init(&array->bytes);
 	strbuf_clear(&array->bytes);
@@ -108,8 +115,6 @@ struct array *postgres_arg_array(struct postgres *pg, Oid element)
 	array->element = element;
 	array->count = 0;
 	array->nulls = false;
-	st->of[place] = array;
-	return array;
 }
 
 void array_bytes(struct array *array, const void *data, size_t bytes)
@@ -163,12 +168,14 @@ void array_bool(struct array *array, bool b)
 	array_bytes(array, b ? "\1" : "\0", 1);
 }
 
-static void seal(struct array *array)
+size_t array_end(struct array *array)
 {
 	uint32_t head[5] = { htonl(array->count ? 1 : 0), htonl(array->nulls),
 			     htonl(array->element), htonl((uint32_t)array->count), htonl(1) };
 
 	memcpy(array->bytes.data, head, sizeof(head));
+	/* An empty array has no dimension, so its header ends after the element type. */
+	return array->count ? array->bytes.len : 12;
 }
 
 void postgres_statement_seal(struct postgres *pg)
@@ -178,10 +185,8 @@ void postgres_statement_seal(struct postgres *pg)
 	for (int i = 0; i < st->count; i++) {
 		if (!st->of[i])
 			continue;
-		seal(st->of[i]);
+		st->lengths[i] = (int)array_end(st->of[i]);
 		st->values[i] = st->of[i]->bytes.data;
-		/* An empty array has no dimension, so its header ends after the element type. */
-		st->lengths[i] = st->of[i]->count ? (int)st->of[i]->bytes.len : 12;
 	}
 }
 

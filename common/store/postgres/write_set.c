@@ -337,12 +337,25 @@ static void send_folded(struct postgres *pg, struct write_group *group)
 	const struct write_member *first = &group->members[0];
 	size_t n = first->item->writes.statements[first->index].arg_count;
 	const char **values = ARENA_ARRAY(pg->scratch, const char *, n);
-	int *zeros = ARENA_ARRAY(pg->scratch, int, n);
+	int *lengths = ARENA_ARRAY(pg->scratch, int, n),
+	    *formats = ARENA_ARRAY(pg->scratch, int, n);
+	struct array *arrays = ARENA_ARRAY(pg->scratch, struct array, n);
+
+	for (size_t i = 0; i < n; i++) {
+		formats[i] = fold_binary(pg->scratch, group, i, group->arrays[i], &arrays[i]);
+		if (formats[i]) {
+			lengths[i] = (int)array_end(&arrays[i]);
+			values[i] = arrays[i].bytes.data;
+		} else {
+			values[i] = fold_literal(pg->scratch, group, i);
+		}
+	}
+	size_t place = postgres_send_foreign(pg, group->folded, (int)n, values, lengths, formats,
+					     group->arrays);
 
 	for (size_t i = 0; i < n; i++)
-		values[i] = fold_literal(pg->scratch, group, i);
-	size_t place = postgres_send_foreign(pg, group->folded, (int)n, values, zeros, zeros,
-					     group->arrays);
+		if (arrays[i].bytes.data)
+			strbuf_release(&arrays[i].bytes);
 
 	for (size_t i = 0; i < group->count; i++)
 		group->members[i].place = place;

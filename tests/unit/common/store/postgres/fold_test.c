@@ -94,11 +94,72 @@ static void arguments_become_array_literals(void **state)
 	arena_free(&arena);
 }
 
+#define ID      "0198c8a0-1234-7abc-8def-0123456789ab"
+#define ID_WIRE "\x01\x98\xc8\xa0\x12\x34\x7a\xbc\x8d\xef\x01\x23\x45\x67\x89\xab"
+/* of an array of one element that is not NULL */
+#define HEAD(type)  "\0\0\0\1\0\0\0\0" type "\0\0\0\1\0\0\0\1"
+#define BYTES(text) text, sizeof(text) - 1
+
+static const struct {
+	Oid array;
+	struct sql_value value;
+	const char *want; /* NULL: a literal has to do */
+	size_t bytes;
+} binaries[] = {
+	{ TYPE_UUID_ARRAY,
+	  { .kind = SQL_TEXT, .data = ID },
+	  BYTES(HEAD("\0\0\x0b\x86") "\0\0\0\x10" ID_WIRE) },
+	{ TYPE_UUID_ARRAY,
+	  { .kind = SQL_NULL },
+	  BYTES("\0\0\0\1\0\0\0\1\0\0\x0b\x86\0\0\0\1\0\0\0\1\xff\xff\xff\xff") },
+	{ TYPE_UUID_ARRAY, { .kind = SQL_TEXT, .data = "{" ID "}" }, NULL, 0 },
+	{ TYPE_UUID_ARRAY, { .kind = SQL_INT, .i = 1 }, NULL, 0 },
+	{ TYPE_TEXT_ARRAY,
+	  { .kind = SQL_TEXT, .data = "a\"", .bytes = 2 },
+	  BYTES(HEAD("\0\0\0\x19") "\0\0\0\2a\"") },
+	{ TYPE_TEXT_ARRAY, { .kind = SQL_BOOL, .i = 1 }, BYTES(HEAD("\0\0\0\x19") "\0\0\0\4true") },
+	{ TYPE_INT4_ARRAY,
+	  { .kind = SQL_INT, .i = -2 },
+	  BYTES(HEAD("\0\0\0\x17") "\0\0\0\4\xff\xff\xff\xfe") },
+	{ TYPE_INT4_ARRAY, { .kind = SQL_INT, .i = INT64_C(1) << 31 }, NULL, 0 },
+	{ TYPE_INT4_ARRAY, { .kind = SQL_TEXT, .data = "1", .bytes = 1 }, NULL, 0 },
+	{ TYPE_INT8_ARRAY,
+	  { .kind = SQL_INT, .i = INT64_C(1) << 31 },
+	  BYTES(HEAD("\0\0\0\x14") "\0\0\0\x08\0\0\0\0\x80\0\0\0") },
+	{ 3802 + 5 /* jsonb[] */, { .kind = SQL_TEXT, .data = "1", .bytes = 1 }, NULL, 0 },
+};
+
+static void plain_arguments_become_binary_arrays(void **state)
+{
+	struct arena *arena = arena_new(0);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(binaries); i++) {
+		struct sql_statement statement = { .args = &binaries[i].value, .arg_count = 1 };
+		struct completion item = { .writes = { .statements = &statement,
+						       .statement_count = 1 } };
+		struct write_member member = { .item = &item };
+		struct write_group group = { .members = &member, .count = 1 };
+		struct array array = { 0 };
+
+		assert_int_equal(fold_binary(arena, &group, 0, binaries[i].array, &array),
+				 binaries[i].want != NULL);
+		if (binaries[i].want) {
+			assert_int_equal(array_end(&array), binaries[i].bytes);
+			assert_memory_equal(array.bytes.data, binaries[i].want, binaries[i].bytes);
+		}
+		if (array.bytes.data)
+			strbuf_release(&array.bytes);
+	}
+	arena_free(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(inserts_are_rewritten),
 		cmocka_unit_test(arguments_become_array_literals),
+		cmocka_unit_test(plain_arguments_become_binary_arrays),
 	};
 
 	return cmocka_run_group_tests_name("fold", tests, NULL, NULL);

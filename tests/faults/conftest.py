@@ -25,7 +25,7 @@ def fault_jobs():
     scratch = folder / f"faults-{os.getpid()}.so"
     subprocess.run([*compiler, *flags, f"-I{ROOT}/workers/handlers", "-o", scratch, HERE / "jobs/faults.c"], check=True)
     scratch.replace(folder / "faults.so")
-    for name in ("flood.py", "jobs.yaml"):
+    for name in ("flood.py", "jobs.yaml", "broker_jobs.yaml"):
         shutil.copy(HERE / "jobs" / name, folder / name)
     return folder / "jobs.yaml"
 

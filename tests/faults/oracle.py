@@ -27,7 +27,7 @@ INSERT INTO accounts(id, balance) VALUES {", ".join(f"({n}, 1000)" for n in rang
 """
 OPENING = ACCOUNTS * 1000
 STEPS = {"fault.deposit": ["only"], "fault.charge": ["only"], "fault.sql": ["only"], "fault.poison": ["only"],
-         "fault.steps": ["first", "second"], "fault.noop": [], "fault.flood": []}
+         "fault.steps": ["first", "second"], "fault.noop": [], "fault.flood": [], "fault.slow": ["only"]}
 
 
 def uuid7():
@@ -177,6 +177,12 @@ class Oracle:
         assert not refused, f"O4: jobs that were refused are there: {refused[:5]}"
         return {"accepted": len(sent.must), "unknown": len(sent.may), "lost": 0, "doubled": 0,
                 "retried": sum(attempts > 1 for _, attempts, _ in states.values())}
+
+    def judge_all(self, sent):
+        """As judge, when jobs came by messages too: what is in the store and was not sent over HTTP came from a source."""
+        foreign = {id: "fault.deposit" for id in self.states() if id not in sent.must and id not in sent.may}
+        sent.may.update(foreign)
+        return self.judge(sent)
 
     def _partial(self, sent, states, effects):
         """O2b: completed <=> all steps; otherwise none, or a committed first step with its undo."""

@@ -25,16 +25,9 @@ def rig(broker_rig):
     return broker_rig
 
 
-def event(type="put", data=None, id=None, **more):
-    return {"specversion": "1.0", "id": id or uuid.uuid4().hex, "source": "/shop", "type": type, "time": "2026-11-23T10:00:00Z",
-            "datacontenttype": "application/json", "data": data or {}, **more}
-
-
-def now_event(*args, **more):
-    """As event, but of now: without a time of its own the message's counts."""
-    made = event(*args, **more)
-    del made["time"]
-    return made
+def event(type="put", data=None, **more):
+    return {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "/shop", "type": type, "datacontenttype": "application/json",
+            "data": data or {}, **more}
 
 
 def effects(rig, who):
@@ -46,7 +39,7 @@ def discarded(rig, text):
 
 
 def test_events_become_jobs(rig):
-    rig.send("events", *[now_event(data={"who": f"event {n}"}) for n in range(200)])
+    rig.send("events", *[event(data={"who": f"event {n}"}) for n in range(200)])
     wait_for(lambda: rig.rows("SELECT count(*) FROM effects WHERE who LIKE 'event %'") == [(200,)], 30)
     (id,) = effects(rig, "event 7")[0]
     job = rig.api.get_job(id)
@@ -55,17 +48,17 @@ def test_events_become_jobs(rig):
 
 def test_an_event_that_comes_again_has_one_effect(rig):
     """Also while the first is still running, and after it failed."""
-    twice = now_event(data={"who": "twice"})
-    failing = now_event("fail", {"times": 2})
+    twice = event(data={"who": "twice"})
+    failing = event("fail", {"times": 2})
     rig.send("events", *[twice] * 5, *[failing] * 5)
     wait_for(lambda: len(effects(rig, "twice")) == 1 and len(effects(rig, "fail")) == 1, 30)
-    rig.send("events", twice, failing, now_event(data={"who": "last"}))
+    rig.send("events", twice, failing, event(data={"who": "last"}))
     wait_for(lambda: effects(rig, "last"), 30)
     assert len(effects(rig, "twice")) == 1 and len(effects(rig, "fail")) == 1
 
 
 def test_a_foreign_job_is_retried_by_the_store(rig):
-    rig.send("events", now_event("fail", {"times": 2}), now_event("fail", {"times": 9}), now_event("crash"))
+    rig.send("events", event("fail", {"times": 2}), event("fail", {"times": 9}), event("crash"))
     rig.windlass.expect("host-died", "host-fault")
     wait_for(lambda: len(effects(rig, "fail")) == 1, 30)
     (id,) = effects(rig, "fail")[0]
@@ -78,7 +71,7 @@ def test_a_foreign_job_is_retried_by_the_store(rig):
 
 
 def test_steps_of_a_foreign_job(rig):
-    rig.send("events", now_event("steps", {"times": 2}), now_event("steps", {"discard": 1}))
+    rig.send("events", event("steps", {"times": 2}), event("steps", {"discard": 1}))
     wait_for(lambda: len(effects(rig, "step")) == 2 and discarded(rig, "after the step"), 30)
     gone = discarded(rig, "after the step")[0]["id"]
     wait_for(lambda: len(effects(rig, gone)) == 1, 30)  # undone once
@@ -105,12 +98,12 @@ def test_what_is_no_job_is_kept_with_the_reason(rig, body, reason):
     assert (reason or "") in job["reason"] and job["owner"] == "source:events", job
     shown = rig.windlass.command("jobs", "list", "--state", "discarded", WINDLASS_URL=rig.gateway.url).stdout
     assert job["id"] in shown
-    rig.send("events", now_event(data={"who": "after"}))
+    rig.send("events", event(data={"who": "after"}))
     wait_for(lambda: effects(rig, "after"), 30)
 
 
 def test_an_unknown_type_waits_in_the_store(rig):
-    rig.send("events", now_event("not.yet.known"))
+    rig.send("events", event("not.yet.known"))
     job = wait_for(lambda: [j for j in rig.jobs(type="not.yet.known") if j["state"] in ("retryable", "scheduled", "available")], 30)[0]
     assert job["attempt"] <= 1
 
@@ -119,7 +112,7 @@ def test_order_of_keys_from_a_source(rig):
     """The head of a row fails: what comes after it goes behind it in the store."""
     bodies = [({"row": row, "n": n, "fail": 2 if n == 0 else 0}, row) for n in range(10) for row in ("a", "b")]
     for body, row in bodies:
-        made = now_event("turn", body, partitionkey=row)
+        made = event("turn", body, partitionkey=row)
         rig.send("turns", made, key=row)
     wait_for(lambda: rig.rows("SELECT count(*) FROM turns") == [(20,)], 60)
     turns = rig.rows("SELECT row, n, place FROM turns")
@@ -128,19 +121,19 @@ def test_order_of_keys_from_a_source(rig):
 
 def test_the_trace_goes_on(rig):
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    rig.send("events", now_event("fail", {"times": 9}, traceparent=trace))
+    rig.send("events", event("fail", {"times": 9}, traceparent=trace))
     id = wait_for(lambda: discarded(rig, "attempt 4"), 30)[0]["id"]
     assert rig.api.get_job(id)["traceparent"] == trace
 
 
 def test_nothing_is_left_on_the_broker(rig):
-    rig.send("events", *[now_event(data={"who": "x"}) for _ in range(50)], "{", "[]")
+    rig.send("events", *[event(data={"who": "x"}) for _ in range(50)], "{", "[]")
     wait_for(lambda: rig.rows("SELECT count(*) FROM effects") == [(50,)] and len(rig.jobs(state="discarded")) == 2, 30)
     wait_for(lambda: rig.broker.depth(rig.broker.topic("events")) == 0, 30, 0.2)
 
 
 def test_a_drained_worker_leaves_the_rest_to_the_next(rig):
-    rig.send("events", *[now_event("nap", {"ms": 300, "deaf": 1}) for _ in range(30)])
+    rig.send("events", *[event("nap", {"ms": 300, "deaf": 1}) for _ in range(30)])
     wait_for(lambda: effects(rig, "nap"), 30)
     rig.worker.stop(15)
     rig.work()

@@ -154,4 +154,5 @@ static enum wl_outcome noop_run(struct wl_job *job)
 WL_MODULE({ .type = "fault.deposit", .run = deposit_run },
 	  { .type = "fault.steps", .run = steps_run }, { .type = "fault.undo", .run = undo_run },
 	  { .type = "fault.charge", .run = charge_run }, { .type = "fault.sql", .run = sql_run },
-	  { .type = "fault.poison", .run = poison_run }, { .type = "fault.noop", .run = noop_run })
+	  { .type = "fault.poison", .run = poison_run }, { .type = "fault.noop", .run = noop_run },
+	  { .type = "fault.slow", .run = deposit_run })

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""F10, F11, F14 to F18, F20, F80 and what belongs to them: brokers that die, freeze, run full or lose their queues, consumers that come
+and go, messages that come twice, while jobs travel. Jobs sent over HTTP are judged by the oracle; messages that are sent to a source
+carry a number each as their amount, and each number must have one effect."""
+
+import collections
+import contextlib
+import itertools
+import random
+import signal
+import statistics
+import threading
+import time
+import uuid
+
+import pytest
+
+from faults.conftest import Rig
+from faults.nemesis import Nemesis, age_s, role_pids, send, wait_struck
+from faults.oracle import ACCOUNTS, Load
+from harness.windlass import wait_for
+
+BROKERS = ["rabbit", "kafka", "sqs"]
+
+
+class BrokerRig(Rig):
+    def __init__(self, windlass, url, broker, fault_jobs, folder):
+        self.broker = broker
+        jobs = folder / "jobs.yaml"
+        text = (fault_jobs.parent / "broker_jobs.yaml").read_text().replace("{prefix}", broker.prefix)
+        jobs.write_text(text.replace("module: ", f"module: {fault_jobs.parent}/"))
+        super().__init__(windlass, url, jobs)
+        self.settings.update(broker.settings, WINDLASS_DISPATCH_LEASE="5s", WINDLASS_WORKERS="2", WINDLASS_GRACE="15s")
+        self.numbers = itertools.count(1)
+        self.sent = []
+
+    def send(self, count, duplicates=0.0):
+        """Messages to the source; some of them again. Their numbers must each have one effect in the end."""
+        bodies = []
+        for n in itertools.islice(self.numbers, count):
+            body = {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "/shop", "type": "fault.deposit",
+                    "data": {"account": n % ACCOUNTS, "amount": n}}
+            self.sent.append(n)
+            bodies += [body] * (1 + int(random.random() < duplicates) * random.randint(1, 4))
+        random.shuffle(bodies)
+        self.broker.send(self.broker.topic("deposits"), *bodies)
+        return len(bodies)
+
+    def ready(self):
+        """The places exist: quorum queues that were made just before a crash are lost with it."""
+        def made():
+            with contextlib.suppress(Exception):
+                return self.broker.depth(self.broker.topic("deposits")) is not None
+        wait_for(made, 60, 0.2)
+
+    def numbers_done(self, timeout_s=90):
+        """Each number sent has one effect. Returns the seconds it took."""
+        began = time.monotonic()
+        while len(done := self.oracle.rows("SELECT amt FROM effects WHERE step = 'only' AND amt > 0")) < len(self.sent):
+            assert time.monotonic() - began < timeout_s, f"{len(self.sent) - len(done)} of {len(self.sent)} messages without effect"
+            time.sleep(0.2)
+        counts = collections.Counter(n for (n,) in done)
+        assert counts == collections.Counter(self.sent), [n for n in counts if counts[n] > 1][:5]
+        return time.monotonic() - began
+
+
+@pytest.fixture(params=BROKERS)
+def broker_rig(request, windlass, pg_url, fault_jobs, tmp_path):
+    broker = request.getfixturevalue("own_" + request.param)
+    broker.start()
+    return BrokerRig(windlass, pg_url, broker, fault_jobs, tmp_path)
+
+
+def one_broker(name):
+    return pytest.mark.parametrize("broker_rig", [name], indirect=True)
+
+
+def deposits(work_ms=0):
+    def make():
+        return {"type": "fault.deposit", "payload": {"account": random.randrange(ACCOUNTS), "amount": -1, "work_ms": work_ms}}
+    return make
+
+
+def finish(rig, load, report, fault, struck, timeout_s=120):
+    sent = load.stop()
+    took = rig.oracle.drained(timeout_s)
+    figures = rig.oracle.judge_all(sent)
+    report(f"{fault} {rig.broker.name}", struck, figures, took)
+    return figures
+
+
+def settle(rig, long_form):
+    """A broker that is killed within seconds of a queue's declaration may lose it; that is its own affair."""
+    rig.ready()
+    time.sleep(11 if rig.broker.name == "rabbit" else 1)
+
+
+def test_f10_f14_broker_killed(broker_rig, report, long_form):
+    """kill -9 and restart: acceptance goes on, everything ends once, and the backlog goes when the broker is back."""
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    load = Load(process.url, deposits(), threads=4)
+    down_s, strikes, waits = 2, 10 if long_form else 2, []
+    for _ in range(strikes):
+        rig.send(100)
+        rig.broker.crash()
+        before = len(load.sent)
+        time.sleep(down_s)
+        waits.append(len(load.sent) - before)
+        rig.broker.start()
+        time.sleep(3 if long_form else 2)
+    figures = finish(rig, load, report, "F10/F14 broker kill -9", strikes)
+    rig.numbers_done()
+    assert min(waits) > 20, f"acceptance stood still while the broker was away: {waits}"
+    assert figures["accepted"] > 50 * strikes
+
+
+def test_f17_broker_frozen(broker_rig, report, long_form):
+    """Silent, not gone: connections stay open and nobody answers."""
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    load = Load(process.url, deposits(), threads=2)
+    frozen_s = 45 if long_form else 12
+    rig.send(200)
+    cpu_before = sum(cpu_s(pid) for pid in role_pids(process, "work") + role_pids(process, "dispatch"))
+    rig.broker.freeze()
+    time.sleep(frozen_s)
+    burnt = sum(cpu_s(pid) for pid in role_pids(process, "work") + role_pids(process, "dispatch")) - cpu_before
+    rig.broker.thaw()
+    finish(rig, load, report, "F17 broker SIGSTOP", 1)
+    rig.numbers_done()
+    assert burnt < frozen_s * 0.5, f"{burnt:.1f} s of CPU in {frozen_s} s of silence"
+
+
+def cpu_s(pid):
+    with contextlib.suppress(OSError):
+        fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+    return 0
+
+
+@pytest.mark.parametrize("role", ["work", "dispatch"])
+def test_f01_roles_killed(broker_rig, report, long_form, role):
+    """kill -9 of workers and dispatchers while jobs travel: F02's durable steps are all passed by chance."""
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    load = Load(process.url, deposits(5), threads=4)
+
+    def strike(dice):
+        rig.send(20)
+        pids = [pid for pid in role_pids(process, role) if age_s(pid) > 0.5]
+        return int(bool(pids) and send(dice.choice(pids), signal.SIGKILL))
+
+    with Nemesis(0.5, strike) as nemesis:
+        wait_struck(nemesis, 20 if long_form else 4)
+    finish(rig, load, report, f"F01 {role} kill -9", nemesis.struck)
+    rig.numbers_done()
+
+
+POINTS = ["published_unconfirmed", "confirmed_before_outbox_delete", "dispatch_taken", "after_commit_before_ack", "before_ack"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_f02_killed_at(broker_rig, report, long_form, point):
+    rig = broker_rig
+    struck = 0
+    gateway = rig.gateway()
+    role = rig.windlass.dispatch if point in POINTS[:3] else rig.windlass.work
+    other = rig.windlass.work if point in POINTS[:3] else rig.windlass.dispatch
+    other(**rig.settings)
+    load = Load(gateway.url, deposits(), threads=2)
+    for k in range(1, (10 if long_form else 2) + 1):
+        victim = role(**rig.settings, WINDLASS_FAILPOINT=f"{point}:{k}:kill")
+        with contextlib.suppress(Exception):
+            rig.send(20)
+        wait_for(lambda: victim.popen.poll() is not None, 30)
+        assert victim.popen.returncode == -signal.SIGKILL, victim.popen.returncode
+        victim.kill()
+        struck += 1
+    role(**rig.settings)
+    finish(rig, load, report, f"F02 {point}", struck)
+    rig.numbers_done()
+
+
+def test_f06_drains_under_load(broker_rig, report, long_form):
+    rig = broker_rig
+    gateway = rig.gateway()
+    rig.windlass.dispatch(**rig.settings)
+    load = Load(gateway.url, deposits(20), threads=4)
+    drains = 10 if long_form else 3
+    for _ in range(drains):
+        worker = rig.work()
+        rig.ready()
+        rig.send(50)
+        time.sleep(1)
+        worker.stop(timeout_s=20)
+    rig.work()
+    finish(rig, load, report, "F06 drain", drains)
+    rig.numbers_done()
+
+
+@one_broker("kafka")
+def test_f11_rebalance_storm(broker_rig, report, long_form):
+    """Consumers come and go every few seconds."""
+    rig = broker_rig
+    gateway = rig.gateway()
+    rig.windlass.dispatch(**rig.settings)
+    first = rig.work()
+    rig.ready()
+    load = Load(gateway.url, deposits(5), threads=2)
+    rebalances, others = 0, []
+    for _ in range(15 if long_form else 3):
+        rig.send(200)
+        others.append(rig.work())
+        time.sleep(3)
+        others.pop(0).stop(timeout_s=20)
+        rebalances += 2
+        time.sleep(1)
+    finish(rig, load, report, "F11 rebalance storm", rebalances)
+    rig.numbers_done()
+    assert first.popen.poll() is None
+
+
+@one_broker("rabbit")
+@pytest.mark.parametrize("alarm", ["memory", "disk"])
+def test_f15_alarms(broker_rig, report, long_form, alarm):
+    """An alarm blocks who publishes: acceptance and consumption go on, dispatch waits and catches up."""
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    rig.send(100)
+    load = Load(process.url, deposits(), threads=2)
+    raise_it, end_it = {"memory": (["set_vm_memory_high_watermark", "0"], ["set_vm_memory_high_watermark", "0.4"]),
+                        "disk": (["set_disk_free_limit", "999GB"], ["set_disk_free_limit", "50MB"])}[alarm]
+    rig.broker.ctl(*raise_it)
+    before, took = len(load.sent), []
+    end = time.monotonic() + (30 if long_form else 6)
+    api = process.api()
+    while time.monotonic() < end:
+        began = time.monotonic()
+        load.sent.note("must", [{"id": api.enqueue("fault.deposit", {"account": 1, "amount": -1}), "type": "fault.deposit"}])
+        took.append(time.monotonic() - began)
+        time.sleep(0.05)
+    assert len(load.sent) > before + 20
+    rig.broker.ctl(*end_it)
+    finish(rig, load, report, f"F15 {alarm} alarm", 1)
+    rig.numbers_done()
+    assert statistics.quantiles(took, n=100)[98] < 0.5, f"acceptance p99 {statistics.quantiles(took, n=100)[98]:.3f} s"
+
+
+def test_f16_consumer_timeout(request, report, windlass, pg_url, fault_jobs, tmp_path, own_rabbit):
+    """A job that runs three times as long as the broker lets a message be unacknowledged."""
+    own_rabbit.knobs.update(RMQ_CONSUMER_TIMEOUT=5000, RMQ_CHANNEL_TICK=1000)
+    own_rabbit.start()
+    rig = BrokerRig(windlass, pg_url, own_rabbit, fault_jobs, tmp_path)
+    process = rig.run(WINDLASS_DETACH_AFTER="1s")
+    rig.ready()
+    load = Load(process.url, deposits(), threads=1)
+    id = process.api().enqueue("fault.slow", {"account": 1, "amount": 5, "work_ms": 15000})
+    process.api().wait(id, "completed", 60)
+    finish(rig, load, report, "F16 consumer_timeout", 1)
+    assert rig.oracle.rows("SELECT count(*) FROM effects WHERE job_id = ?", id) == [(1,)]
+    assert "PRECONDITION_FAILED" not in process.log()
+
+
+@one_broker("rabbit")
+def test_f18_queues_deleted(broker_rig, report, long_form):
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    load = Load(process.url, deposits(), threads=2)
+    strikes = 5 if long_form else 1
+    for _ in range(strikes):
+        time.sleep(1)
+        rig.broker.delete(rig.broker.topic("faults"))
+        time.sleep(2)
+    finish(rig, load, report, "F18 queue deleted", strikes)
+    assert rig.broker.depth(rig.broker.topic("faults")) == 0
+
+
+def test_queues_purged(broker_rig, report, long_form):
+    """What is lost on the broker is not lost: leases run out and the jobs are sent again."""
+    rig = broker_rig
+    gateway = rig.gateway()
+    rig.windlass.dispatch(**rig.settings)
+    worker = rig.work(WINDLASS_CONCURRENCY=1)
+    rig.ready()
+    api = gateway.api()
+    load = Load(gateway.url, deposits(), threads=1, count=300, batch=100)
+    load.join()
+    worker.popen.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    more = Load(gateway.url, deposits(), threads=1, count=300, batch=100)
+    more.join()
+    time.sleep(2)
+    rig.broker.purge(rig.broker.topic("faults"))
+    worker.popen.send_signal(signal.SIGCONT)
+    load.sent.must.update(more.sent.must)
+    finish(rig, load, report, "queue purged", 1)
+    assert api.get("/v1/queues").status_code == 200
+
+
+def test_f21_duplicates(broker_rig, report, long_form):
+    """A third of the messages come two to five times."""
+    rig = broker_rig
+    process = rig.run()
+    rig.ready()
+    load = Load(process.url, deposits(), threads=1)
+    copies = 0
+    for _ in range(20 if long_form else 2):
+        copies += rig.send(500, duplicates=0.35)
+    rig.numbers_done(180)
+    finish(rig, load, report, "F21 duplicates", copies - len(rig.sent))
+    assert copies - len(rig.sent) > 0.3 * len(rig.sent)
+
+
+def test_f80_outbox(broker_rig, report, long_form):
+    """The broker is away while results pile up; then all of them are there, each at least once."""
+    rig = broker_rig
+    count = 20000 if long_form else 2000
+    gateway = rig.gateway()
+    rig.work()
+    dispatcher = rig.windlass.dispatch(**rig.settings)
+    rig.ready()
+    if rig.broker.name == "rabbit":
+        time.sleep(10)
+    dispatcher.stop(20)
+    rig.send(count)
+    rig.numbers_done(180)
+    assert rig.oracle.rows("SELECT count(*) FROM windlass.outbox")[0][0] == count
+    began = time.monotonic()
+    dispatcher = rig.windlass.dispatch(**rig.settings)
+    wait_for(lambda: rig.oracle.rows("SELECT count(*) FROM windlass.outbox")[0][0] == 0, 120, 0.05)
+    took = time.monotonic() - began
+    ids = {m.json()["id"] for m in rig.broker.read(rig.broker.topic("results"), count, 120)}
+    assert len(ids) == count
+    report(f"F80 outbox {rig.broker.name}", 1, {"accepted": count, "lost": 0, "doubled": 0}, took)
+    assert gateway.popen.poll() is None
+
+
+@pytest.mark.parametrize("visibility_s", [5])
+@one_broker("sqs")
+def test_f20_longer_than_the_visibility(broker_rig, report, long_form, visibility_s):
+    """Everything that was taken stays ours, also what waits for a host."""
+    rig = broker_rig
+    rig.broker.declare(rig.broker.topic("deposits"), VisibilityTimeout=visibility_s)
+    process = rig.run(WINDLASS_DETACH_AFTER="1h", WINDLASS_WORKERS=1, WINDLASS_CONCURRENCY=2)
+    bodies = [{"specversion": "1.0", "id": uuid.uuid4().hex, "source": "/shop", "type": "fault.deposit",
+               "data": {"account": 1, "amount": n, "work_ms": 3000}} for n in itertools.islice(rig.numbers, 8)]
+    rig.sent += [body["data"]["amount"] for body in bodies]
+    rig.broker.send(rig.broker.topic("deposits"), *bodies)
+    took = rig.numbers_done(60)
+    attempts = [line for line in process.events("attempt") if line["type"] == "fault.deposit"]
+    assert len(attempts) == len(bodies), "none of them was handed out twice"
+    report("F20 visibility", 8, {"accepted": 8, "lost": 0, "doubled": 0}, took)
+
+
+def test_soak(broker_rig, report, long_form):
+    """Everything at once, for ten minutes in the long form: processes are killed at random, messages doubled, the broker restarted."""
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    load = Load(process.url, deposits(5), threads=2, pause_s=0.05)
+    lock = threading.Lock()
+
+    def strike(dice):
+        with lock:
+            with contextlib.suppress(Exception):
+                rig.send(20, duplicates=0.3)
+            pids = [pid for role in ("work", "dispatch", "gateway", "host") for pid in role_pids(process, role) if age_s(pid) > 0.5]
+            return int(bool(pids) and send(dice.choice(pids), signal.SIGKILL))
+
+    seconds = 600 if long_form else 10
+    with Nemesis(1.0, strike) as nemesis:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(min(60, seconds / 2))
+            if long_form:
+                with lock:
+                    rig.broker.crash()
+                    time.sleep(1)
+                    rig.broker.start()
+    finish(rig, load, report, f"soak {seconds} s", nemesis.struck, timeout_s=180)
+    rig.numbers_done()

@@ -18,9 +18,9 @@
 #include "common/base/log.h"
 #include "common/http/server_impl.h"
 
-/* Per connection: a head of 16 KiB while it is read, and the answer's head. Bodies lie in the
- * request's arena. */
-#define CONNECTION_MEMORY_BYTES (40 * 1024)
+/* Per connection: a head of 16 KiB while it is read, the list of its fields, and the answer's head;
+ * libmicrohttpd fills it with zeros after each request. Bodies lie in the request's arena. */
+#define CONNECTION_MEMORY_BYTES (28 * 1024)
 #define ARENA_BLOCK_BYTES       (8 * 1024)
 #define SILENCE_SECONDS         65u /* behind the warden, which is stricter */
 

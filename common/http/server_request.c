@@ -294,12 +294,16 @@ void server_completed(void *server_, struct MHD_Connection *mhd, void **request_
 	}
 	if (!request->queued && !request->answer.body_static)
 		free(request->answer.body);
-	struct request fresh = { .server = server, .arena = request->arena, .user = request->user };
-	arena_reset(fresh.arena);
-	memset(fresh.user, 0, server->options.user_bytes);
-	size_t kept = offsetof(struct request, headers);
-	memcpy(request, &fresh, kept);
+	struct arena *arena = request->arena;
+	void *user = request->user;
 	size_t rest = offsetof(struct request, header_count);
+
+	arena_reset(arena);
+	memset(user, 0, server->options.user_bytes);
+	memset(request, 0, offsetof(struct request, headers));
+	request->server = server;
+	request->arena = arena;
+	request->user = user;
 	memset((char *)request + rest, 0, sizeof(*request) - rest);
 	server_phase(server_connection_of(request), PHASE_IDLE);
 	*request_ = NULL;

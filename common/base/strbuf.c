@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/utf8.h"
 
 #define STRBUF_FIRST_BYTES 64
 #define EACH_BYTE          0x0101010101010101u /* times a byte: that byte eight times */
@@ -126,36 +127,6 @@ char *strbuf_take(struct strbuf *sb)
 
 	strbuf_init(sb);
 	return data;
-}
-
-static size_t utf8_length(unsigned char first)
-{
-	if (first >= 0xf0)
-		return first <= 0xf4 ? 4 : 0;
-	if (first >= 0xe0)
-		return 3;
-	return first >= 0xc2 && first <= 0xdf ? 2 : 0;
-}
-
-/* Length of the UTF-8 sequence at p and its code point, or 0 when there is none (RFC 3629). */
-static size_t utf8_at(const unsigned char *p, size_t left, uint32_t *point_r)
-{
-	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = utf8_length(p[0]);
-	uint32_t point;
-
-	if (len == 0 || len > left)
-		return 0;
-	point = p[0] & (0x7fu >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		point = point << 6 | (p[i] & 0x3f);
-	}
-	if (point < lowest[len] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
-		return 0;
-	*point_r = point;
-	return len;
 }
 
 /* Characters that a terminal or a script block would act on instead of showing them. */

@@ -2,11 +2,12 @@
 /* Finding pieces in JSON text without building a tree. The hot paths use it to lift a payload out
  * of a request as it was sent. The text has been validated before; what is broken all the same ends
  * in -1 or "absent", never in a read beyond the slice. Nothing here recurses. */
-#include "common/json/json_text.h"
-
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/json/json_escape.h"
+#include "common/json/json_text.h"
 
 /* End of the slice. An absent one has no address to count from. */
 static const char *slice_end(struct json_slice s)
@@ -245,9 +246,7 @@ static const char *take_unicode(const char *at, const char *end, uint32_t *point
 	return at + 6;
 }
 
-/* `at` is behind a backslash. Appends what the escape stands for to *out_r. Returns the place
- * behind it, or NULL. */
-static const char *take_escape(const char *at, const char *end, char **out_r)
+const char *json_escape_take(const char *at, const char *end, char **out_r)
 {
 	static const char plain[128] = { ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
 					 ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t' };
@@ -285,7 +284,7 @@ char *json_slice_string(struct arena *arena, struct json_slice s)
 			*out++ = *at++;
 			continue;
 		}
-		at = take_escape(at + 1, end, &out);
+		at = json_escape_take(at + 1, end, &out);
 		if (!at)
 			return NULL;
 	}

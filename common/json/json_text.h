@@ -22,6 +22,9 @@ struct json_error {
  * number out of range, no NUL in strings, nothing after the value. Returns a new reference, or NULL
  * with *err_r filled in. Depth is checked before parsing. */
 json_t *json_text_parse(const char *text, size_t bytes, struct json_error *err_r) must_check;
+/* Would json_text_parse take it? Without making the tree, for text that is only passed on or read
+ * in slices. Ask json_text_parse why not. */
+bool json_text_check(const char *text, size_t bytes) must_check;
 
 /* ---- slices of text that json_text_parse (or our own writer) has found valid */
 struct json_slice {

@@ -172,6 +172,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	strbuf_init(&view.pointer);
 	view.root = json_text_parse(s.text, s.bytes, &error);
+	CHECK(json_text_check(s.text, s.bytes) == (view.root != NULL));
 	if (view.root) {
 		compare(&view, trim(s), view.root);
 		compare_line(s, view.root);

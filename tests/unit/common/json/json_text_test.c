@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/strbuf.h"
 #include "common/json/json_text.h"
 
 static void accepts(void **state)
@@ -36,6 +37,8 @@ static void accepts(void **state)
 
 		if (!value)
 			fail_msg("%s: %s", cases[i], error.message);
+		if (!json_text_check(cases[i], strlen(cases[i])))
+			fail_msg("%s: not by the check", cases[i]);
 		json_decref(value);
 	}
 }
@@ -79,6 +82,8 @@ static void refuses(void **state)
 		memset(&error, 0, sizeof(error));
 		if (json_text_parse(cases[i].text, strlen(cases[i].text), &error))
 			fail_msg("%s was accepted", cases[i].name);
+		if (json_text_check(cases[i].text, strlen(cases[i].text)))
+			fail_msg("%s was accepted by the check", cases[i].name);
 		if (error.line != cases[i].line || error.column < 1 ||
 		    (cases[i].column && error.column != cases[i].column))
 			fail_msg("%s: got %d:%d (%s) want %d:%d", cases[i].name, error.line,
@@ -102,6 +107,7 @@ static json_t *parse_nested(size_t depth, char open, char close, struct json_err
 	memset(text, open, depth);
 	memset(text + depth, close, depth);
 	value = json_text_parse(text, bytes, error_r);
+	assert_int_equal(json_text_check(text, bytes), value != NULL);
 	free(text);
 	return value;
 }
@@ -126,11 +132,32 @@ static void depth(void **state)
 	json_decref(value);
 }
 
+/* Objects so large that keys are sorted and kept elsewhere; the last key is there twice, or not. */
+static void check_of_many_keys(void **state)
+{
+	struct strbuf text;
+
+	(void)state;
+	for (int count = 2; count < 200; count += 3) {
+		for (int twice = 0; twice < 2; twice++) {
+			strbuf_init(&text);
+			strbuf_addstr(&text, "[{\"k0\":{}},{");
+			for (int i = 0; i < count; i++)
+				strbuf_printf(&text, "\"k%d\":{\"k%d\":0},", i * 7919 % 1000, i);
+			strbuf_printf(&text, "\"\\u006b%s\":1}]", twice ? "0" : "");
+			if (json_text_check(text.data, text.len) != !twice)
+				fail_msg("%d keys: %s", count, text.data);
+			strbuf_release(&text);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts),
 		cmocka_unit_test(refuses),
+		cmocka_unit_test(check_of_many_keys),
 		cmocka_unit_test(depth),
 	};
 

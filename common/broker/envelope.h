@@ -65,12 +65,13 @@ struct envelope_rules {
 	size_t payload_bytes_max;
 	int64_t now_ms;
 };
-/* Identity: CloudEvents source + id, else message->identity (DESIGN section 5). The time is the
- * message's own, else the event's time attribute, else (at_least_once) now. A message without time
- * gets the time out of a UUIDv7 identity, else 0 is refused like a missing identity. 0; -1: no job,
- * and *why_r says why (in the arena); then foreign_r->id is still filled in when an identity is
- * known, else it is made of the message's bytes and `now`, so that the refusal can be kept. Texts
- * live in the arena. */
+/* Identity: CloudEvents source + id, else message->identity (DESIGN section 5). The id's time: of
+ * an event its own `time` attribute first, since a sender that repeats an event repeats that, while
+ * the broker stamps every sending anew; else the message's; without either the time out of a UUIDv7
+ * identity, else (at_least_once) now, else it is refused like a missing identity. Times more than a
+ * day ahead count as none. 0; -1: no job, and *why_r says why (in the arena); then foreign_r->id is
+ * still filled in when an identity is known, else it is made of the message's bytes and `now`, so
+ * that the refusal can be kept. Texts live in the arena. */
 int envelope_read_foreign(const struct message *message, const struct envelope_rules *rules,
 			  struct arena *arena, struct envelope_foreign *foreign_r,
 			  const char **why_r) must_check;

@@ -95,3 +95,19 @@ bool job_name_valid(const char *text)
 	}
 	return true;
 }
+
+bool job_traceparent_valid(const char *text)
+{
+	static const char form[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+
+	if (strlen(text) != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; form[i]; i++) {
+		bool fits = form[i] == 'x' ? strchr("0123456789abcdef", text[i]) != NULL
+					   : text[i] == form[i];
+
+		if (!fits)
+			return false;
+	}
+	return true;
+}

@@ -85,5 +85,7 @@ static inline bool job_state_terminal(enum job_state state)
 /* A queue, type, tag or tenant name: 1..JOB_TYPE_MAX bytes of [A-Za-z0-9._:-], first a letter or
  * digit. */
 bool job_name_valid(const char *text);
+/* A W3C traceparent of version 00. */
+bool job_traceparent_valid(const char *text);
 
 #endif

@@ -46,18 +46,9 @@ const char *enqueue_fault_slug(enum job_request_fault fault)
 
 const char *enqueue_traceparent(const struct exchange *exchange)
 {
-	static const char form[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
 	const char *text = request_header(exchange->request, "traceparent");
 
-	if (!text || strlen(text) != sizeof(form) - 1)
-		return NULL;
-	for (size_t i = 0; form[i]; i++) {
-		bool fits = form[i] == 'x' ? text[i] && strchr("0123456789abcdef", text[i])
-					   : text[i] == form[i];
-		if (!fits)
-			return NULL;
-	}
-	return text;
+	return text && job_traceparent_valid(text) ? text : NULL;
 }
 
 /* ---- the idempotency key */

@@ -567,7 +567,7 @@ static int64_t crowd(struct fixture *fx, bool in_default)
 {
 	return number(fx, arena_printf(fx->arena,
 				       "SELECT count(*) FROM windlass.jobs j JOIN windlass.done d"
-				       " USING (id) WHERE type = 'crowd' AND (j.tableoid ="
+				       " USING (id) WHERE j.type = 'crowd' AND (j.tableoid ="
 				       " 'windlass.jobs_default'::regclass) = %s",
 				       in_default ? "true" : "false"));
 }

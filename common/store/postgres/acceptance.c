@@ -54,7 +54,7 @@ static void round_init(struct round *round)
 /* ---- client-made ids */
 
 static const char known_ids[] =
-	"SELECT i.n, j.tenant, j.fingerprint," JOB_STATE_SQL
+	"SELECT i.n, j.tenant, j.fingerprint," JOB_STATE_SQL("j.id")
 	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.jobs j ON j.id = i.id"
 	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id";
 
@@ -130,7 +130,7 @@ static const char take_keys[] =
 	" WHERE k.created <= now() - interval '24 hours'"
 	" RETURNING scope, key";
 static const char used_keys[] =
-	"SELECT i.n, k.fingerprint, u.id," JOB_STATE_SQL
+	"SELECT i.n, k.fingerprint, u.id," JOB_STATE_SQL("u.id")
 	" FROM unnest($1::text[], $2::text[], $3::int4[]) AS i(scope, key, n)"
 	" JOIN windlass.idempotency k ON k.scope = i.scope AND k.key = i.key"
 	" CROSS JOIN LATERAL unnest(k.ids) WITH ORDINALITY AS u(id, place)"

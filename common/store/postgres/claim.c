@@ -8,60 +8,73 @@
 #include "common/store/claim_cursor.h"
 #include "common/store/postgres/postgres_impl.h"
 
+/* clang-format off */
+/* Rows that may be taken of a lane whose queue keeps no order. */
+#define PLAIN_ROWS(also)                                                                        \
+	"(SELECT r.ctid AS place, NULL::text AS key, NULL::uuid AS id FROM windlass.ready r"    \
+	" WHERE NOT lane.ordered AND r.queue = lane.queue AND r.priority = lane.priority"       \
+	" AND r.seq > lane.after AND r.due IS NULL" also                                        \
+	" ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED)"
+
+/* Of an ordered queue: rows without a key, and the first one of each key if none of that key is
+ * handed out. A job that waits for a retry is the first one too; one that is scheduled does not
+ * hold up the others before its time. Nothing is remembered of the last claim: keys that were
+ * closed then may be open now. At most so many rows are looked at: */
+#define ORDERED_LOOK "4096"
+#define ORDERED_ROWS(also)                                                                      \
+	"(SELECT r.ctid, r.order_key, r.id FROM windlass.ready r"                               \
+	" WHERE lane.ordered AND r.queue = lane.queue AND r.priority = lane.priority"           \
+	" AND r.seq <= lane.look AND r.due IS NULL AND (r.order_key IS NULL OR NOT EXISTS"      \
+	" (SELECT FROM windlass.order_open o WHERE o.queue = r.queue AND o.key = r.order_key)"  \
+	" AND NOT EXISTS (SELECT FROM windlass.ready e WHERE e.queue = r.queue AND"             \
+	" e.order_key = r.order_key AND e.seq < r.seq AND (e.due IS NULL OR e.attempt > 0)))" also \
+	" ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED)"
+
+/* When these are many jobs of few keys, the rest is looked through key by key. */
+#define ORDERED_KEYS(also)                                                                      \
+	"(SELECT r.ctid, r.order_key, r.id FROM (WITH RECURSIVE walk(key, n) AS ("              \
+	"(SELECT f.order_key, 1 FROM windlass.ready f WHERE lane.deep AND f.queue = lane.queue" \
+	" AND f.order_key IS NOT NULL ORDER BY f.order_key LIMIT 1) UNION ALL"                  \
+	" SELECT (SELECT f.order_key FROM windlass.ready f WHERE f.queue = lane.queue AND"      \
+	" f.order_key > w.key ORDER BY f.order_key LIMIT 1), w.n + 1 FROM walk w WHERE"         \
+	" w.key IS NOT NULL AND w.n < 2000) SELECT key FROM walk) k CROSS JOIN LATERAL"         \
+	" (SELECT e.id FROM windlass.ready e WHERE e.queue = lane.queue AND e.order_key = k.key" \
+	" AND (e.due IS NULL OR e.attempt > 0) ORDER BY e.seq LIMIT 1) h"                       \
+	" JOIN windlass.ready r ON r.id = h.id AND r.priority = lane.priority AND r.due IS NULL" \
+	" WHERE NOT EXISTS (SELECT FROM windlass.order_open o WHERE o.queue = lane.queue AND"   \
+	" o.key = k.key)" also " LIMIT lane.share FOR UPDATE OF r SKIP LOCKED)"
+
 /* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found
- * in its old version and is not deleted; whatever is not deleted is not taken. */
-static const char take[] =
-	"WITH lane AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int2[], $3::int8[],"
-	" $7::int4[], $8::int4[])   AS l(queue, priority, after, skip, share) "
-	" WHERE NOT EXISTS (SELECT FROM windlass.queue q WHERE q.name = l.queue"
-	" AND q.paused)), picked AS MATERIALIZED (SELECT r.place FROM lane  CROSS"
-	" JOIN LATERAL (SELECT r.ctid AS place FROM windlass.ready r  "
-	" WHERE r.queue = lane.queue AND r.priority = lane.priority AND r.seq > lane.after"
-	" AND r.due IS NULL   ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR"
-	" UPDATE SKIP LOCKED) r LIMIT $4::int4), taken AS (DELETE FROM windlass.ready"
-	" WHERE ctid = ANY (ARRAY(SELECT place FROM picked))  RETURNING id, seq, queue, priority,"
-	" attempt + 1 AS attempt, since), held AS (INSERT INTO windlass.lease (batch, owner,"
-	" taken, ids, attempts)  SELECT $5::uuid, $6::uuid, now(), array_agg(id),"
-	" array_agg(attempt) FROM taken HAVING count(*) > 0), counted AS (INSERT INTO"
-	" windlass.tally SELECT queue, -count(*), 0 FROM taken GROUP BY queue)"
-	" SELECT t.id, t.seq, t.attempt, t.since, t.priority, t.queue, j.tenant, j.owner, j.type,"
-	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key, j.traceparent,"
-	" j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE c.id = t.id) IS NOT"
-	" NULL FROM taken t JOIN windlass.jobs j ON j.id = t.id ORDER BY t.priority, t.seq";
+ * in its old version and is not deleted; whatever is not deleted is not taken. Two claims may find
+ * different firsts of one key: the one that opens it takes its job. */
+#define TAKE(also, columns, values)                                                             \
+	"WITH lane AS MATERIALIZED (SELECT l.*, q.ordered IS TRUE AS ordered, s.seq IS NOT NULL" \
+	" AS deep, coalesce(s.seq, 9223372036854775807) AS look FROM unnest($1::text[],"        \
+	" $2::int2[], $3::int8[], $7::int4[], $8::int4[]) AS l(queue, priority, after, skip,"   \
+	" share) LEFT JOIN windlass.queue q ON q.name = l.queue LEFT JOIN LATERAL (SELECT r.seq" \
+	" FROM windlass.ready r WHERE q.ordered AND r.queue = l.queue AND r.priority = l.priority" \
+	" AND r.due IS NULL ORDER BY r.seq OFFSET " ORDERED_LOOK " LIMIT 1) s ON true"          \
+	" WHERE q.paused IS NOT TRUE), picked AS MATERIALIZED (SELECT lane.queue, r.* FROM lane" \
+	" CROSS JOIN LATERAL (SELECT * FROM " PLAIN_ROWS(also) " p UNION ALL"                   \
+	" SELECT * FROM " ORDERED_ROWS(also) " o UNION ALL SELECT * FROM " ORDERED_KEYS(also)   \
+	" k LIMIT lane.share) r LIMIT $4::int4), opened AS (INSERT INTO windlass.order_open"    \
+	" (queue, key, id) SELECT queue, key, id FROM picked WHERE key IS NOT NULL ORDER BY"    \
+	" queue, key ON CONFLICT DO NOTHING RETURNING id), taken AS (DELETE FROM windlass.ready" \
+	" WHERE ctid = ANY (ARRAY(SELECT place FROM picked WHERE key IS NULL OR id IN (SELECT id" \
+	" FROM opened))) RETURNING id, seq, queue, priority, attempt + 1 AS attempt, since),"   \
+	" held AS (INSERT INTO windlass.lease (batch, owner, taken, ids, attempts" columns ")"  \
+	" SELECT $5::uuid, $6::uuid, now(), array_agg(id), array_agg(attempt)" values           \
+	" FROM taken HAVING count(*) > 0), counted AS (INSERT INTO windlass.tally SELECT"       \
+	" queue, -count(*), 0 FROM taken GROUP BY queue)"                                       \
+	" SELECT " CLAIMED_SQL " FROM taken t JOIN windlass.jobs j ON j.id = t.id"              \
+	" ORDER BY t.priority, t.seq"
+/* clang-format on */
 
-enum {
-	C_ID,
-	C_SEQ,
-	C_ATTEMPT,
-	C_SINCE,
-	C_PRIORITY,
-	C_QUEUE,
-	C_TENANT,
-	C_OWNER,
-	C_TYPE,
-	C_PAYLOAD,
-	C_MAX_ATTEMPTS,
-	C_TIMEOUT,
-	C_TAGS,
-	C_ORDER_KEY,
-	C_FAIR_KEY,
-	C_TRACEPARENT,
-	C_CREATED,
-	C_UNCHECKED,
-	C_CANCEL
-};
-
-/* What has happened to jobs that were handed out before: failures since the last redrive, whether
- * they have ended after all. */
-static const char past_of[] =
-	"SELECT i.n, d.id IS NOT NULL, (SELECT count(*) FILTER (WHERE a.counts) FROM"
-	" windlass.attempt a WHERE a.id = i.id AND a.n > m.n),"
-	" (SELECT count(*) FILTER (WHERE a.counts AND a.outcome = 3) FROM windlass.attempt a WHERE"
-	" a.id = i.id AND a.n > m.n)"
-	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
-	" CROSS JOIN LATERAL (SELECT coalesce(max(a.n), 0) AS n FROM windlass.attempt a WHERE a.id"
-	" = i.id AND a.outcome = 0) m"
-	" LEFT JOIN windlass.done d ON d.id = i.id ORDER BY i.n";
+static const char take[] = TAKE("", "", "");
+/* For a broker: valid until a time, of one queue, without those that are about to be cancelled. */
+static const char take_until[] =
+	TAKE(" AND NOT EXISTS (SELECT FROM windlass.cancel c WHERE c.id = r.id)", ", until, queue",
+	     ", clock_timestamp() + $9::int8 * interval '1 ms', $10::text");
 
 /* ---- sending */
 
@@ -86,13 +99,13 @@ static void add_lanes(struct lanes *lanes, const struct claim_request *request, 
 
 /* Of each priority every queue first gets an equal share; then whoever has more gets what is left
  * (its first rows are passed over again: they are locked, not yet deleted). */
-size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request)
+static size_t send_take(struct postgres *pg, const struct claim_request *request, int64_t lease_ms)
 {
 	size_t turn = claim_cursor_turn(request->cursor);
 	size_t share = (request->max + request->queue_count - 1) / request->queue_count;
 	struct lanes lanes;
 
-	postgres_say(pg, take);
+	postgres_say(pg, lease_ms ? take_until : take);
 	lanes.queues = postgres_arg_array(pg, TYPE_TEXT);
 	lanes.priorities = postgres_arg_array(pg, TYPE_INT2);
 	lanes.after = postgres_arg_array(pg, TYPE_INT8);
@@ -101,6 +114,10 @@ size_t postgres_claim_send(struct postgres *pg, const struct claim_request *requ
 	postgres_arg_uuid(pg, &request->session);
 	lanes.skips = postgres_arg_array(pg, TYPE_INT4);
 	lanes.shares = postgres_arg_array(pg, TYPE_INT4);
+	if (lease_ms) {
+		postgres_arg_i64(pg, lease_ms);
+		postgres_arg_text(pg, request->queues[0]);
+	}
 	for (int priority = 0; priority < PRIORITY_COUNT; priority++) {
 		add_lanes(&lanes, request, turn, priority, 0, share);
 		if (share < request->max)
@@ -109,106 +126,12 @@ size_t postgres_claim_send(struct postgres *pg, const struct claim_request *requ
 	return postgres_send(pg);
 }
 
+size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request)
+{
+	return send_take(pg, request, 0);
+}
+
 /* ---- reading */
-
-static struct claimed_job *read_job(const PGresult *result, int row, const struct uuid *batch)
-{
-	struct arena *arena = arena_new(result_bytes(result, row, C_PAYLOAD) + 1024);
-	struct claimed_job *job = ARENA_NEW(arena, struct claimed_job);
-
-	job->arena = arena;
-	job->id = result_uuid(result, row, C_ID);
-	job->batch = *batch;
-	job->seq = result_i64(result, row, C_SEQ);
-	job->attempt = (int)result_i64(result, row, C_ATTEMPT);
-	job->due_ms = result_ms(result, row, C_SINCE);
-	job->priority = (enum job_priority)result_i64(result, row, C_PRIORITY);
-	job->queue = result_dup(result, row, C_QUEUE, arena);
-	job->tenant = result_dup(result, row, C_TENANT, arena);
-	job->owner = result_dup(result, row, C_OWNER, arena);
-	job->type = result_dup(result, row, C_TYPE, arena);
-	job->payload = result_dup(result, row, C_PAYLOAD, arena);
-	job->payload_bytes = result_bytes(result, row, C_PAYLOAD);
-	job->max_attempts = (int)result_i64(result, row, C_MAX_ATTEMPTS);
-	job->timeout_ms = result_i64(result, row, C_TIMEOUT);
-	job->tags = result_dup(result, row, C_TAGS, arena);
-	job->order_key = result_dup(result, row, C_ORDER_KEY, arena);
-	job->fair_key = result_dup(result, row, C_FAIR_KEY, arena);
-	job->traceparent = result_dup(result, row, C_TRACEPARENT, arena);
-	job->created_ms = result_ms(result, row, C_CREATED);
-	job->unchecked = result_bool(result, row, C_UNCHECKED);
-	job->cancel_asked = result_bool(result, row, C_CANCEL);
-	return job;
-}
-
-static void forget_jobs(struct claim *claim)
-{
-	for (size_t i = 0; i < claim->count; i++) {
-		struct arena *arena = claim->jobs[i]->arena; /* the job lives in it */
-
-		arena_free(&arena);
-	}
-	claim->count = 0;
-}
-
-/* A job that a zombie has completed after it was released waits needlessly: it is dropped here and
- * leaves with its lease. */
-static void keep_unended(struct claim *claim, const bool *ended)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < claim->count; i++) {
-		struct arena *arena = claim->jobs[i]->arena;
-
-		if (ended[i])
-			arena_free(&arena);
-		else
-			claim->jobs[kept++] = claim->jobs[i];
-	}
-	claim->count = kept;
-}
-
-static int read_past(struct postgres *pg, struct claim *claim, const size_t *index,
-		     const struct uuid *ids, size_t count, struct error *err_r)
-{
-	bool *ended = ARENA_ARRAY(pg->scratch, bool, claim->count);
-
-	postgres_say(pg, past_of);
-	history_args(pg, ids, count);
-	size_t past = postgres_send(pg), steps = history_send_steps(pg, ids, count),
-	       calls = history_send_calls(pg, ids, count);
-
-	if (postgres_fly(pg, err_r) < 0)
-		return -1;
-	const PGresult *result = postgres_result(pg, past);
-
-	for (size_t i = 0; i < count; i++) {
-		struct claimed_job *job = claim->jobs[index[i]];
-
-		ended[index[i]] = result_bool(result, (int)i, 1);
-		job->failures = (int)result_i64(result, (int)i, 2);
-		job->strikes = (int)result_i64(result, (int)i, 3);
-		job->steps = history_steps(postgres_result(pg, steps), i, job->arena);
-		job->receipts = history_receipts(postgres_result(pg, calls), i, job->arena,
-						 &job->receipt_count);
-	}
-	keep_unended(claim, ended);
-	return 0;
-}
-
-static int add_past(struct postgres *pg, struct claim *claim, struct error *err_r)
-{
-	size_t *index = ARENA_ARRAY(pg->scratch, size_t, claim->count), count = 0;
-	struct uuid *ids = ARENA_ARRAY(pg->scratch, struct uuid, claim->count);
-
-	for (size_t i = 0; i < claim->count; i++) {
-		if (claim->jobs[i]->attempt == 1)
-			continue;
-		ids[count] = claim->jobs[i]->id;
-		index[count++] = i;
-	}
-	return count ? read_past(pg, claim, index, ids, count, err_r) : 0;
-}
 
 void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request,
 			 struct arena *arena, struct claim *claim_r)
@@ -221,20 +144,21 @@ void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_r
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, claim_r->count);
 	for (size_t i = 0; i < claim_r->count; i++) {
 		struct claimed_job *job = claim_r->jobs[i] =
-			read_job(result, (int)i, &request->batch);
+			claimed_read(result, (int)i, &request->batch);
 
 		claim_cursor_took(request->cursor, job->queue, job->priority, job->seq);
 	}
 	CHECK(!pg->in_transaction);
-	if (add_past(pg, claim_r, &err) < 0)
-		forget_jobs(claim_r);
+	if (claimed_add_past(pg, claim_r, &err) < 0)
+		claimed_forget(claim_r);
 	claim_r->unread = taken && !claim_r->count;
 }
 
 /* ---- a transaction of its own */
 
-static int claim_once(struct postgres *pg, const struct claim_request *request, struct arena *arena,
-		      struct claim *claim_r, struct error *err_r)
+/* lease_ms 0: as long as the owner's session lives */
+static int claim_once(struct postgres *pg, const struct claim_request *request, int64_t lease_ms,
+		      struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
@@ -242,7 +166,7 @@ static int claim_once(struct postgres *pg, const struct claim_request *request, 
 	/* A claim that a crash of the server undoes is only claimed again. */
 	postgres_say(pg, "SET LOCAL synchronous_commit = off");
 	postgres_send(pg);
-	size_t place = postgres_claim_send(pg, request);
+	size_t place = send_take(pg, request, lease_ms);
 
 	if (FAILPOINT("claim_before_commit")) {
 		postgres_drop(pg);
@@ -262,18 +186,38 @@ static int claim_once(struct postgres *pg, const struct claim_request *request, 
 int postgres_claim_again(struct postgres *pg, const struct claim_request *request,
 			 struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
-	return claim_cursor_rewind(request->cursor) ? claim_once(pg, request, arena, claim_r, err_r)
-						    : 0;
+	return claim_cursor_rewind(request->cursor)
+		       ? claim_once(pg, request, 0, arena, claim_r, err_r)
+		       : 0;
+}
+
+static int take_now(struct postgres *pg, const struct claim_request *request, int64_t lease_ms,
+		    struct arena *arena, struct claim *claim_r, struct error *err_r)
+{
+	if (claim_once(pg, request, lease_ms, arena, claim_r, err_r) < 0)
+		return -1;
+	if (claim_r->count || claim_r->unread || !claim_cursor_rewind(request->cursor))
+		return 0;
+	return claim_once(pg, request, lease_ms, arena, claim_r, err_r);
 }
 
 int postgres_claim_take(struct store *store, const struct claim_request *request,
 			struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
-	struct postgres *pg = postgres_of(store);
+	return take_now(postgres_of(store), request, 0, arena, claim_r, err_r);
+}
 
-	if (claim_once(pg, request, arena, claim_r, err_r) < 0)
-		return -1;
-	return claim_r->count || claim_r->unread
-		       ? 0
-		       : postgres_claim_again(pg, request, arena, claim_r, err_r);
+int postgres_dispatch_take(struct store *store, const struct dispatch_request *request,
+			   struct arena *arena, struct claim *claim_r, struct error *err_r)
+{
+	const struct claim_request claim = {
+		.session = request->owner,
+		.batch = request->batch,
+		.queues = &request->queue,
+		.queue_count = 1,
+		.max = request->max,
+		.cursor = request->cursor,
+	};
+
+	return take_now(postgres_of(store), &claim, request->lease_ms, arena, claim_r, err_r);
 }

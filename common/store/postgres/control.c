@@ -11,7 +11,7 @@
 /* ---- one job, in the open transaction */
 
 static const char state_of[] =
-	"SELECT" JOB_STATE_SQL
+	"SELECT" JOB_STATE_SQL("j.id")
 	" FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.state <> 0 LEFT JOIN"
 	" windlass.ready r ON r.id = j.id"
 	" WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";

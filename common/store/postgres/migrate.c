@@ -141,6 +141,11 @@ static const char sync_queues[] =
 	"INSERT INTO windlass.queue (name) SELECT DISTINCT q FROM unnest($1::text[]) AS q"
 	" ORDER BY q ON CONFLICT (name) DO NOTHING";
 
+static const char order_queues[] =
+	"INSERT INTO windlass.queue AS q (name, ordered) SELECT * FROM unnest($1::text[],"
+	" $2::bool[]) AS i(name, ordered) ORDER BY name ON CONFLICT (name) DO UPDATE SET ordered ="
+	" excluded.ordered WHERE q.ordered <> excluded.ordered";
+
 static int sync_once(struct postgres *pg, const struct store_type *types, size_t count,
 		     struct error *err_r)
 {
@@ -174,6 +179,31 @@ int postgres_sync_types(struct store *store, const struct store_type *types, siz
 
 	for (int tries = 0; tries < CONTENTION_TRIES && rc < 0; tries++) {
 		rc = sync_once(postgres_of(store), types, count, err_r);
+		if (rc < 0 && err_r->code != ERROR_CONTENTION)
+			break;
+	}
+	return rc;
+}
+
+int postgres_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
+			 struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+	int rc = -1;
+
+	for (int tries = 0; tries < CONTENTION_TRIES && rc < 0; tries++) {
+		if (postgres_enter(pg, err_r) < 0)
+			return -1;
+		postgres_say(pg, order_queues);
+		struct array *names = postgres_arg_array(pg, TYPE_TEXT),
+			     *ordered = postgres_arg_array(pg, TYPE_BOOL);
+
+		for (size_t i = 0; i < count; i++) {
+			array_text(names, queues[i].name);
+			array_bool(ordered, queues[i].ordered);
+		}
+		postgres_send(pg);
+		rc = postgres_fly(pg, err_r);
 		if (rc < 0 && err_r->code != ERROR_CONTENTION)
 			break;
 	}

@@ -159,7 +159,7 @@ static const char take_keys[] =
 	" OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = u.id) END RETURNING id";
 
 static const char who_has_keys[] =
-	"SELECT i.n, u.id," JOB_STATE_SQL
+	"SELECT i.n, u.id," JOB_STATE_SQL("u.id")
 	" FROM unnest($1::text[], $2::text[], $3::text[], $4::int4[]) AS i(tenant, type, key, n)"
 	" JOIN windlass.unique_key u ON u.tenant = i.tenant AND u.type = i.type AND u.key = i.key"
 	" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id";

@@ -16,10 +16,34 @@
 #define CONTENTION_TRIES   6
 #define RELEASE_LEASES_MAX 200 /* leases released in one transaction */
 
-/* The state of a job from its rows of done (d) and ready (r), both outer joined. */
-#define JOB_STATE_SQL                                                                \
-	" coalesce(d.state, CASE WHEN r.id IS NULL THEN 4 WHEN r.due IS NULL THEN 2" \
-	" WHEN r.attempt = 0 THEN 1 ELSE 5 END)::int2"
+/* The state of a job from its rows of done (d) and ready (r), both outer joined. In a lease: queued
+ * if that is a broker's and nothing is known of a worker. */
+#define JOB_STATE_SQL(id)                                                                      \
+	" coalesce(d.state, CASE WHEN r.id IS NOT NULL THEN CASE WHEN r.due IS NULL THEN 2"    \
+	" WHEN r.attempt = 0 THEN 1 ELSE 5 END WHEN EXISTS (SELECT FROM windlass.lease b"      \
+	" WHERE b.until IS NOT NULL AND " id " = ANY (b.ids) AND NOT EXISTS (SELECT FROM"      \
+	" windlass.progress g WHERE g.id = " id " AND g.attempt >= b.attempts[array_position(" \
+	"b.ids, " id ")])) THEN 3 ELSE 4 END)::int2"
+
+/* The place in the order of a job that goes back to waiting: where its queue keeps the order of its
+ * key, the first one, `seq`; else a new one. */
+#define NEXT_SEQ_SQL(seq, queue, key)                                                      \
+	" CASE WHEN " key " IS NOT NULL AND EXISTS (SELECT FROM windlass.queue o WHERE"    \
+	" o.name = " queue " AND o.ordered) THEN " seq " ELSE nextval('windlass.job_seq')" \
+	" END"
+
+/* Two parts of a WITH for jobs that leave their leases, which `gone` (id) lists: `cut` takes them
+ * out of the leases that `which` says (of lease h), `closed` lets the next ones of their keys go.
+ */
+#define CUT_SQL(gone, which)                                                                   \
+	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts FROM (SELECT" \
+	" h.batch, coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id" \
+	" FROM " gone ")), '{}') AS ids, coalesce(array_agg(u.attempt ORDER BY u.n) FILTER"    \
+	" (WHERE u.id NOT IN (SELECT id FROM " gone ")), '{}') AS attempts FROM"               \
+	" windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH ORDINALITY AS"    \
+	" u(id, attempt, n) WHERE " which " GROUP BY h.batch) x WHERE l.batch = x.batch)"
+#define CLOSED_SQL(gone) \
+	" closed AS (DELETE FROM windlass.order_open WHERE id IN (SELECT id FROM " gone "))"
 
 /* of the ended job d: its steps were undone. Said by a mark of its own, which is kept as long as
  * it: the job that undid them is forgotten earlier. */
@@ -313,6 +337,21 @@ char *history_calls(const PGresult *calls, size_t n, struct arena *arena);
 struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *arena,
 				 size_t *count_r);
 
+/* ---- claimed.c: what claimed_read reads, of t (id, seq, attempt, since, priority, queue) and its
+ * jobs row j. */
+#define CLAIMED_SQL                                                                         \
+	" t.id, t.seq, t.attempt, t.since, t.priority, t.queue, j.tenant, j.owner, j.type," \
+	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key,"        \
+	" j.traceparent, j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE" \
+	" c.id = t.id) IS NOT NULL"
+#define CLAIMED_COLUMNS 19
+struct claimed_job *claimed_read(const PGresult *result, int row, const struct uuid *batch);
+/* Reads the history of those that were handed out before, by another flight, and drops those that
+ * have ended. -1: weather; the jobs are not whole. */
+int claimed_add_past(struct postgres *pg, struct claim *claim, struct error *err_r) must_check;
+/* Frees its jobs. */
+void claimed_forget(struct claim *claim);
+
 /* ---- claim.c */
 size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request);
 /* Reads the claim at `place`, and, for jobs that were handed out before, their history by another
@@ -417,6 +456,9 @@ void follow_ups_send(struct postgres *pg, struct completion *const *items, size_
 int follow_ups_unique(struct postgres *pg, struct completion *const *items, size_t count,
 		      struct error *err_r) must_check;
 
+/* ---- position.c */
+void positions_send(struct postgres *pg, const struct position *positions, size_t count);
+
 /* ---- the operations, one file per noun */
 int postgres_migrate(struct store *store, int *applied_r, struct error *err_r);
 int postgres_schema(struct store *store, int *have_r, int *want_r, struct error *err_r);
@@ -430,6 +472,26 @@ int postgres_claim_take(struct store *store, const struct claim_request *request
 			struct arena *arena, struct claim *claim_r, struct error *err_r);
 int postgres_completion_commit(struct store *store, const struct completion_batch *batch,
 			       struct arena *arena, struct claim *claim_r, struct error *err_r);
+int postgres_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
+			 struct error *err_r);
+int postgres_admission_check(struct store *store, struct admission *items, size_t count,
+			     int64_t keep_ms, struct error *err_r);
+int postgres_dispatch_take(struct store *store, const struct dispatch_request *request,
+			   struct arena *arena, struct claim *claim_r, struct error *err_r);
+int postgres_dispatch_return(struct store *store, const struct uuid *batch, const struct uuid *ids,
+			     size_t count, struct error *err_r);
+int postgres_dispatch_survey(struct store *store, const struct uuid *owner, struct arena *arena,
+			     struct dispatch_view **views_r, size_t *count_r, struct error *err_r);
+int postgres_outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms,
+			 size_t max, struct arena *arena, struct outbox_item **items_r,
+			 size_t *count_r, bool *held_r, struct error *err_r);
+int postgres_outbox_delete(struct store *store, const int64_t *rows, size_t count,
+			   struct error *err_r);
+int postgres_outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r);
+int postgres_position_load(struct store *store, struct position *positions, size_t count,
+			   struct error *err_r);
+int postgres_position_save(struct store *store, const struct position *positions, size_t count,
+			   struct error *err_r);
 int postgres_progress_save(struct store *store, const struct progress *items, size_t count,
 			   struct error *err_r);
 int postgres_reader_query(struct store *store, const struct sql_statement *statement,

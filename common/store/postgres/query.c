@@ -35,7 +35,7 @@ enum {
 
 /* The columns of a view, in the order of the enum. j: jobs; d, r, p, c: outer joined. */
 #define VIEW_COLUMNS                                                                           \
-	" j.id," JOB_STATE_SQL ", j.tenant, j.owner, j.queue, j.type, j.priority,"             \
+	" j.id," JOB_STATE_SQL("j.id") ", j.tenant, j.owner, j.queue, j.type, j.priority,"             \
 	" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"      \
 	"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                          \
 	" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END,"   \

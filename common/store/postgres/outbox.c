@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The results outbox: rows that completions added (fence.c), read by the one process that has the
+ * hold, deleted when a broker has them. */
+#include "common/store/postgres/postgres_impl.h"
+
+/* Whose hold it is does not survive a crash of the server for certain; then two may send the same
+ * rows once, which a receiver must bear with anyway. */
+static const char take_hold[] =
+	"INSERT INTO windlass.outbox_hold AS h (holder, until) VALUES ($1::uuid,"
+	" clock_timestamp() + $2::int8 * interval '1 ms') ON CONFLICT (one) DO UPDATE SET holder ="
+	" excluded.holder, until = excluded.until WHERE h.holder = excluded.holder OR h.until <"
+	" clock_timestamp() RETURNING true";
+static const char oldest[] =
+	"SELECT n, id, type, topic, exchange, key, result, traceparent, finished FROM"
+	" windlass.outbox WHERE EXISTS (SELECT FROM windlass.outbox_hold h WHERE h.holder ="
+	" $1::uuid) ORDER BY n LIMIT $2::int4";
+
+static void read_items(const PGresult *result, struct arena *arena, struct outbox_item **items_r,
+		       size_t *count_r)
+{
+	*count_r = (size_t)PQntuples(result);
+	*items_r = ARENA_ARRAY(arena, struct outbox_item, *count_r);
+	for (int row = 0; row < PQntuples(result); row++)
+		(*items_r)[row] = (struct outbox_item){
+			.n = result_i64(result, row, 0),
+			.id = result_uuid(result, row, 1),
+			.type = result_dup(result, row, 2, arena),
+			.topic = result_dup(result, row, 3, arena),
+			.exchange = result_dup(result, row, 4, arena),
+			.key = result_dup(result, row, 5, arena),
+			.result = result_dup(result, row, 6, arena),
+			.traceparent = result_dup(result, row, 7, arena),
+			.finished_ms = result_ms(result, row, 8),
+		};
+}
+
+int postgres_outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms,
+			 size_t max, struct arena *arena, struct outbox_item **items_r,
+			 size_t *count_r, bool *held_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_begin(pg);
+	postgres_say(pg, "SET LOCAL synchronous_commit = off");
+	postgres_send(pg);
+	postgres_say(pg, take_hold);
+	postgres_arg_uuid(pg, holder);
+	postgres_arg_i64(pg, hold_ms);
+	size_t hold = postgres_send(pg);
+
+	postgres_say(pg, oldest);
+	postgres_arg_uuid(pg, holder);
+	postgres_arg_i32(pg, (int32_t)(max < INT32_MAX ? max : INT32_MAX));
+	size_t rows = postgres_send(pg);
+
+	postgres_commit(pg);
+	if (postgres_fly(pg, err_r) < 0) {
+		postgres_rollback(pg);
+		/* Another one is taking it at this very moment. */
+		return err_r->code == ERROR_CONTENTION ? 0 : -1;
+	}
+	*held_r = PQntuples(postgres_result(pg, hold)) > 0;
+	if (*held_r)
+		read_items(postgres_result(pg, rows), arena, items_r, count_r);
+	return 0;
+}
+
+int postgres_outbox_delete(struct store *store, const int64_t *rows, size_t count,
+			   struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_begin(pg);
+	postgres_say(pg, "SET LOCAL synchronous_commit = off"); /* undone, they are sent again */
+	postgres_send(pg);
+	postgres_say(pg, "DELETE FROM windlass.outbox WHERE n IN (SELECT unnest($1::int8[]))");
+	struct array *a = postgres_arg_array(pg, TYPE_INT8);
+
+	for (size_t i = 0; i < count; i++)
+		array_i64(a, rows[i]);
+	postgres_send(pg);
+	postgres_commit(pg);
+	if (postgres_fly(pg, err_r) == 0)
+		return 0;
+	postgres_rollback(pg);
+	return -1;
+}
+
+int postgres_outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, "SELECT count(*) FROM (SELECT FROM windlass.outbox LIMIT 100000) AS o");
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	*depth_r = result_i64(postgres_result(pg, place), 0, 0);
+	return 0;
+}

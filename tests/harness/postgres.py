@@ -3,52 +3,28 @@
 
 import itertools
 import os
-import pathlib
-import shutil
-import subprocess
 
 import psycopg
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "services/services"
+from harness.services import Service
 
 
-class Postgres:
+class Postgres(Service):
     """One server. `options` are arguments for it, such as "-c max_connections=8"."""
 
+    parts = ("postgres",)
+
     def __init__(self, root, options=""):
-        self.root = pathlib.Path(root)
-        self.env = {**os.environ, "SVC_ROOT": str(root), "PG_OPTIONS": options}
+        super().__init__(root, PG_OPTIONS=options)
         self.admin_url = None
         self.numbers = itertools.count(1)
 
-    def _do(self, command):
-        done = subprocess.run([SCRIPT, command, "postgres"], env=self.env, check=True, stdout=subprocess.PIPE, text=True)
-        return done.stdout.strip()
-
     def start(self):
-        """Starts, or starts again, and waits until it answers."""
-        self.admin_url = self._do("up")
-
-    def stop(self):
-        self._do("stop")
+        self.admin_url = super().start()
 
     def immediate(self):
         """pg_ctl -m immediate: no checkpoint, recovery at the next start."""
-        self._do("immediate")
-
-    def crash(self):
-        """kill -9 of every process of it."""
-        self._do("crash")
-
-    def freeze(self):
-        self._do("freeze")
-
-    def thaw(self):
-        self._do("thaw")
-
-    def wipe(self):
-        self._do("wipe")
-        shutil.rmtree(self.root, ignore_errors=True)
+        self._do("immediate", *self.parts)
 
     def new_database(self):
         """A fresh, empty database: its URL."""

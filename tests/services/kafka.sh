@@ -23,7 +23,7 @@ kafka_conf() # NAME ID COPIES DIR VOTERS
 	node.id=$2
 	controller.quorum.voters=$5
 	listeners=PLAINTEXT://127.0.0.1:$(port_of "$1"),TLS://127.0.0.1:$(port_of "$1-tls"),WRONG://127.0.0.1:$(port_of "$1-wrong"),CONTROLLER://127.0.0.1:$(port_of "$1-controller")
-	advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of "$1"),TLS://127.0.0.1:$(port_of "$1-tls"),WRONG://127.0.0.1:$(port_of "$1-wrong")
+	advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of "$1"),TLS://localhost:$(port_of "$1-tls"),WRONG://localhost:$(port_of "$1-wrong")
 	listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SASL_SSL,WRONG:SASL_SSL
 	controller.listener.names=CONTROLLER
 	inter.broker.listener.name=PLAINTEXT

@@ -21,8 +21,7 @@ sqs_start()
 	rest-sqs { enabled = true, bind-hostname = "127.0.0.1", bind-port = $port, sqs-limits = ${SQS_LIMITS:-strict} }
 	rest-stats { enabled = false }
 	aws { region = "us-east-1", accountId = "000000000000" }
-	queues-storage { enabled = true, path = "$dir/queues.conf" }
-	messages-storage { enabled = true, uri = "jdbc:h2:$dir/messages" }
+	messages-storage { enabled = true, uri = "jdbc:h2:$dir/messages;WRITE_DELAY=0" }
 	CONF
 	spawn sqs "$(id -un)" java -Xms32m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
 		"-Dconfig.file=$dir/sqs.conf" -cp "$jars/*" org.elasticmq.server.Main

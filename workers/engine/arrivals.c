@@ -66,6 +66,7 @@ static struct hand *hand_new(struct engine *engine, struct claimed_job *job,
 	list_init(&task->link);
 	list_init(&hand->end.link);
 	list_init(&hand->asks);
+	list_init(&hand->lent_link);
 	hand->end.completion = &task->completion;
 	hand->cancel_asked = job->cancel_asked;
 	task->job = job;
@@ -101,6 +102,7 @@ static void take(struct engine *engine, struct claimed_job *job, int64_t mono_ms
 	} else if (verdict.end) {
 		end_now(engine, hand, verdict.end, verdict.reason);
 	} else {
+		detach_watch(engine, hand);
 		arrivals_run(engine, hand);
 	}
 }

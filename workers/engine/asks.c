@@ -11,6 +11,10 @@
 #include "common/base/clock.h"
 #include "common/json/json_text.h"
 
+static const char forbidden_step[] = "it made a step, and its type says record: failures";
+static const char forbidden_call[] = "it made a call, and its type says record: failures";
+static const char not_ours[] = "the job is not this worker's any more";
+
 static struct answer *answer_new(struct open_ask *open)
 {
 	struct answer *answer = xcalloc(1, sizeof(*answer));
@@ -100,7 +104,8 @@ static void start_step(struct engine *engine, struct open_ask *open)
 	engine->submit_count++;
 }
 
-/* One step of a job is under way at a time: two of them must not be in one transaction. */
+/* One step of a job is under way at a time: two of them must not be in one transaction. A job that
+ * the store has no row of is adopted first, and the step follows. */
 static void start_next_step(struct engine *engine, struct hand *hand)
 {
 	for (struct list *at = hand->asks.next; at != &hand->asks; at = at->next) {
@@ -108,12 +113,18 @@ static void start_next_step(struct engine *engine, struct hand *hand)
 
 		if (open->ask->kind != TASK_ASK_STEP)
 			continue;
-		if (open->started)
+		if (open->started || hand->adopting)
 			return;
-		if (hand->ended)
+		if (hand->ended) {
 			asks_fail(engine, open, "the attempt is over");
-		else
+		} else if (hand->lost) {
+			asks_fail(engine, open, not_ours);
+		} else if (hand->task.job->source) {
+			detach_now(engine, hand);
+			return;
+		} else {
 			start_step(engine, open);
+		}
 		open->started = true;
 		return;
 	}
@@ -163,7 +174,7 @@ void asks_step_back(struct engine *engine, struct effect *effect)
 		asks_fail(engine, open, effect->completion->error.message);
 		break;
 	case COMPLETION_LOST:
-		asks_fail(engine, open, "the job is not this worker's any more");
+		asks_fail(engine, open, not_ours);
 		break;
 	default:
 		break; /* stopped: endings_drop frees it */
@@ -172,7 +183,37 @@ void asks_step_back(struct engine *engine, struct effect *effect)
 	effect->step_value = NULL;
 }
 
+/* The first that has not been started, or NULL. */
+static struct open_ask *waiting_step(struct hand *hand)
+{
+	for (struct list *at = hand->asks.next; at != &hand->asks; at = at->next) {
+		struct open_ask *open = list_entry(at, struct open_ask, link);
+
+		if (open->ask->kind == TASK_ASK_STEP && !open->started)
+			return open;
+	}
+	return NULL;
+}
+
+void asks_adopted(struct engine *engine, struct hand *hand, const struct completion *adoption)
+{
+	struct open_ask *open = waiting_step(hand);
+
+	if (open && adoption->fate == COMPLETION_FAILED) {
+		asks_fail(engine, open, adoption->error.message);
+		open->started = true;
+		return;
+	}
+	start_next_step(engine, hand);
+}
+
 /* ---- all kinds */
+
+/* True: its type says that it leaves no trace, and this would. */
+static bool is_forbidden(const struct hand *hand, enum task_ask_kind kind)
+{
+	return hand->task.type->record_failures && kind != TASK_ASK_QUERY;
+}
 
 void asks_open(struct engine *engine, struct task_ask *ask)
 {
@@ -191,6 +232,12 @@ void asks_open(struct engine *engine, struct task_ask *ask)
 	open->ask = ask;
 	list_init(&open->effect.link);
 	list_append(&hand->asks, &open->link);
+	if (is_forbidden(hand, ask->kind)) {
+		hand->forbidden = ask->kind == TASK_ASK_STEP ? forbidden_step : forbidden_call;
+		open->started = true;
+		asks_fail(engine, open, hand->forbidden);
+		return;
+	}
 	switch (ask->kind) {
 	case TASK_ASK_QUERY:
 		if (!readers_ask(engine->readers, &ask->query, open))
@@ -228,8 +275,7 @@ static void pass_on(struct engine *engine, struct answer *answer)
 		pool_answer(engine->pool, open->ask, answer->members.data, answer->members.len);
 	start_next_step(engine, hand);
 	answer_free(answer);
-	if (hand->ended && list_empty(&hand->asks))
-		list_append(&engine->endings, &hand->task.link);
+	endings_go_on(engine, hand);
 }
 
 void asks_page(struct engine *engine)

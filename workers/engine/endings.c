@@ -21,11 +21,14 @@ void endings_add(struct engine *engine, struct task *task)
 	hand->ended = true;
 	if (!task->ended_ns)
 		task->ended_ns = clock_mono_ns();
-	if (!list_empty(&hand->asks)) {
-		asks_abort(engine, hand); /* it follows when the last of them is back */
-		return;
-	}
-	list_append(&engine->endings, &task->link);
+	asks_abort(engine, hand);
+	endings_go_on(engine, hand);
+}
+
+void endings_go_on(struct engine *engine, struct hand *hand)
+{
+	if (hand->ended && list_empty(&hand->asks) && !hand->adopting)
+		list_append(&engine->endings, &hand->task.link);
 }
 
 /* What the handler said, with what only the engine knows. */
@@ -47,6 +50,8 @@ static void describe(const struct hand *hand, struct attempt_end *end_r)
 		.writes = outcome->writes,
 		.receipts = task->receipts + task->receipts_saved,
 		.receipt_count = task->receipt_count - task->receipts_saved,
+		.forbidden = hand->forbidden,
+		.lost = hand->lost,
 	};
 	if (outcome->kind != OUTCOME_CANCELLED || hand->cancel_asked)
 		return;
@@ -66,6 +71,7 @@ static void run_again(struct engine *engine, struct hand *hand)
 	task->started_ns = task->ended_ns = 0;
 	task->host = NULL;
 	hand->ended = false;
+	hand->forbidden = NULL;
 	hand->after_ms = 0;
 	arrivals_run(engine, hand);
 }
@@ -112,13 +118,14 @@ static void hand_free(struct hand *hand)
 	struct arena *arena = hand->task.job->arena;
 
 	CHECK(list_empty(&hand->asks));
+	list_remove(&hand->lent_link);
 	arena_free(&arena);
 	definitions_unref(&defs);
 }
 
 static void gone(struct engine *engine, struct hand *hand)
 {
-	const struct task *task = &hand->task;
+	struct task *task = &hand->task;
 	const struct completion *completion = &task->completion;
 	const struct outcome_times times = {
 		.wait_ms = hand->wait_ms,
@@ -131,6 +138,8 @@ static void gone(struct engine *engine, struct hand *hand)
 	if (completion->fate == COMPLETION_COMMITTED && completion->kind == COMPLETION_LATER &&
 	    completion->delay_ms)
 		keeper_due(engine->keeper, completion->delay_ms);
+	if (hand->lost)
+		task->completion.fate = COMPLETION_LOST;
 	if (!hand->silent)
 		outcome_log_add(engine->log, task->type ? task->type->name : task->job->type,
 				completion, &times);
@@ -192,10 +201,11 @@ void endings_back(struct engine *engine, struct effect *effect)
 static void drop_twins(struct list *effects)
 {
 	while (!list_empty(effects)) {
-		struct effect *effect = list_first(effects, struct effect, link); /* or a step */
+		/* or a step, or an adoption */
+		struct effect *effect = list_first(effects, struct effect, link);
 
 		list_remove(&effect->link);
-		if (effect->twin)
+		if (effect->twin && !effect->adopts)
 			hand_free(list_entry(effect, struct hand, end));
 	}
 }

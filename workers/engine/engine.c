@@ -49,6 +49,13 @@ static const struct pool_ops pool_ops = { .ended = pool_ended,
 
 /* ---- what other threads report, on their threads */
 
+static void deliveries_ready(void *ctx)
+{
+	struct engine *engine = ctx;
+
+	effects_ring(engine->effects);
+}
+
 static void keeper_ready(void *ctx)
 {
 	struct engine *engine = ctx;
@@ -148,6 +155,8 @@ static void effects_back(void *ctx, uint32_t events)
 		list_remove(&effect->link);
 		if (effect->completion->kind == COMPLETION_STEP)
 			asks_step_back(engine, effect);
+		else if (effect->completion->kind == COMPLETION_ADOPT)
+			detach_back(engine, effect);
 		else
 			endings_back(engine, effect);
 	}
@@ -170,8 +179,10 @@ static void reload(struct engine *engine)
 	engine->defs = definitions_ref(engine->o.service->defs);
 	pool_reload(engine->pool, engine->defs);
 	keeper_sync_types(engine->keeper, engine->defs);
+	detach_learn(engine);
 	engine->o.subscriber->ops->serve(engine->o.subscriber, engine->defs);
 	effects_ring(engine->effects);
+	effects_tend(engine->effects);
 	log_line(LOG_INFO, "definitions-reloaded",
 		 LOG_I("types", definitions_type_count(engine->defs)));
 }
@@ -191,6 +202,9 @@ static void drain(struct engine *engine)
 	engine->phase = ENGINE_DRAINING;
 	engine->deadline_ns = clock_mono_ns() + grace_ms * 1000000;
 	engine->urge_ns = engine->deadline_ns - grace_ms / URGE_PART * 1000000;
+	if (engine->o.subscriber->ops->drain)
+		engine->o.subscriber->ops->drain(engine->o.subscriber);
+	effects_tend(engine->effects);
 	pool_drain(engine->pool);
 }
 
@@ -273,13 +287,15 @@ static void page(struct engine *engine)
 
 bool engine_ready(struct engine *engine, struct strbuf *why_r)
 {
-	bool draining = engine->phase != ENGINE_RUNNING, away = keeper_away(engine->keeper);
+	struct subscriber *subscriber = engine->o.subscriber;
 
-	if (draining)
+	if (engine->phase != ENGINE_RUNNING)
 		strbuf_addstr(why_r, "draining");
-	else if (away)
+	else if (keeper_away(engine->keeper))
 		strbuf_addstr(why_r, "the store cannot be reached");
-	return !draining && !away;
+	else
+		return !subscriber->ops->ready || subscriber->ops->ready(subscriber, why_r);
+	return false;
 }
 
 void engine_run(struct engine *engine)
@@ -305,6 +321,7 @@ static void watch(struct engine *engine)
 	engine->watches[3] = loop_add(loop, engine->cancel_fd, EPOLLIN, cancel_rung, engine);
 	engine->watches[4] =
 		loop_add(loop, engine->o.service->signal_fd, EPOLLIN, signalled, engine);
+	engine->detach = loop_timer_new(loop, detach_due, engine);
 	engine->tick = loop_timer_new(loop, tick, engine);
 	tick(engine);
 }
@@ -350,6 +367,8 @@ static void start_threads(struct engine *engine)
 	};
 
 	engine->effects = effects_new(&effects);
+	if (o->subscriber->ops->on_ready) /* it takes nothing before the engine runs */
+		o->subscriber->ops->on_ready(o->subscriber, deliveries_ready, engine);
 	engine->keeper = keeper_new(&keeper);
 	engine->readers = readers_new(o->reader_stores, ENGINE_READERS, ANSWER_BYTES_MAX,
 				      asks_query_done, engine);
@@ -366,6 +385,7 @@ struct engine *engine_new(const struct engine_options *options)
 	engine->defs = definitions_ref(options->service->defs);
 	list_init(&engine->submits);
 	list_init(&engine->endings);
+	list_init(&engine->lent);
 	engine->inflight = inflight_new(HAND_MAX);
 	engine->answers = mailbox_new(ANSWERS_MAX);
 	engine->cancels = mailbox_new(64);
@@ -377,6 +397,7 @@ struct engine *engine_new(const struct engine_options *options)
 		metrics_series(options->service->metrics, METRIC_JOBS_IN_FLIGHT, NULL, NULL);
 	engine->loop = loop_new();
 	make_pool(engine);
+	detach_learn(engine);
 	engine->o.subscriber->ops->serve(engine->o.subscriber, engine->defs);
 	start_threads(engine);
 	watch(engine);
@@ -387,6 +408,8 @@ struct engine *engine_new(const struct engine_options *options)
 static void stop_threads(struct engine *engine)
 {
 	effects_stop(engine->effects, inflight_count(engine->inflight) > 0);
+	if (engine->o.subscriber->ops->on_ready)
+		engine->o.subscriber->ops->on_ready(engine->o.subscriber, NULL, NULL);
 	listener_free(&engine->listener);
 	keeper_stop(engine->keeper);
 	readers_free(&engine->readers);
@@ -417,6 +440,7 @@ void engine_free(struct engine **engine)
 	drop_what_is_left(e);
 	for (size_t i = 0; i < ARRAY_LEN(e->watches); i++)
 		loop_remove(e->loop, &e->watches[i]);
+	loop_timer_free(&e->detach);
 	loop_timer_free(&e->tick);
 	loop_free(&e->loop);
 	effects_free(&e->effects);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Between the engine's own files: what it holds, and the way of a job through it. arrivals.c:
  * claimed job → hand → pool; endings.c: pool → settled → effects → gone; asks.c: a running
- * handler's questions; calls.c: those that go to third parties. All of it on the loop thread,
- * except where a comment says so. */
+ * handler's questions; calls.c: those that go to third parties; detach.c: jobs that a broker would
+ * not wait for. All of it on the loop thread, except where a comment says so. */
 #ifndef WORKERS_ENGINE_ENGINE_IMPL_H
 #define WORKERS_ENGINE_ENGINE_IMPL_H
 #include "common/base/mailbox.h"
@@ -27,13 +27,21 @@ struct hand {
 	struct task task;
 	struct effect end; /* how its end travels */
 	struct list asks;  /* open_ask: not answered yet */
-	bool ended;        /* the attempt is over; with open asks it waits for them */
+	/* the attempt is over; it waits for open asks and for an adoption under way */
+	bool ended;
 	bool cancel_asked;
-	bool silent;      /* no outcome line */
-	bool twin;        /* of one that is in hand already; not in the in-flight table */
-	int refusals;     /* ends that the store did not take */
-	int64_t after_ms; /* of its release on arrival */
-	int64_t wait_ms;  /* from due to taken */
+	bool lost;     /* somebody else has the job: nothing is stored of it */
+	bool lent;     /* its message is open; in the engine's list of these */
+	bool adopting; /* `adopt` is with the effects thread: the job's lease is about to change */
+	struct list lent_link;
+	struct effect adopt;
+	struct completion adoption;
+	const char *forbidden; /* what its type does not allow and it asked for; or NULL */
+	bool silent;           /* no outcome line */
+	bool twin;             /* of one that is in hand already; not in the in-flight table */
+	int refusals;          /* ends that the store did not take */
+	int64_t after_ms;      /* of its release on arrival */
+	int64_t wait_ms;       /* from due to taken */
 };
 
 /* A handler's question under way; in the job's arena. */
@@ -80,7 +88,11 @@ struct engine {
 	double sql_share;                /* of the jobs that come in: those that need no host */
 	_Atomic enum engine_phase phase; /* read by the admin listener too */
 	int64_t deadline_ns;             /* of the phase */
-	int64_t urge_ns; /* draining: when running handlers are told; 0: not, or they were */
+	int64_t urge_ns;  /* draining: when running handlers are told; 0: not, or they were */
+	struct list lent; /* hands that wait for being adopted, in the order of arrival */
+	int64_t detach_least_ns; /* no type's time is shorter */
+	int64_t detach_ns;       /* when `detach` goes off, 0: not */
+	struct loop_timer *detach;
 	struct loop_watch *watches[5];
 	struct loop_timer *tick;
 	struct metric_series *in_flight;
@@ -100,6 +112,8 @@ size_t arrivals_room(const struct engine *engine);           /* jobs that may be
 /* endings.c */
 void endings_add(struct engine *engine, struct task *task); /* the attempt is over */
 void endings_page(struct engine *engine);                   /* settles what has ended */
+/* One thing fewer that an ended hand waits for. */
+void endings_go_on(struct engine *engine, struct hand *hand);
 /* An end is back from the effects thread. */
 void endings_back(struct engine *engine, struct effect *effect);
 void endings_drop(struct engine *engine); /* at exit: frees all that is in hand */
@@ -108,6 +122,8 @@ void endings_drop(struct engine *engine); /* at exit: frees all that is in hand 
 void asks_open(struct engine *engine, struct task_ask *ask);
 /* A step is back from the effects thread. */
 void asks_step_back(struct engine *engine, struct effect *effect);
+/* The hand's adoption is back: steps go on, or fail. */
+void asks_adopted(struct engine *engine, struct hand *hand, const struct completion *adoption);
 /* Its attempt is over: calls stop, answers will be dropped. */
 void asks_abort(struct engine *engine, struct hand *hand);
 void asks_page(struct engine *engine); /* passes on the answers that have come in */
@@ -115,6 +131,14 @@ void asks_page(struct engine *engine); /* passes on the answers that have come i
 void asks_fail(struct engine *engine, struct open_ask *open, const char *message);
 void asks_query_done(void *engine, void *open, const char *text, size_t bytes,
 		     const struct error *error); /* readers' */
+
+/* detach.c */
+void detach_learn(struct engine *engine); /* the times of the current definitions */
+void detach_watch(struct engine *engine, struct hand *hand); /* if a broker has delivered it */
+void detach_now(struct engine *engine, struct hand *hand);   /* it is lent: becomes ours */
+void detach_due(void *engine);                               /* the timer's */
+/* An adoption is back from the effects thread. */
+void detach_back(struct engine *engine, struct effect *effect);
 
 /* calls.c */
 void calls_start(struct engine *engine, struct open_ask *open);

@@ -89,8 +89,8 @@ static int64_t span_ms(int64_t from_ns, int64_t to_ns)
 
 static const char *state_name(const struct completion *completion)
 {
-	if (completion->kind == COMPLETION_FINISH)
-		return job_state_name(completion->state);
+	if (completion->kind == COMPLETION_FINISH || completion->kind == COMPLETION_NOTHING)
+		return completion->state ? job_state_name(completion->state) : NULL;
 	return job_state_name(completion->delay_ms == 0 ? JOB_AVAILABLE
 			      : completion->counts      ? JOB_RETRYABLE
 							: JOB_SCHEDULED);
@@ -131,7 +131,7 @@ void outcome_log_add(struct outcome_log *log, const char *type, const struct com
 	if (times->started_ns)
 		metric_observe(log->handler, (double)(times->ended_ns - times->started_ns) / 1e9);
 	metric_observe(log->commit, (double)(times->committed_ns - times->ended_ns) / 1e9);
-	if (completion->kind == COMPLETION_FINISH && outcome != LOST)
+	if (job_state_terminal(completion->state) && outcome != LOST)
 		metric_observe(log->total,
 			       (double)(times->wall_ms - completion->job->created_ms) / 1e3);
 	if (wanted(log, outcome))

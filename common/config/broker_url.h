@@ -2,10 +2,15 @@
 /* BROKER_URL, taken apart. What all brokers share: which one, where, who; the rest are options that
  * each broker names.
  *
- *   amqp://user:password@host:port/vhost        amqps://…  (TLS, host name checked)
+ *   amqp://user:password@host:port/vhost     amqps://…  (TLS, host name checked)
+ *
  *   kafka://host:port,host:port
- * kafka://user:password@host:port?security=sasl_ssl&mechanism=SCRAM-SHA-512 sqs://region
- * sqs://region?endpoint=http://127.0.0.1:9324&account=000000000000
+ *
+ *   kafka://user:password@host:port?security=sasl_ssl&mechanism=SCRAM-SHA-512
+ *
+ *   sqs://region
+ *
+ *   sqs://region?endpoint=http://127.0.0.1:9324&account=000000000000
  *
  * User, password and vhost are percent-decoded. */
 #ifndef COMMON_CONFIG_BROKER_URL_H

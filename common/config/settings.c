@@ -21,14 +21,8 @@ static const char *const known_names[] = { "WINDLASS_SETTINGS_FD", "WINDLASS_MET
 
 /* Settings of parts that this version does not have: refused by name rather than ignored. */
 static const char *const later_names[] = {
-	"BROKER_URL",
-	"WINDLASS_DETACH_AFTER",
-	"WINDLASS_JWT_ISSUER",
-	"WINDLASS_JWT_AUDIENCE",
-	"WINDLASS_JWT_JWKS",
-	"WINDLASS_WEBHOOK_SECRET",
-	"WINDLASS_REMOTE_ALLOW",
-	"WINDLASS_OTLP_URL",
+	"WINDLASS_JWT_ISSUER",     "WINDLASS_JWT_AUDIENCE", "WINDLASS_JWT_JWKS",
+	"WINDLASS_WEBHOOK_SECRET", "WINDLASS_REMOTE_ALLOW", "WINDLASS_OTLP_URL",
 };
 
 extern char **environ;
@@ -161,7 +155,8 @@ int settings_load(struct settings *settings_r, FILE *errors)
 static bool is_text(const struct setting_row *row)
 {
 	return row->kind == SETTING_TEXT || row->kind == SETTING_LISTEN ||
-	       row->kind == SETTING_DATABASE || row->kind == SETTING_URL;
+	       row->kind == SETTING_DATABASE || row->kind == SETTING_BROKER ||
+	       row->kind == SETTING_URL;
 }
 
 void settings_release(struct settings *settings)

@@ -11,6 +11,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/config/broker_url.h"
 #include "common/config/size.h"
 
 #define SECOND_MS INT64_C(1000)
@@ -24,6 +25,20 @@
 const struct setting_row setting_rows[] = {
 	{ "DATABASE_URL", SETTING_DATABASE, FIELD(database_url), "sqlite:windlass.db", NULL, 0, 0,
 	  "", true, "Where jobs are kept: sqlite:PATH or postgresql://user@host/database." },
+	{ "BROKER_URL", SETTING_BROKER, FIELD(broker_url), "", NULL, 0, 0, "", true,
+	  "Broker that carries jobs to workers: amqp://…, amqps://…, kafka://… or sqs://…; without it they come out of the store." },
+	{ "WINDLASS_BROKER_PREFIX", SETTING_TEXT, FIELD(broker_prefix), "windlass.", NULL, 0, 64,
+	  "", false, "What names on the broker begin with, before a queue's own." },
+	{ "WINDLASS_BROKER_GROUP", SETTING_TEXT, FIELD(broker_group), "windlass", NULL, 1, 128, "",
+	  false, "Consumer group of the workers on Kafka." },
+	{ "WINDLASS_BROKER_CA_FILE", SETTING_TEXT, FIELD(broker_ca_file), "", "the system's", 0,
+	  4096, "", false, "Certificates that the broker's certificate must descend from." },
+	{ "WINDLASS_DETACH_AFTER", SETTING_DURATION, FIELD(detach_after_ms), "10s", NULL, 100,
+	  HOUR_MS, "duration", false,
+	  "When the message of a job that still runs is acknowledged and the store holds the job." },
+	{ "WINDLASS_DISPATCH_LEASE", SETTING_DURATION, FIELD(dispatch_lease_ms), "60s", NULL,
+	  SECOND_MS, DAY_MS, "duration", false,
+	  "When a job that was put on the broker and not finished is handed out again." },
 	{ "WINDLASS_HTTP_LISTEN", SETTING_LISTEN, FIELD(http_listen), "127.0.0.1:8080", NULL, 0, 0,
 	  "", false, "Address and port of the HTTP API." },
 	{ "WINDLASS_ADMIN_LISTEN", SETTING_LISTEN, FIELD(admin_listen), "",
@@ -169,6 +184,19 @@ static bool has_prefix(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0 && text[strlen(prefix)];
 }
 
+static void check_broker(const char *text, struct strbuf *why)
+{
+	struct arena *arena = arena_new(0);
+	struct broker_url url;
+	struct error error;
+
+	if (broker_url_parse(text, arena, &url, &error) != 0)
+		strbuf_addstr(why, error.message);
+	if (url.password)
+		explicit_bzero((char *)url.password, strlen(url.password));
+	arena_free(&arena);
+}
+
 static const char *put_text(const struct setting_row *row, char **field, const char *text,
 			    struct strbuf *why)
 {
@@ -183,6 +211,8 @@ static const char *put_text(const struct setting_row *row, char **field, const c
 		strbuf_addstr(
 			why,
 			"not a database URL; expected sqlite:PATH or postgresql://user@host/database");
+	else if (row->kind == SETTING_BROKER)
+		check_broker(text, why);
 	else if (row->kind == SETTING_URL && !has_prefix(text, "http://") &&
 		 !has_prefix(text, "https://"))
 		strbuf_addstr(why, "not a URL; expected http://… or https://…");

@@ -14,6 +14,7 @@ enum setting_kind {
 	SETTING_TEXT,
 	SETTING_LISTEN,   /* HOST:PORT */
 	SETTING_DATABASE, /* sqlite:PATH or postgresql://… */
+	SETTING_BROKER,   /* see broker_url.h; or empty */
 	SETTING_URL,      /* http(s)://… */
 	SETTING_INT,      /* int */
 	SETTING_COUNT,    /* int64_t */

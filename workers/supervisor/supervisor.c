@@ -36,16 +36,15 @@ struct supervisor {
 /* Settings go by the handed-over descriptor, not by the environment. */
 static bool is_handed_over(const char *entry)
 {
-	static const char *const names[] = { "DATABASE_URL", "CREDENTIALS_DIRECTORY",
-					     "NOTIFY_SOCKET" };
+	static const char *const names[] = { "DATABASE_URL",  "DATABASE_URL_FILE",
+					     "BROKER_URL",    "BROKER_URL_FILE",
+					     "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY" };
 	size_t bytes = strcspn(entry, "=");
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (strncmp(entry, names[i], bytes) == 0 && strlen(names[i]) == bytes)
 			return true;
 	}
-	if (strncmp(entry, "DATABASE_URL_FILE=", 18) == 0)
-		return true;
 	return strncmp(entry, "WINDLASS_", 9) == 0 &&
 	       strncmp(entry, "WINDLASS_FAILPOINT=", 19) != 0;
 }

@@ -67,6 +67,10 @@ static void has_defaults(void **state)
 	assert_int_equal(settings.log_level, LOG_INFO);
 	assert_int_equal(settings.log_jobs, LOG_JOBS_ALL);
 	assert_string_equal(settings.api_keys, "");
+	assert_string_equal(settings.broker_url, "");
+	assert_string_equal(settings.broker_prefix, "windlass.");
+	assert_int_equal(settings.detach_after_ms, 10000);
+	assert_int_equal(settings.dispatch_lease_ms, 60000);
 	settings_release(&settings);
 }
 
@@ -139,8 +143,12 @@ static const struct {
 	{ "WINDLASS_XYZZY", "2",
 	  "WINDLASS_XYZZY: unknown setting; `windlass settings` lists them\n" },
 	{ "WINDLASS_GRACE_FILE", "x", "WINDLASS_GRACE_FILE: unknown setting" },
-	{ "BROKER_URL", "kafka://x", "BROKER_URL: not available in this version\n" },
-	{ "WINDLASS_DETACH_AFTER", "1s", "WINDLASS_DETACH_AFTER: not available in this version\n" },
+	{ "BROKER_URL", "redis://u:geheim@x",
+	  "BROKER_URL: not the URL of a broker; expected amqp://" },
+	{ "BROKER_URL", "amqp://u:geheim@h",
+	  "BROKER_URL: the password would go unencrypted to another machine" },
+	{ "WINDLASS_DETACH_AFTER", "1ms", "WINDLASS_DETACH_AFTER=1ms: out of range; expected " },
+	{ "WINDLASS_BROKER_GROUP", "", "WINDLASS_BROKER_GROUP=: empty\n" },
 	{ "DATABASE_URL_FILE", "/nowhere",
 	  "DATABASE_URL_FILE=/nowhere: cannot read it: No such file or directory\n" },
 	{ "WINDLASS_SETTINGS_FD", "999",
@@ -240,6 +248,7 @@ static void hands_over(void **state)
 	(void)state;
 	setenv("DATABASE_URL", "postgresql://u:geheim@h/db", 1);
 	setenv("WINDLASS_API_KEYS", "id=a\nid=b", 1);
+	setenv("BROKER_URL", "amqps://u:geheim@h", 1);
 	setenv("WINDLASS_LEASE", "2500ms", 1);
 	setenv("WINDLASS_LOG_JOBS", "1/7", 1);
 	assert_int_equal(settings_load(&settings, stderr), 0);
@@ -253,6 +262,7 @@ static void hands_over(void **state)
 	assert_int_equal(settings_load(&child, stderr), 0);
 	assert_string_equal(child.database_url, settings.database_url);
 	assert_string_equal(child.api_keys, "id=a\nid=b");
+	assert_string_equal(child.broker_url, "amqps://u:geheim@h");
 	assert_int_equal(child.lease_ms, 2500);
 	assert_int_equal(child.log_jobs_sample, 7);
 	assert_int_equal(child.concurrency, settings.concurrency);
@@ -271,6 +281,7 @@ static void prints_no_secret(void **state)
 
 		setenv("DATABASE_URL", "postgresql://u:geheim@h/db", 1);
 		setenv("WINDLASS_API_KEY", "geheim", 1);
+		setenv("BROKER_URL", "kafka://u:geheim@127.0.0.1", 1);
 		assert_int_equal(settings_load(&settings, stderr), 0);
 		settings_print(&settings, out, json);
 		fclose(out);

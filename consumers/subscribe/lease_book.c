@@ -93,8 +93,7 @@ void lease_book_orphan(struct lease_book *book, const struct uuid *batch, int64_
 /* Of a completion after which its job is open no longer. */
 static struct lease *lease_of(struct lease_book *book, const struct completion *completion)
 {
-	bool ends =
-		completion->kind == COMPLETION_FINISH || completion->kind == COMPLETION_LATER;
+	bool ends = completion->kind == COMPLETION_FINISH || completion->kind == COMPLETION_LATER;
 
 	return ends ? idmap_get(book->leases, &completion->job->batch) : NULL;
 }

@@ -11,6 +11,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 from harness.windlass import wait_for
 
+pytestmark = pytest.mark.server
 BODIES = [{"n": n} for n in range(25)]
 
 

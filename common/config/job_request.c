@@ -317,6 +317,19 @@ static int refuse_member(struct request *request, const char *pointer, const cha
 		      suggest.best ? "\"?" : "");
 }
 
+static int read_member(struct request *request, const char *parent, const char *name,
+		       const json_t *value, const struct member *table, size_t count,
+		       unsigned where)
+{
+	const char *pointer = child_pointer(request, parent, name);
+
+	for (size_t i = 0; i < count; i++) {
+		if (table[i].where & where && strcmp(table[i].name, name) == 0)
+			return table[i].read(request, pointer, value);
+	}
+	return refuse_member(request, pointer, name, table, count, where);
+}
+
 static int read_members(struct request *request, const char *parent, json_t *object,
 			const struct member *table, size_t count, unsigned where)
 {
@@ -325,16 +338,7 @@ static int read_members(struct request *request, const char *parent, json_t *obj
 
 	json_object_foreach(object, name, value)
 	{
-		const char *pointer = child_pointer(request, parent, name);
-		const struct member *member = NULL;
-
-		for (size_t i = 0; i < count && !member; i++) {
-			if (table[i].where & where && strcmp(table[i].name, name) == 0)
-				member = &table[i];
-		}
-		if (!member)
-			return refuse_member(request, pointer, name, table, count, where);
-		if (member->read(request, pointer, value) != 0)
+		if (read_member(request, parent, name, value, table, count, where) != 0)
 			return -1;
 	}
 	return 0;
@@ -439,21 +443,130 @@ static int read_payload(struct request *request, struct json_slice text, json_t 
 	return rc;
 }
 
+static int check_times(struct request *request, bool delay, bool run_at)
+{
+	if (delay && run_at)
+		return refuse(request, "/run_at",
+			      "\"delay\" is there as well; expected one of them");
+	return 0;
+}
+
+static int read_tree(struct request *request, struct json_slice text, json_t *root)
+{
+	if (!json_is_object(root))
+		return refuse(request, "", "expected an object with \"type\" and \"payload\"");
+	if (put_type(request, json_string_value(json_object_get(root, "type"))) != 0 ||
+	    read_members(request, "", root, members, ARRAY_LEN(members), DOOR) != 0 ||
+	    read_payload(request, text, root) != 0)
+		return -1;
+	return check_times(request, json_object_get(root, "delay"),
+			   json_object_get(root, "run_at"));
+}
+
+/* ---- a request without a tree: most have a type and a payload, and nothing else */
+
+struct outline {
+	struct json_slice type, payload;
+	bool delay, run_at;
+	bool others; /* beside type and payload */
+};
+
+/* False: it is not an object, or a name in it is written with escapes. */
+static bool read_outline(struct json_slice text, struct outline *outline_r)
+{
+	struct json_member member;
+	const char *cursor = NULL;
+	int got;
+
+	*outline_r = (struct outline){ 0 };
+	while ((got = json_slice_next(text, &cursor, &member)) == 1) {
+		if (memchr(member.key.text, '\\', member.key.bytes))
+			return false;
+		if (json_slice_is(member.key, "type")) {
+			outline_r->type = member.value;
+		} else if (json_slice_is(member.key, "payload")) {
+			outline_r->payload = member.value;
+		} else {
+			outline_r->others = true;
+			outline_r->delay |= json_slice_is(member.key, "delay");
+			outline_r->run_at |= json_slice_is(member.key, "run_at");
+		}
+	}
+	return got == 0;
+}
+
+static json_t *tree_of(struct request *request, struct json_slice text)
+{
+	struct json_error error;
+	json_t *tree = json_text_parse(text.text, text.bytes, &error);
+
+	if (!tree)
+		(void)refuse(request, "", "%d:%d: %s", error.line, error.column, error.message);
+	return tree;
+}
+
+static int read_others(struct request *request, struct json_slice text)
+{
+	struct json_member member;
+	const char *cursor = NULL;
+	int rc = 0;
+
+	while (rc == 0 && json_slice_next(text, &cursor, &member) == 1) {
+		if (json_slice_is(member.key, "type") || json_slice_is(member.key, "payload"))
+			continue;
+		json_t *value = tree_of(request, member.value);
+
+		const char *name = arena_strndup(request->arena, member.key.text, member.key.bytes);
+
+		rc = value ? read_member(request, "", name, value, members, ARRAY_LEN(members),
+					 DOOR)
+			   : -1;
+		json_decref(value);
+	}
+	return rc;
+}
+
+static int put_valid_payload(struct request *request, struct json_slice payload)
+{
+	json_t *parsed;
+	int rc;
+
+	if (!*request->type->required || payload.bytes > request->ctx->payload_bytes_max)
+		return put_payload(request, payload, NULL);
+	parsed = payload.bytes ? tree_of(request, payload) : json_object();
+	rc = parsed ? put_payload(request, payload, parsed) : -1;
+	json_decref(parsed);
+	return rc;
+}
+
+static int read_text(struct request *request, struct json_slice text)
+{
+	struct outline outline;
+
+	if (!read_outline(text, &outline)) {
+		json_t *root = tree_of(request, text);
+		int rc = root ? read_tree(request, text, root) : -1;
+
+		json_decref(root);
+		return rc;
+	}
+	if (put_type(request, json_slice_string(request->arena, outline.type)) != 0 ||
+	    (outline.others && read_others(request, text) != 0) ||
+	    put_valid_payload(request, outline.payload) != 0)
+		return -1;
+	return check_times(request, outline.delay, outline.run_at);
+}
+
+/* ---- doors */
+
 int job_request_parse(const struct job_request_context *ctx, struct json_slice request,
 		      json_t *root, struct arena *arena, struct new_job *job_r,
 		      struct job_request_error *err_r)
 {
 	struct request reading = request_init(ctx, arena, job_r, err_r);
 
-	if (!json_is_object(root))
-		return refuse(&reading, "", "expected an object with \"type\" and \"payload\"");
-	if (put_type(&reading, json_string_value(json_object_get(root, "type"))) != 0 ||
-	    read_members(&reading, "", root, members, ARRAY_LEN(members), DOOR) != 0 ||
-	    read_payload(&reading, request, root) != 0)
+	if ((root ? read_tree(&reading, request, root) : read_text(&reading, request)) != 0)
 		return -1;
-	if (json_object_get(root, "delay") && json_object_get(root, "run_at"))
-		return refuse(&reading, "/run_at",
-			      "\"delay\" is there as well; expected one of them");
 	if (job_r->client_id)
 		digest_sha256(request.text, request.bytes, job_r->fingerprint);
 	else

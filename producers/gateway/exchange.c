@@ -128,6 +128,14 @@ bool exchange_parse_body(struct exchange *exchange)
 	return false;
 }
 
+bool exchange_check_body(struct exchange *exchange)
+{
+	size_t bytes;
+	const char *text = request_body(exchange->request, &bytes);
+
+	return json_text_check(text, bytes) || exchange_parse_body(exchange);
+}
+
 bool exchange_parse_id(struct exchange *exchange)
 {
 	if (uuid_parse(exchange->part, &exchange->id))

@@ -9,7 +9,7 @@ void post_job(struct exchange *exchange)
 	struct json_slice text;
 
 	if (!exchange_check_params(exchange, params, ARRAY_LEN(params)) ||
-	    !exchange_parse_wait(exchange) || !exchange_parse_body(exchange))
+	    !exchange_parse_wait(exchange) || !exchange_check_body(exchange))
 		return;
 	text.text = request_body(exchange->request, &text.bytes);
 	enqueue_one(exchange, text, exchange->body, text);

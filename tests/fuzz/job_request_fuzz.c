@@ -52,6 +52,32 @@ static void check_error(const struct job_request_error *error)
 	CHECK(!*error->pointer || *error->pointer == '/');
 }
 
+/* With a tree and without one: the same job, or the same refusal. */
+static void compare_ways(const struct job_request_context *ctx, struct json_slice text,
+			 json_t *root)
+{
+	struct arena *arena = arena_new(0);
+	struct job_request_error errors[2];
+	struct new_job jobs[2];
+	int rc = job_request_parse(ctx, text, root, arena, &jobs[0], &errors[0]);
+
+	CHECK(job_request_parse(ctx, text, NULL, arena, &jobs[1], &errors[1]) == rc);
+	if (rc < 0) {
+		CHECK(errors[0].fault == errors[1].fault);
+		CHECK(!strcmp(errors[0].pointer, errors[1].pointer));
+		CHECK(!strcmp(errors[0].message, errors[1].message));
+	} else {
+		CHECK(jobs[0].type == jobs[1].type && jobs[0].queue == jobs[1].queue);
+		CHECK(jobs[0].payload_bytes == jobs[1].payload_bytes);
+		CHECK(!memcmp(jobs[0].payload, jobs[1].payload, jobs[0].payload_bytes));
+		CHECK(jobs[0].priority == jobs[1].priority && jobs[0].due_ms == jobs[1].due_ms);
+		CHECK(jobs[0].delay_ms == jobs[1].delay_ms);
+		CHECK(jobs[0].max_attempts == jobs[1].max_attempts);
+		CHECK(jobs[0].client_id == jobs[1].client_id);
+	}
+	arena_free(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct job_request_context ctx = { .defs = definitions(),
@@ -66,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct new_job job;
 	json_t *root = json_text_parse(text.text, bytes, &json_error);
 
+	if (root)
+		compare_ways(&ctx, text, root);
 	if (root && job_request_parse(&ctx, text, root, arena, &job, &error) == 0)
 		check_job(&job);
 	else if (root)

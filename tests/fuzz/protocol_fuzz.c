@@ -44,10 +44,47 @@ static void check_writes(const struct write_set *writes)
 		      !uuid_is_nil(&writes->follow_ups[i].id));
 }
 
+static void check_same_value(const struct sql_value *a, const struct sql_value *b)
+{
+	CHECK(a->kind == b->kind && a->i == b->i && a->bytes == b->bytes);
+	CHECK(a->kind != SQL_FLOAT || !memcmp(&a->d, &b->d, sizeof(a->d)));
+	CHECK(a->kind != SQL_TEXT || !memcmp(a->data, b->data, a->bytes));
+}
+
+/* Read without a tree and with one: the same outcome, or the same fault. */
+static void compare_ways(const struct host_line *plain, const struct task *task)
+{
+	struct host_line lines[2] = { *plain, *plain };
+	struct task_outcome outcomes[2];
+
+	CHECK(host_line_grow(&lines[1]) == 0);
+	int rc = host_line_outcome(&lines[0], task, &limits, &outcomes[0]);
+
+	CHECK(host_line_outcome(&lines[1], task, &limits, &outcomes[1]) == rc);
+	CHECK(rc == 0 || !strcmp(lines[0].fault, lines[1].fault));
+	host_line_release(&lines[0]);
+	host_line_release(&lines[1]);
+	if (rc < 0)
+		return;
+	const struct write_set *a = &outcomes[0].writes, *b = &outcomes[1].writes;
+
+	CHECK(outcomes[0].kind == outcomes[1].kind && a->statement_count == b->statement_count);
+	CHECK(!outcomes[0].result == !outcomes[1].result);
+	for (size_t i = 0; i < a->statement_count; i++) {
+		CHECK(!strcmp(a->statements[i].sql, b->statements[i].sql));
+		CHECK(a->statements[i].rows == b->statements[i].rows);
+		CHECK(a->statements[i].arg_count == b->statements[i].arg_count);
+		for (size_t n = 0; n < a->statements[i].arg_count; n++)
+			check_same_value(&a->statements[i].args[n], &b->statements[i].args[n]);
+	}
+}
+
 static void check_outcome(struct host_line *line, const struct task *task)
 {
 	struct task_outcome outcome;
 
+	if (!line->root)
+		compare_ways(line, task);
 	if (host_line_outcome(line, task, &limits, &outcome) < 0) {
 		CHECK(line->fault[0]);
 		return;

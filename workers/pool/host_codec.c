@@ -179,15 +179,24 @@ static int classify(struct host_line *line)
 	return host_line_fault(line, "a line without \"job\"");
 }
 
-int host_line_parse(const char *text, size_t bytes, struct host_line *line_r)
+int host_line_grow(struct host_line *line)
 {
 	struct json_error error;
 
+	line->root = json_text_parse(line->text.text, line->text.bytes, &error);
+	if (line->root)
+		return 0;
+	return host_line_fault(line, "not JSON at column %d: %.100s", error.column, error.message);
+}
+
+int host_line_parse(const char *text, size_t bytes, struct host_line *line_r)
+{
 	*line_r = (struct host_line){ .text = { .text = text, .bytes = bytes } };
-	line_r->root = json_text_parse(text, bytes, &error);
-	if (!line_r->root)
-		return host_line_fault(line_r, "not JSON at column %d: %.100s", error.column,
-				       error.message);
+	if (json_text_check(text, bytes) && host_plain_line(line_r))
+		return 0;
+	*line_r = (struct host_line){ .text = { .text = text, .bytes = bytes } };
+	if (host_line_grow(line_r) < 0)
+		return -1;
 	if (!json_is_object(line_r->root))
 		host_line_fault(line_r, "not a JSON object");
 	else if (classify(line_r) == 0)
@@ -239,7 +248,7 @@ static int read_duration(struct host_line *line, const json_t *value, const char
 static int read_done(struct host_line *line, const struct task *task,
 		     const struct host_limits *limits, struct task_outcome *outcome_r)
 {
-	struct json_slice result = json_slice_get(line->text, "done");
+	struct json_slice result = line->root ? json_slice_get(line->text, "done") : line->done;
 	struct arena *arena = task->job->arena;
 	const char *refused;
 	int got;
@@ -286,7 +295,7 @@ int host_line_outcome(struct host_line *line, const struct task *task,
 
 	CHECK(line->kind == HOST_LINE_END);
 	*outcome_r = (struct task_outcome){ .after_ms = -1 };
-	if (json_object_get(line->root, "done"))
+	if (!line->root || json_object_get(line->root, "done"))
 		return read_done(line, task, limits, outcome_r);
 	if ((value = json_object_get(line->root, "retry")))
 		return read_retry(line, value, arena, outcome_r);

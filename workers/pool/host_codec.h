@@ -34,12 +34,14 @@ enum host_line_kind {
 };
 
 #define HOST_FAULT_BYTES 160
+#define HOST_ARGS_MAX    1000 /* of a statement */
 
 struct host_line {
 	enum host_line_kind kind;
-	struct uuid job;        /* nil for READY and UNREADY */
-	struct json_slice text; /* the line, borrowed */
-	json_t *root;           /* owned until host_line_release */
+	struct uuid job;               /* nil for READY and UNREADY */
+	struct json_slice text;        /* the line, borrowed */
+	json_t *root;                  /* owned until host_line_release; NULL: a plain line */
+	struct json_slice done, write; /* of a plain line */
 	int concurrency;
 	const char *reason;           /* UNREADY; lives in root */
 	char fault[HOST_FAULT_BYTES]; /* when parsing failed: what is wrong, in words */
@@ -64,7 +66,15 @@ int host_line_ask(struct host_line *line, struct task *task, const struct host_l
 int host_line_progress(struct host_line *line, double *part_r,
 		       const char **note_r) must_check; /* note lives in the line */
 
-/* ---- used by both halves of the codec */
+/* ---- used by the parts of the codec */
+/* host_plain.c, for text that json_text_check has taken. False: the line is no plain one. */
+bool host_plain_line(struct host_line *line);
+/* The statements of a plain line into the arena, and what they hold. False: they are not plain. */
+bool host_plain_writes(const struct host_line *line, struct arena *arena,
+		       struct write_set *writes_r, size_t *bytes_r);
+/* Makes the tree of a plain line, because it is not so plain after all. 0, or -1 with line->fault.
+ */
+int host_line_grow(struct host_line *line) must_check;
 /* "write", "lock", "enqueue" of a line into the arena. 0; 1: refused, *reason_r says why; -1:
  * line->fault. */
 int host_write_set_read(struct host_line *line, const struct task *task,

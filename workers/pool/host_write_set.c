@@ -9,7 +9,6 @@
 #include "common/config/job_request.h"
 #include "workers/pool/host_codec.h"
 
-#define ARGS_MAX       1000
 #define LOCKS_MAX      1000
 #define FOLLOW_UPS_MAX 1000
 
@@ -77,9 +76,9 @@ int host_statement_read(struct host_line *line, const json_t *sql, const json_t 
 
 	if (!json_is_string(sql) || json_string_length(sql) == 0)
 		return host_line_fault(line, "a statement without SQL text");
-	if ((args && !json_is_array(args)) || count > ARGS_MAX)
+	if ((args && !json_is_array(args)) || count > HOST_ARGS_MAX)
 		return host_line_fault(line, "\"args\" is not an array of at most %d values",
-				       ARGS_MAX);
+				       HOST_ARGS_MAX);
 	values = ARENA_ARRAY(arena, struct sql_value, count);
 	for (size_t i = 0; i < count; i++) {
 		if (read_value(line, json_array_get(args, i), arena, &values[i]) < 0)
@@ -218,6 +217,27 @@ static int read_follow_ups(struct reading *reading, const json_t *array, size_t 
 	return 0;
 }
 
+static int read_tree(struct reading *reading, struct write_set *writes_r, const char **reason_r)
+{
+	size_t writes, locks, follow_ups;
+	const json_t *write_array = array_of(reading, "write", &writes),
+		     *lock_array = array_of(reading, "lock", &locks),
+		     *enqueue_array = array_of(reading, "enqueue", &follow_ups);
+
+	if (reading->line->fault[0])
+		return -1;
+	if (writes > WRITE_SET_STATEMENTS_MAX || locks > LOCKS_MAX || follow_ups > FOLLOW_UPS_MAX) {
+		*reason_r = "its write set has more than 1000 statements, locks or follow-up jobs";
+		return 1;
+	}
+	if (writes && read_statements(reading, write_array, writes, writes_r) < 0)
+		return -1;
+	if (locks && read_locks(reading, lock_array, locks, writes_r) < 0)
+		return -1;
+	return follow_ups ? read_follow_ups(reading, enqueue_array, follow_ups, writes_r, reason_r)
+			  : 0;
+}
+
 int host_write_set_read(struct host_line *line, const struct task *task,
 			const struct host_limits *limits, struct write_set *writes_r,
 			const char **reason_r)
@@ -225,26 +245,16 @@ int host_write_set_read(struct host_line *line, const struct task *task,
 	struct reading reading = {
 		.line = line, .task = task, .arena = task->job->arena, .limits = limits
 	};
-	size_t writes, locks, follow_ups;
-	const json_t *write_array = array_of(&reading, "write", &writes),
-		     *lock_array = array_of(&reading, "lock", &locks),
-		     *enqueue_array = array_of(&reading, "enqueue", &follow_ups);
-	int got;
+	int got = 0;
 
-	*writes_r = (struct write_set){ 0 };
 	*reason_r = NULL;
-	if (line->fault[0])
-		return -1;
-	if (writes > WRITE_SET_STATEMENTS_MAX || locks > LOCKS_MAX || follow_ups > FOLLOW_UPS_MAX) {
-		*reason_r = "its write set has more than 1000 statements, locks or follow-up jobs";
-		return 1;
+	if (line->root || !host_plain_writes(line, reading.arena, writes_r, &reading.bytes)) {
+		if (!line->root && host_line_grow(line) < 0)
+			return -1;
+		*writes_r = (struct write_set){ 0 };
+		reading.bytes = 0;
+		got = read_tree(&reading, writes_r, reason_r);
 	}
-	if (writes && read_statements(&reading, write_array, writes, writes_r) < 0)
-		return -1;
-	if (locks && read_locks(&reading, lock_array, locks, writes_r) < 0)
-		return -1;
-	got = follow_ups ? read_follow_ups(&reading, enqueue_array, follow_ups, writes_r, reason_r)
-			 : 0;
 	if (got == 0 && reading.bytes > WRITE_SET_BYTES_MAX) {
 		*reason_r = "its write set is larger than 1 MiB";
 		return 1;

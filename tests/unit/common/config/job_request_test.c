@@ -60,6 +60,28 @@ static struct json_slice slice(const char *text)
 	return (struct json_slice){ .text = text, .bytes = text ? strlen(text) : 0 };
 }
 
+static void parse_without_tree(struct fixture *fixture, const char *text, int rc)
+{
+	struct job_request_error error;
+	struct new_job job;
+
+	assert_int_equal(
+		job_request_parse(&fixture->ctx, slice(text), NULL, fixture->arena, &job, &error),
+		rc);
+	assert_int_equal(error.fault, fixture->error.fault);
+	assert_string_equal(error.pointer, fixture->error.pointer);
+	assert_string_equal(error.message, fixture->error.message);
+	if (rc != 0)
+		return;
+	assert_ptr_equal(job.type, fixture->job.type);
+	assert_ptr_equal(job.queue, fixture->job.queue);
+	assert_int_equal(job.priority, fixture->job.priority);
+	assert_int_equal(job.delay_ms, fixture->job.delay_ms);
+	assert_int_equal(job.due_ms, fixture->job.due_ms);
+	assert_int_equal(job.payload_bytes, fixture->job.payload_bytes);
+	assert_memory_equal(job.payload, fixture->job.payload, job.payload_bytes);
+}
+
 static int parse(struct fixture *fixture, const char *text)
 {
 	struct json_error error;
@@ -71,6 +93,7 @@ static int parse(struct fixture *fixture, const char *text)
 	rc = job_request_parse(&fixture->ctx, slice(text), root, fixture->arena, &fixture->job,
 			       &fixture->error);
 	json_decref(root);
+	parse_without_tree(fixture, text, rc);
 	return rc;
 }
 

@@ -88,6 +88,11 @@ static const char *account_value(const char *value)
 	return strlen(value) == 12 && strspn(value, "0123456789") == 12 ? NULL : "12 digits";
 }
 
+static const char *visibility_value(const char *value)
+{
+	return within(value, 3, 43200) ? NULL : "3..43200 seconds";
+}
+
 /* http(s)://HOST[:PORT], without anything that could be a secret. */
 static const char *endpoint_value(const char *value)
 {
@@ -112,6 +117,7 @@ static const struct option {
 	{ "max_message", FOR_AMQP | FOR_SQS, message_value },
 	{ "endpoint", FOR_SQS, endpoint_value },
 	{ "account", FOR_SQS, account_value },
+	{ "visibility", FOR_SQS, visibility_value },
 	{ "insecure", FOR_AMQP | FOR_KAFKA | FOR_SQS, insecure_value },
 };
 

@@ -45,10 +45,10 @@ struct broker_url {
 
 /* Options allowed: Kafka security (plaintext, ssl, sasl_plaintext, sasl_ssl), mechanism (PLAIN,
  * SCRAM-SHA-256, SCRAM-SHA-512); AMQP heartbeat (seconds), max_message (bytes); SQS endpoint (http
- * or https), account, max_message (bytes). Plain http and unencrypted AMQP or Kafka with a password
- * are allowed to loopback hosts only, unless the option insecure=true is given. 0; -1:
- * ERROR_INVALID, the message says what is wrong without any secret. "" is BROKER_NONE. Texts live
- * in the arena. */
+ * or https), account, max_message (bytes), visibility (seconds, 30). Plain http and unencrypted
+ * AMQP or Kafka with a password are allowed to loopback hosts only, unless the option insecure=true
+ * is given. 0; -1: ERROR_INVALID, the message says what is wrong without any secret. "" is
+ * BROKER_NONE. Texts live in the arena. */
 int broker_url_parse(const char *text, struct arena *arena, struct broker_url *url_r,
 		     struct error *err_r) must_check;
 const char *broker_url_option(const struct broker_url *url, const char *name); /* NULL: not given */

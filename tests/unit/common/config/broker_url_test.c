@@ -132,6 +132,7 @@ static void refuses(void **state)
 		{ "sqs://EU", "not the name of a region" },
 		{ "sqs://x/y", "a path" },
 		{ "sqs://x?account=1", "the option account is not 12 digits" },
+		{ "sqs://x?visibility=2", "the option visibility is not 3..43200 seconds" },
 		{ "sqs://x?endpoint=127.0.0.1", "the option endpoint" },
 		{ "sqs://x?endpoint=https://geheim@h", "the option endpoint" },
 		{ "sqs://x?endpoint=http://h:9324", "plain http to another machine" },

@@ -405,6 +405,8 @@ static int set_place(struct sqs_client *client, const struct broker_url *url, st
 	client->region = xstrdup(region);
 	client->account = account ? xstrdup(account) : NULL;
 	client->message_bytes = limit ? (size_t)strtoull(limit, NULL, 10) : SQS_MESSAGE_BYTES;
+	if (client->message_bytes > SQS_MESSAGE_BYTES)
+		client->message_bytes = SQS_MESSAGE_BYTES;
 	strbuf_init(&text);
 	if (endpoint)
 		strbuf_addstr(&text, endpoint);

@@ -53,7 +53,8 @@ struct job_filter {
 	struct uuid before; /* keyset cursor: ids below this one; nil: from the newest */
 	size_t limit;       /* 1..1000 */
 };
-/* Newest first, by id. *count_r < limit means the end. A rare state is found by its own table, not
+/* Newest first, by id. *count_r < limit means the end. Foreign jobs that completed at once are not
+ * listed: their completion row is found by its id only. A rare state is found by its own table, not
  * by walking all jobs; the statement time-out bounds the rest. */
 int query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,
 	       struct job_view **views_r, size_t *count_r, struct error *err_r) must_check;

@@ -165,7 +165,8 @@ int completion_commit(struct store *store, const struct completion_batch *batch,
 
 		CHECK(item->job && item->writes.statement_count <= WRITE_SET_STATEMENTS_MAX);
 		CHECK(item->kind != COMPLETION_FINISH || job_state_terminal(item->state));
-		CHECK(item->kind != COMPLETION_STEP || (item->step && item->step_value));
+		CHECK(item->kind != COMPLETION_STEP ||
+		      (item->step && item->step_value && !item->job->source));
 		CHECK(item->kind != COMPLETION_ADOPT ||
 		      (!uuid_is_nil(&item->adopted) && !uuid_is_nil(&batch->session)));
 		CHECK(item->kind != COMPLETION_NOTHING);

@@ -66,7 +66,7 @@
 	" SELECT $5::uuid, $6::uuid, now(), array_agg(id), array_agg(attempt)" values           \
 	" FROM taken HAVING count(*) > 0), counted AS (INSERT INTO windlass.tally SELECT"       \
 	" queue, -count(*), 0 FROM taken GROUP BY queue)"                                       \
-	" SELECT " CLAIMED_SQL " FROM taken t JOIN windlass.jobs j ON j.id = t.id"              \
+	" SELECT " CLAIMED_SQL("t.seq") " FROM taken t JOIN windlass.jobs j ON j.id = t.id"              \
 	" ORDER BY t.priority, t.seq"
 /* clang-format on */
 

@@ -14,7 +14,8 @@ struct commit {
 	struct postgres *pg;
 	const struct completion_batch *batch;
 	struct arena *arena;
-	/* still without a fate, sorted by id: no two transactions wait for each other's rows */
+	/* still without a fate, sorted by id: no two transactions wait for each other's rows;
+	 * before them those that are stored in an order */
 	struct completion **items;
 	size_t count;
 	size_t claim; /* place of the claim in the last flight */
@@ -29,14 +30,28 @@ static int by_id(const void *a, const void *b)
 	return uuid_compare(&(*x)->job->id, &(*y)->job->id);
 }
 
+/* Its place among the jobs of its key is drawn when it is stored: in the order of the batch. */
+static bool draws_place(const struct completion *item)
+{
+	return item->job->order_key && completion_stores(item);
+}
+
 static void commit_init(struct commit *c)
 {
+	size_t first = 0;
+
 	c->items = ARENA_ARRAY(c->pg->scratch, struct completion *, c->batch->count);
 	c->count = 0;
-	for (size_t i = 0; i < c->batch->count; i++)
-		if (!c->batch->items[i]->fate)
-			c->items[c->count++] = c->batch->items[i];
-	qsort(c->items, c->count, sizeof(*c->items), by_id);
+	for (int pass = 0; pass < 2; pass++) {
+		first = c->count;
+		for (size_t i = 0; i < c->batch->count; i++) {
+			struct completion *item = c->batch->items[i];
+
+			if (!item->fate && draws_place(item) == !pass)
+				c->items[c->count++] = item;
+		}
+	}
+	qsort(c->items + first, c->count - first, sizeof(*c->items), by_id);
 }
 
 /* ---- what an item does, queued */
@@ -91,7 +106,7 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 	struct fence fence;
 
 	send_locks(c, items, count);
-	fence_send(c->pg, items, count, c->rivals, &fence);
+	fence_send(c->pg, items, count, &c->batch->session, c->rivals, &fence);
 	write_plan_send(c->pg, plan);
 	follow_ups_send(c->pg, items, count);
 	bool failed = postgres_fly(c->pg, err_r) < 0;
@@ -134,6 +149,7 @@ static int finish(struct commit *c, struct error *err_r)
 			array_uuid(batches, &batch->finished_leases[i]);
 		postgres_send(c->pg);
 	}
+	positions_send(c->pg, batch->positions, batch->position_count);
 	if (batch->claim && batch->claim->queue_count)
 		c->claim = postgres_claim_send(c->pg, batch->claim);
 	if (FAILPOINT("before_commit")) {

@@ -10,11 +10,10 @@
 
 /* ---- one job, in the open transaction */
 
-static const char state_of[] =
-	"SELECT" JOB_STATE_SQL("j.id")
-	" FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.state <> 0 LEFT JOIN"
-	" windlass.ready r ON r.id = j.id"
-	" WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
+static const char state_of[] = "SELECT" JOB_STATE_SQL(
+	"j.id") " FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.state <> 0 LEFT JOIN"
+		" windlass.ready r ON r.id = j.id"
+		" WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
 
 static int look(struct postgres *pg, const char *tenant, const struct uuid *id,
 		enum job_state *state_r, struct error *err_r)
@@ -93,7 +92,8 @@ static int cancel(struct postgres *pg, const struct uuid *id, const char *reason
 		postgres_send(pg);
 		return postgres_fly(pg, err_r) < 0 ? -1 : 1;
 	}
-	if (postgres_cancel_waiting(pg, id, 1, reason, &ended, err_r) < 0)
+	if (*state == JOB_QUEUED ? postgres_cancel_queued(pg, id, reason, &ended, err_r) < 0
+				 : postgres_cancel_waiting(pg, id, 1, reason, &ended, err_r) < 0)
 		return -1;
 	*state = JOB_CANCELLED;
 	return ended;
@@ -108,10 +108,10 @@ int postgres_control_cancel(struct store *store, const char *tenant, const struc
 /* ---- retry */
 
 static const char run_now[] =
-	"WITH up AS (UPDATE windlass.ready SET due = NULL, since = now(), seq ="
-	" nextval('windlass.job_seq')"
-	"  WHERE id = $1::uuid AND due IS NOT NULL RETURNING queue),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, 1, -1 FROM up) SELECT FROM up";
+	"WITH up AS (UPDATE windlass.ready r SET due = NULL, since = now(), seq =" NEXT_SEQ_SQL(
+		"r.seq", "r.queue",
+		"r.order_key") " WHERE id = $1::uuid AND due IS NOT NULL RETURNING queue),"
+			       " counted AS (INSERT INTO windlass.tally SELECT queue, 1, -1 FROM up) SELECT FROM up";
 
 /* The completion row goes, and with it the fence: the job may end once more. Attempts go on
  * counting, failures start anew behind the mark. The lease that the job ended in may still name it:
@@ -122,22 +122,21 @@ static const char back_to_waiting[] =
 	" RETURNING d.id, d.attempt),"
 	" spread AS (SELECT id, attempt, CASE WHEN $2::float8 > 0 THEN (row_number() OVER (ORDER"
 	" BY id) - 1) / $2 ELSE 0 END AS s FROM gone), back AS (INSERT INTO windlass.ready (id,"
-	" due, since, attempt, priority, queue, order_key, fair_key) "
-	" SELECT s.id, CASE WHEN s.s > 0 THEN now() + s.s * interval '1 s' END, now() + s.s *"
-	" interval '1 s', s.attempt, j.priority, j.queue,   j.order_key, j.fair_key"
-	" FROM spread s JOIN windlass.jobs j ON j.id = s.id ORDER BY s.s"
-	" RETURNING queue, due), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
-	" counts, reason)  SELECT id, now(), attempt, 0, false, 'redriven'"
-	" FROM gone), unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
-	" FROM gone)), cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts"
-	" FROM (SELECT h.batch,   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN"
-	" (SELECT id FROM gone)), '{}') AS ids,   coalesce(array_agg(u.attempt"
-	" ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM gone)), '{}') AS attempts  "
-	" FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH"
-	" ORDINALITY AS u(id, attempt, n)   WHERE h.ids && ARRAY(SELECT id FROM gone)"
-	" GROUP BY h.batch) x WHERE l.batch = x.batch), counted AS (INSERT INTO windlass.tally"
-	" SELECT queue, count(*) FILTER (WHERE due IS NULL),  count(*) FILTER (WHERE due IS NOT"
-	" NULL) FROM back GROUP BY queue) SELECT id FROM gone";
+	" seq, due, since, attempt, priority, queue, order_key, fair_key) "
+	" SELECT s.id," NEXT_SEQ_SQL(
+		"j.seq", "j.queue",
+		"j.order_key") ", CASE WHEN s.s > 0 THEN now() + s.s * interval '1 s' END, now() + s.s *"
+			       " interval '1 s', s.attempt, j.priority, j.queue,   j.order_key, j.fair_key"
+			       " FROM spread s JOIN windlass.jobs j ON j.id = s.id ORDER BY s.s"
+			       " RETURNING queue, due), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
+			       " counts, reason)  SELECT id, now(), attempt, 0, false, 'redriven'"
+			       " FROM gone), unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
+			       " FROM gone))," CUT_SQL(
+				       "gone",
+				       "h.ids && ARRAY(SELECT id FROM gone)") ","
+									      " counted AS (INSERT INTO windlass.tally"
+									      " SELECT queue, count(*) FILTER (WHERE due IS NULL),  count(*) FILTER (WHERE due IS NOT"
+									      " NULL) FROM back GROUP BY queue) SELECT id FROM gone";
 
 static int send_back(struct postgres *pg, const struct uuid *ids, size_t count, double rate_per_s,
 		     int64_t *moved_r, struct error *err_r)

@@ -127,33 +127,61 @@ static const char cancel_waiting[] =
 	" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id FROM gone))"
 	" SELECT id, attempt, reason FROM ended";
 
+static const char cancel_queued[] =
+	"WITH held AS MATERIALIZED (SELECT l.attempts[array_position(l.ids, $1::uuid)] AS attempt"
+	" FROM windlass.lease l WHERE l.until IS NOT NULL AND $1::uuid = ANY (l.ids) FOR UPDATE),"
+	" ended AS (INSERT INTO windlass.done (id, finished, attempt, state, reason) SELECT"
+	" $1::uuid, now(), attempt, 10, $2::text FROM held ON CONFLICT (id) DO NOTHING RETURNING"
+	" id, attempt, reason), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
+	" counts, reason) SELECT id, now(), attempt, 6, false, reason FROM ended), told AS (INSERT"
+	" INTO windlass.cancel (id, at, reason) SELECT id, now(), reason FROM ended ON CONFLICT"
+	" (id) DO NOTHING)," CLOSED_SQL("ended") " SELECT id, attempt, reason FROM ended";
+
+static int compensate_cancelled(struct postgres *pg, size_t place, const struct uuid *ids,
+				size_t count, bool *ended_r, struct error *err_r)
+{
+	const PGresult *result = postgres_result(pg, place);
+	size_t found = (size_t)PQntuples(result);
+	struct ended_job *ended = ARENA_ARRAY(pg->scratch, struct ended_job, found);
+
+	for (int row = 0; row < PQntuples(result); row++) {
+		struct uuid id = result_uuid(result, row, 0);
+
+		ended[row] = (struct ended_job){ id, (int)result_i64(result, row, 1), JOB_CANCELLED,
+						 result_dup(result, row, 2, pg->scratch) };
+		for (size_t i = 0; i < count; i++)
+			ended_r[i] = ended_r[i] || uuid_equal(&ids[i], &id);
+	}
+	return postgres_on_discard(pg, ended, found, err_r);
+}
+
 int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count,
 			    const char *reason, bool *ended_r, struct error *err_r)
 {
-	struct ended_job *ended = ARENA_ARRAY(pg->scratch, struct ended_job, count);
-
 	postgres_say(pg, cancel_waiting);
 	struct array *a = postgres_arg_array(pg, TYPE_UUID);
 
 	for (size_t i = 0; i < count; i++)
 		array_uuid(a, &ids[i]);
 	postgres_arg_text(pg, reason);
-	size_t place = postgres_send(pg), found = 0;
+	size_t place = postgres_send(pg);
 
 	if (postgres_fly(pg, err_r) < 0)
 		return -1;
-	const PGresult *result = postgres_result(pg, place);
+	return compensate_cancelled(pg, place, ids, count, ended_r, err_r);
+}
 
-	for (int row = 0; row < PQntuples(result); row++) {
-		struct uuid id = result_uuid(result, row, 0);
+int postgres_cancel_queued(struct postgres *pg, const struct uuid *id, const char *reason,
+			   bool *ended_r, struct error *err_r)
+{
+	postgres_say(pg, cancel_queued);
+	postgres_arg_uuid(pg, id);
+	postgres_arg_text(pg, reason);
+	size_t place = postgres_send(pg);
 
-		ended[found++] =
-			(struct ended_job){ id, (int)result_i64(result, row, 1), JOB_CANCELLED,
-					    result_dup(result, row, 2, pg->scratch) };
-		for (size_t i = 0; i < count; i++)
-			ended_r[i] = ended_r[i] || uuid_equal(&ids[i], &id);
-	}
-	return postgres_on_discard(pg, ended, found, err_r);
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	return compensate_cancelled(pg, place, id, 1, ended_r, err_r);
 }
 
 int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t count,

@@ -10,8 +10,17 @@
  * exclusion against a zombie, an earlier attempt that lost its lease and completes now: without it
  * the zombie's on_discard could miss this step, or this step be committed for a job that has ended.
  * Whoever inserts second waits for the first transaction and then sees what it did. */
-enum { DONE_ID, DONE_BATCH, DONE_ATTEMPT, DONE_STATE, DONE_REASON, DONE_RESULT };
-enum group { EACH_ITS_OWN = COLUMN_EACH_ITS_OWN, OF_LEASE, OF_ENDING, OF_RESULT };
+enum {
+	DONE_ID,
+	DONE_BATCH,
+	DONE_ATTEMPT,
+	DONE_STATE,
+	DONE_REASON,
+	DONE_RESULT,
+	DONE_TYPE,
+	DONE_SOURCE
+};
+enum group { EACH_ITS_OWN = COLUMN_EACH_ITS_OWN, OF_LEASE, OF_ENDING, OF_RESULT, OF_FOREIGN };
 
 static const struct column_facts done_columns[] = {
 	[DONE_ID] = { "id", "uuid", TYPE_UUID, EACH_ITS_OWN },
@@ -20,10 +29,12 @@ static const struct column_facts done_columns[] = {
 	[DONE_STATE] = { "state", "int2", TYPE_INT2, OF_ENDING },
 	[DONE_REASON] = { "reason", "text", TYPE_TEXT, OF_ENDING },
 	[DONE_RESULT] = { "result", "text", TYPE_TEXT, OF_RESULT },
+	[DONE_TYPE] = { "type", "text", TYPE_TEXT, OF_FOREIGN },
+	[DONE_SOURCE] = { "source", "text", TYPE_TEXT, OF_FOREIGN },
 };
 static const char end_jobs[] =
-	"INSERT INTO windlass.done (id, batch, finished, attempt, state, result, reason)"
-	" SELECT id, batch, now(), attempt, state, result, reason FROM (";
+	"INSERT INTO windlass.done (id, batch, finished, attempt, state, result, reason, type,"
+	" source) SELECT id, batch, now(), attempt, state, result, reason, type, source FROM (";
 /* A speculative insertion costs a look into the index and a record of the log more. */
 static const char unrivalled[] = ") AS i";
 static const char if_first[] = ") AS i ON CONFLICT (id) DO NOTHING RETURNING id";
@@ -44,25 +55,22 @@ static const char go_back[] =
 	" $4::int8[], $5::int2[], $6::bool[],  $7::text[]) AS i(id, batch, attempt, delay_ms,"
 	" outcome, counts, reason)), won AS MATERIALIZED (SELECT i.* FROM item i"
 	" JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids) "
-	" WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id)),"
-	" cut AS (UPDATE windlass.lease l SET ids = x.ids, attempts = x.attempts"
-	" FROM (SELECT h.batch,   coalesce(array_agg(u.id ORDER BY u.n) FILTER (WHERE u.id NOT IN"
-	" (SELECT id FROM won)), '{}') AS ids,   coalesce(array_agg(u.attempt"
-	" ORDER BY u.n) FILTER (WHERE u.id NOT IN (SELECT id FROM won)), '{}') AS attempts  "
-	" FROM windlass.lease h CROSS JOIN LATERAL unnest(h.ids, h.attempts) WITH"
-	" ORDINALITY AS u(id, attempt, n)   WHERE h.batch IN (SELECT batch FROM won)"
-	" GROUP BY h.batch) x WHERE l.batch = x.batch), back AS (INSERT INTO windlass.ready (id,"
-	" due, since, attempt, priority, queue, order_key, fair_key) "
-	" SELECT w.id, CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms' END,  "
-	" now() + greatest(w.delay_ms, 0) * interval '1 ms', w.attempt, j.priority, j.queue,"
-	" j.order_key, j.fair_key  FROM won w JOIN windlass.jobs j ON j.id = w.id"
-	" ON CONFLICT (id) DO NOTHING RETURNING queue, due), noted AS (INSERT INTO"
-	" windlass.attempt (id, batch, at, attempt, outcome, counts, reason) "
-	" SELECT id, batch, now(), attempt, outcome, counts, reason FROM won"
-	" WHERE outcome <> 7),"
-	" counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS"
-	" NULL),  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue) SELECT id"
-	" FROM won";
+	" WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id))," CUT_SQL("won", "h.batch IN (SELECT batch FROM won)") "," CLOSED_SQL(
+		"won") ","
+		       " back AS (INSERT INTO windlass.ready (id, seq, due, since, attempt, priority, queue,"
+		       " order_key, fair_key) SELECT w.id," NEXT_SEQ_SQL(
+			       "j.seq", "j.queue",
+			       "j.order_key") ","
+					      " CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms' END,"
+					      " now() + greatest(w.delay_ms, 0) * interval '1 ms', w.attempt, j.priority, j.queue,"
+					      " j.order_key, j.fair_key FROM won w JOIN windlass.jobs j ON j.id = w.id"
+					      " ON CONFLICT (id) DO NOTHING RETURNING queue, due), noted AS (INSERT INTO"
+					      " windlass.attempt (id, batch, at, attempt, outcome, counts, reason) "
+					      " SELECT id, batch, now(), attempt, outcome, counts, reason FROM won"
+					      " WHERE outcome <> 7),"
+					      " counted AS (INSERT INTO windlass.tally SELECT queue, count(*) FILTER (WHERE due IS"
+					      " NULL),  count(*) FILTER (WHERE due IS NOT NULL) FROM back GROUP BY queue) SELECT id"
+					      " FROM won";
 
 static const char look_steps[] =
 	"SELECT i.id, l.batch IS NOT NULL, s.id IS NOT NULL, s.value FROM unnest($1::uuid[],"
@@ -83,23 +91,50 @@ static const char note_ends[] =
 	" reason FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[]) AS i(id,"
 	" batch, attempt, outcome, reason)";
 
-#define UNIQUE_VIOLATION "23505"
+static const char close_keys[] =
+	"DELETE FROM windlass.order_open WHERE id IN (SELECT unnest($1::uuid[]))";
 
-/* ---- sending */
+#define UNIQUE_VIOLATION "23505"
 
 static bool is(const struct completion *item, enum completion_kind kind)
 {
 	return item->kind == kind;
 }
 
-static size_t count_of(struct completion *const *items, size_t count, enum completion_kind kind)
+/* ---- which fence an item has; one whose row is stored may have another one too */
+
+typedef bool member_fn(const struct completion *item);
+
+static bool ends(const struct completion *item)
+{
+	return is(item, COMPLETION_FINISH) || is(item, COMPLETION_STEP);
+}
+
+static bool goes_back(const struct completion *item)
+{
+	return is(item, COMPLETION_LATER) && !item->job->source;
+}
+
+static bool steps(const struct completion *item)
+{
+	return is(item, COMPLETION_STEP);
+}
+
+static bool changes_hands(const struct completion *item)
+{
+	return is(item, COMPLETION_ADOPT) && !item->job->source;
+}
+
+static size_t count_of(struct completion *const *items, size_t count, member_fn *member)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++)
-		n += is(items[i], kind);
+		n += member(items[i]);
 	return n;
 }
+
+/* ---- sending */
 
 static struct cell done_cell(const void *rows, size_t row, size_t column)
 {
@@ -118,8 +153,12 @@ static struct cell done_cell(const void *rows, size_t row, size_t column)
 		return cell_number(step ? 0 : item->state);
 	case DONE_REASON:
 		return cell_text(step ? NULL : item->reason);
-	default:
+	case DONE_RESULT:
 		return cell_text(step ? NULL : item->result);
+	default:
+		if (!item->job->source || completion_stores(item))
+			return cell_text(NULL);
+		return cell_text(column == DONE_TYPE ? item->job->type : item->job->source);
 	}
 }
 
@@ -138,16 +177,15 @@ static const char *end_statement(struct arena *arena, const struct columns *rows
 	return text;
 }
 
-/* `ending`: how many do not only go back. */
 static size_t send_ends(struct postgres *pg, struct completion *const *items, size_t count,
 			size_t ending, bool rivals)
 {
-	struct completion **ends = ARENA_ARRAY(pg->scratch, struct completion *, ending);
-	struct columns rows = { done_columns, ARRAY_LEN(done_columns), done_cell, ends, 0 };
+	struct completion **done = ARENA_ARRAY(pg->scratch, struct completion *, ending);
+	struct columns rows = { done_columns, ARRAY_LEN(done_columns), done_cell, done, 0 };
 
 	for (size_t i = 0; i < count; i++)
-		if (!is(items[i], COMPLETION_LATER))
-			ends[rows.row_count++] = items[i];
+		if (ends(items[i]))
+			done[rows.row_count++] = items[i];
 	unsigned arrays = columns_differ(&rows);
 
 	postgres_say(pg, end_statement(pg->scratch, &rows, arrays, rivals));
@@ -162,7 +200,7 @@ static void send_lease_locks(struct postgres *pg, struct completion *const *item
 	struct array *batches = postgres_arg_array(pg, TYPE_UUID);
 
 	for (size_t i = 0; i < count; i++)
-		if (!is(items[i], COMPLETION_FINISH))
+		if (!is(items[i], COMPLETION_FINISH) && !items[i]->job->source)
 			array_uuid(batches, &items[i]->job->batch);
 	postgres_send(pg);
 }
@@ -179,7 +217,7 @@ static size_t send_later(struct postgres *pg, struct completion *const *items, s
 	for (size_t i = 0; i < count; i++) {
 		const struct completion *item = items[i];
 
-		if (!is(item, COMPLETION_LATER))
+		if (!goes_back(item))
 			continue;
 		array_uuid(a[0], &item->job->id);
 		array_uuid(a[1], &item->job->batch);
@@ -272,23 +310,41 @@ static void send_notes(struct postgres *pg, struct completion *const *items, siz
 		postgres_send(pg);
 }
 
-void fence_send(struct postgres *pg, struct completion *const *items, size_t count, bool rivals,
-		struct fence *fence_r)
+static void send_closes(struct postgres *pg, struct completion *const *items, size_t count)
 {
-	size_t later = count_of(items, count, COMPLETION_LATER),
-	       step = count_of(items, count, COMPLETION_STEP);
+	postgres_say(pg, close_keys);
+	struct array *ids = postgres_arg_array(pg, TYPE_UUID);
 
-	*fence_r = (struct fence){ SIZE_MAX, SIZE_MAX, SIZE_MAX, rivals };
-	if (count > later)
-		fence_r->done = send_ends(pg, items, count, count - later, rivals);
-	if (later || step)
-		send_lease_locks(pg, items, count, later > 0);
+	for (size_t i = 0; i < count; i++)
+		if (is(items[i], COMPLETION_FINISH) && items[i]->job->order_key)
+			array_uuid(ids, &items[i]->job->id);
+	if (ids->count)
+		postgres_send(pg);
+}
+
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count,
+		const struct uuid *session, bool rivals, struct fence *fence_r)
+{
+	size_t ending = count_of(items, count, ends), later = count_of(items, count, goes_back),
+	       step = count_of(items, count, steps), moves = count_of(items, count, changes_hands);
+
+	*fence_r = (struct fence){ SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX, rivals };
+	if (count_of(items, count, completion_stores))
+		fence_r->foreign = foreign_send(pg, items, count, session);
+	if (ending)
+		fence_r->done = send_ends(pg, items, count, ending, rivals);
+	if (later || step || moves)
+		send_lease_locks(pg, items, count, later || moves);
 	if (later)
 		fence_r->later = send_later(pg, items, count);
+	if (moves)
+		fence_r->adopt = adopt_send(pg, items, count, session);
 	if (step)
 		fence_r->step = send_steps(pg, items, count);
+	send_closes(pg, items, count);
 	fence_send_receipts(pg, items, count);
 	send_notes(pg, items, count);
+	outbox_send(pg, items, count);
 }
 
 /* ---- reading */
@@ -298,10 +354,13 @@ static bool answered(const struct postgres *pg, size_t place)
 	return place != SIZE_MAX && place < pg->failed_at;
 }
 
-static size_t mark_lost(const PGresult *result, struct completion *const *items, size_t count,
-			bool later, size_t expected)
+static size_t mark_lost(const struct postgres *pg, size_t place, struct completion *const *items,
+			size_t count, member_fn *member)
 {
-	size_t lost = expected - (size_t)PQntuples(result);
+	if (!answered(pg, place))
+		return 0;
+	const PGresult *result = postgres_result(pg, place);
+	size_t lost = count_of(items, count, member) - (size_t)PQntuples(result);
 
 	if (!lost)
 		return 0;
@@ -313,7 +372,7 @@ static size_t mark_lost(const PGresult *result, struct completion *const *items,
 		idmap_put(won, &id, won);
 	}
 	for (size_t i = 0; i < count; i++)
-		if (is(items[i], COMPLETION_LATER) == later && !idmap_get(won, &items[i]->job->id))
+		if (member(items[i]) && !idmap_get(won, &items[i]->job->id))
 			items[i]->fate = COMPLETION_LOST;
 	idmap_free(&won);
 	return lost;
@@ -354,13 +413,12 @@ bool fence_rivalled(const struct postgres *pg, const struct fence *fence, const 
 size_t fence_read(struct postgres *pg, const struct fence *fence, struct completion *const *items,
 		  size_t count, struct arena *arena)
 {
-	size_t later = count_of(items, count, COMPLETION_LATER), out = 0;
+	size_t out = mark_lost(pg, fence->foreign, items, count, completion_stores);
 
-	if (answered(pg, fence->done) && fence->rivals)
-		out += mark_lost(postgres_result(pg, fence->done), items, count, false,
-				 count - later);
-	if (answered(pg, fence->later))
-		out += mark_lost(postgres_result(pg, fence->later), items, count, true, later);
+	if (fence->rivals)
+		out += mark_lost(pg, fence->done, items, count, ends);
+	out += mark_lost(pg, fence->later, items, count, goes_back);
+	out += mark_lost(pg, fence->adopt, items, count, changes_hands);
 	if (answered(pg, fence->step))
 		out += read_steps(postgres_result(pg, fence->step), items, count, arena);
 	return out;
@@ -370,17 +428,19 @@ size_t fence_read(struct postgres *pg, const struct fence *fence, struct complet
 
 static const char own_rows[] =
 	"SELECT i.n FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::int2[],"
-	" $6::int4[]) AS i(id, batch, attempt, state, outcome, n) WHERE EXISTS (SELECT"
+	" $6::int4[], $7::uuid[]) AS i(id, batch, attempt, state, outcome, n, adopted)"
+	" WHERE EXISTS (SELECT"
 	" FROM windlass.done d WHERE d.id = i.id AND d.batch = i.batch"
 	" AND d.attempt = i.attempt AND d.state = i.state) OR i.state = 0 AND EXISTS (SELECT"
 	" FROM windlass.attempt a WHERE a.id = i.id AND a.batch = i.batch"
-	" AND a.attempt = i.attempt  AND a.outcome = i.outcome)";
+	" AND a.attempt = i.attempt  AND a.outcome = i.outcome) OR EXISTS (SELECT FROM"
+	" windlass.lease l WHERE l.batch = i.adopted AND i.id = ANY (l.ids))";
 
 int fence_recognise(struct postgres *pg, struct completion *const *items, size_t count,
 		    struct error *err_r)
 {
-	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4,
-				     TYPE_INT2, TYPE_INT2, TYPE_INT4 };
+	static const Oid types[] = { TYPE_UUID, TYPE_UUID, TYPE_INT4, TYPE_INT2,
+				     TYPE_INT2, TYPE_INT4, TYPE_UUID };
 	struct array *a[ARRAY_LEN(types)];
 
 	postgres_say(pg, own_rows);
@@ -397,6 +457,7 @@ int fence_recognise(struct postgres *pg, struct completion *const *items, size_t
 		array_i64(a[3], is(item, COMPLETION_FINISH) ? (int64_t)item->state : 0);
 		array_i64(a[4], item->outcome);
 		array_i64(a[5], (int64_t)i);
+		array_uuid(a[6], is(item, COMPLETION_ADOPT) ? &item->adopted : NULL);
 	}
 	if (!a[0]->count)
 		return 0;

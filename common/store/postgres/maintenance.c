@@ -7,14 +7,16 @@
 
 /* ---- due jobs */
 
-/* A promoted job gets a new place: behind what waits already, in the order of the due times. */
+/* A promoted job gets a new place: behind what waits already, in the order of the due times; but
+ * not where the order of its key is kept. */
 static const char promote[] =
 	"WITH due AS MATERIALIZED (SELECT id, due FROM windlass.ready WHERE due IS NOT NULL"
 	" AND due <= clock_timestamp() ORDER BY due  LIMIT 5000 FOR UPDATE SKIP LOCKED),"
-	" up AS (UPDATE windlass.ready r SET due = NULL, since = d.due, seq ="
-	" nextval('windlass.job_seq') FROM due d WHERE r.id = d.id "
-	" RETURNING r.queue), counted AS (INSERT INTO windlass.tally"
-	" SELECT queue, count(*), -count(*) FROM up GROUP BY queue) SELECT FROM up";
+	" up AS (UPDATE windlass.ready r SET due = NULL, since = d.due, seq =" NEXT_SEQ_SQL(
+		"r.seq", "r.queue",
+		"r.order_key") " FROM due d WHERE r.id = d.id "
+			       " RETURNING r.queue), counted AS (INSERT INTO windlass.tally"
+			       " SELECT queue, count(*), -count(*) FROM up GROUP BY queue) SELECT FROM up";
 static const char next_due[] =
 	"SELECT greatest(ceil(extract(epoch FROM due - clock_timestamp()) * 1000), 0)::int8"
 	" FROM windlass.ready WHERE due IS NOT NULL ORDER BY due LIMIT 1";
@@ -60,15 +62,27 @@ static const char expire_idempotency[] =
 	" FROM windlass.idempotency WHERE created < now() - interval '24 hours'"
 	" ORDER BY created LIMIT 5000))";
 /* OFFSET 0: the look-up starts from the few rows there are, whatever a stale plan thinks; done is
- * large. */
+ * large. A job that was cancelled on its broker may be in a worker's hands all the same, which has
+ * to learn it. */
 static const char expire_cancel[] =
 	"DELETE FROM windlass.cancel WHERE id IN (SELECT c.id FROM windlass.cancel c"
-	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = c.id OFFSET 0) e LIMIT"
-	" 1000)";
+	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = c.id AND NOT (d.state = 10"
+	" AND d.batch IS NULL AND d.finished > now() - interval '30 s') OFFSET 0) e LIMIT 1000)";
 static const char expire_progress[] =
 	"DELETE FROM windlass.progress WHERE id IN (SELECT p.id FROM windlass.progress p"
 	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = p.id OFFSET 0) e LIMIT"
 	" 5000)";
+static const char fold_positions[] =
+	"DELETE FROM windlass.source_position p USING (SELECT consumer, topic, part, max(n) AS n"
+	" FROM windlass.source_position GROUP BY consumer, topic, part) m WHERE p.consumer ="
+	" m.consumer AND p.topic = m.topic AND p.part = m.part AND p.n < m.n";
+/* Keys that a job holds which has ended or waits: an attempt that had lost its lease has ended it
+ * after all. A quarter of them a call. */
+static const char close_keys[] =
+	"DELETE FROM windlass.order_open WHERE id IN (SELECT o.id FROM windlass.order_open o"
+	" WHERE hashtext(o.key) & 3 = (extract(epoch FROM now())::int8 & 3)::int4 AND (EXISTS"
+	" (SELECT FROM windlass.ready r WHERE r.id = o.id) OR EXISTS (SELECT FROM windlass.done d"
+	" WHERE d.id = o.id)))";
 /* A walk over all keys, a portion a call; the place where it stands is remembered by this
  * connection. */
 static const char expire_unique[] =
@@ -106,8 +120,8 @@ static int begin_fold(struct postgres *pg, struct error *err_r)
 
 static int fold(struct postgres *pg, struct error *err_r)
 {
-	static const char *const texts[] = { fold_tally, expire_idempotency, expire_cancel,
-					     expire_progress };
+	static const char *const texts[] = { fold_tally,      expire_idempotency, expire_cancel,
+					     expire_progress, fold_positions,     close_keys };
 	int rc = begin_fold(pg, err_r);
 
 	if (rc <= 0)

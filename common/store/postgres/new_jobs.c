@@ -158,11 +158,10 @@ static const char take_keys[] =
 	" THEN u.until <= now() ELSE EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id)"
 	" OR NOT EXISTS (SELECT FROM windlass.jobs j WHERE j.id = u.id) END RETURNING id";
 
-static const char who_has_keys[] =
-	"SELECT i.n, u.id," JOB_STATE_SQL("u.id")
-	" FROM unnest($1::text[], $2::text[], $3::text[], $4::int4[]) AS i(tenant, type, key, n)"
-	" JOIN windlass.unique_key u ON u.tenant = i.tenant AND u.type = i.type AND u.key = i.key"
-	" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id";
+static const char who_has_keys[] = "SELECT i.n, u.id," JOB_STATE_SQL(
+	"u.id") " FROM unnest($1::text[], $2::text[], $3::text[], $4::int4[]) AS i(tenant, type, key, n)"
+		" JOIN windlass.unique_key u ON u.tenant = i.tenant AND u.type = i.type AND u.key = i.key"
+		" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id";
 
 static const char move_key[] =
 	"UPDATE windlass.unique_key SET id = $4::uuid, until = CASE WHEN $5::int8 > 0 THEN now() +"
@@ -205,16 +204,19 @@ static size_t send_who(struct postgres *pg, struct new_job *const *jobs, size_t 
 	return postgres_send(pg);
 }
 
-/* The waiting job that holds the key is cancelled and this one takes the key; a job that runs keeps
- * it. */
+#define REPLACED "replaced by a job with the same unique key"
+
+/* The job that holds the key and waits, be it on a broker, is cancelled and this one takes the key;
+ * one that runs keeps it. */
 static int replace(struct postgres *pg, const struct new_job *job, struct accepted_job *accepted,
 		   struct error *err_r)
 {
 	bool ended = false;
 
-	if (postgres_cancel_waiting(pg, &accepted->id, 1,
-				    "replaced by a job with the same unique key", &ended,
-				    err_r) < 0)
+	if (postgres_cancel_waiting(pg, &accepted->id, 1, REPLACED, &ended, err_r) < 0)
+		return -1;
+	if (!ended && accepted->state == JOB_QUEUED &&
+	    postgres_cancel_queued(pg, &accepted->id, REPLACED, &ended, err_r) < 0)
 		return -1;
 	if (!ended)
 		return 0;

@@ -3,6 +3,35 @@
  * hold, deleted when a broker has them. */
 #include "common/store/postgres/postgres_impl.h"
 
+static const char add[] =
+	"INSERT INTO windlass.outbox (id, type, topic, exchange, key, result, traceparent,"
+	" finished) SELECT i.*, now() FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+	" $5::text[], $6::text[], $7::text[]) AS i";
+
+void outbox_send(struct postgres *pg, struct completion *const *items, size_t count)
+{
+	struct array *a[7];
+
+	postgres_say(pg, add);
+	for (size_t i = 0; i < ARRAY_LEN(a); i++)
+		a[i] = postgres_arg_array(pg, i ? TYPE_TEXT : TYPE_UUID);
+	for (size_t i = 0; i < count; i++) {
+		const struct completion *item = items[i];
+
+		if (!item->target || item->state != JOB_COMPLETED)
+			continue;
+		array_uuid(a[0], &item->job->id);
+		array_text(a[1], item->job->type);
+		array_text(a[2], item->target->topic);
+		array_text(a[3], item->target->exchange);
+		array_text(a[4], item->target->key);
+		array_text(a[5], item->result);
+		array_text(a[6], item->job->traceparent);
+	}
+	if (a[0]->count)
+		postgres_send(pg);
+}
+
 /* Whose hold it is does not survive a crash of the server for certain; then two may send the same
  * rows once, which a receiver must bear with anyway. */
 static const char take_hold[] =

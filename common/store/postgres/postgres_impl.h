@@ -297,6 +297,9 @@ int postgres_take_unique(struct postgres *pg, struct new_job *const *jobs, size_
  * transaction; ended_r[i] says which. */
 int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count,
 			    const char *reason, bool *ended_r, struct error *err_r) must_check;
+/* The same for a job in a broker's lease; the worker that may have taken it finds the fence. */
+int postgres_cancel_queued(struct postgres *pg, const struct uuid *id, const char *reason,
+			   bool *ended_r, struct error *err_r) must_check;
 /* Jobs that ended discarded or cancelled in the open transaction: enqueues the on_discard jobs of
  * those with committed steps. */
 struct ended_job {
@@ -337,12 +340,11 @@ char *history_calls(const PGresult *calls, size_t n, struct arena *arena);
 struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *arena,
 				 size_t *count_r);
 
-/* ---- claimed.c: what claimed_read reads, of t (id, seq, attempt, since, priority, queue) and its
- * jobs row j. */
-#define CLAIMED_SQL                                                                         \
-	" t.id, t.seq, t.attempt, t.since, t.priority, t.queue, j.tenant, j.owner, j.type," \
-	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key,"        \
-	" j.traceparent, j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE" \
+/* ---- claimed.c: what claimed_read reads, of t (id, attempt, since) and its jobs row j. */
+#define CLAIMED_SQL(seq)                                                                      \
+	" t.id, " seq ", t.attempt, t.since, j.priority, j.queue, j.tenant, j.owner, j.type," \
+	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key,"          \
+	" j.traceparent, j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE"   \
 	" c.id = t.id) IS NOT NULL"
 #define CLAIMED_COLUMNS 19
 struct claimed_job *claimed_read(const PGresult *result, int row, const struct uuid *batch);
@@ -367,14 +369,15 @@ int postgres_claim_again(struct postgres *pg, const struct claim_request *reques
 
 /* ---- fence.c: who may still end or change a job. Items are sorted by id. */
 struct fence {
-	size_t done, later, step; /* places in the flight; SIZE_MAX: not sent */
+	/* places in the flight; SIZE_MAX: not sent */
+	size_t foreign, done, later, adopt, step;
 	bool rivals;
 };
 /* Queues the rows that fence the items and everything of them but their write sets and follow-ups.
  * `rivals`: an item that somebody else has ended loses its fence; otherwise the statement fails
- * then, which is cheaper as long as there is nobody else. */
-void fence_send(struct postgres *pg, struct completion *const *items, size_t count, bool rivals,
-		struct fence *fence_r);
+ * then, which is cheaper as long as there is nobody else. `session` owns what is adopted. */
+void fence_send(struct postgres *pg, struct completion *const *items, size_t count,
+		const struct uuid *session, bool rivals, struct fence *fence_r);
 /* Did the flight fail because there are rivals after all? */
 bool fence_rivalled(const struct postgres *pg, const struct fence *fence, const struct error *err);
 /* Queues the items' receipts alone, if there are any: they are true whatever became of the write
@@ -456,7 +459,22 @@ void follow_ups_send(struct postgres *pg, struct completion *const *items, size_
 int follow_ups_unique(struct postgres *pg, struct completion *const *items, size_t count,
 		      struct error *err_r) must_check;
 
-/* ---- position.c */
+/* ---- foreign.c, which fence.c calls. Their results list the ids that have won. */
+/* Is its row of jobs to be inserted, which is its fence then? */
+static inline bool completion_stores(const struct completion *item)
+{
+	return item->job->source && item->kind != COMPLETION_STEP &&
+	       !(item->kind == COMPLETION_FINISH && item->state == JOB_COMPLETED);
+}
+/* Queues the rows of those items, with what LATER and ADOPT mean for them. */
+size_t foreign_send(struct postgres *pg, struct completion *const *items, size_t count,
+		    const struct uuid *session);
+/* Queues the change of hands of items that a broker's lease holds, which are locked. */
+size_t adopt_send(struct postgres *pg, struct completion *const *items, size_t count,
+		  const struct uuid *session);
+
+/* ---- outbox.c, position.c: rows that ride in a completion, if there are any */
+void outbox_send(struct postgres *pg, struct completion *const *items, size_t count);
 void positions_send(struct postgres *pg, const struct position *positions, size_t count);
 
 /* ---- the operations, one file per noun */

@@ -17,6 +17,7 @@ const struct store_ops postgres_store_ops = {
 	.completion_commit = postgres_completion_commit,
 	.progress_save = postgres_progress_save,
 	.reader_query = postgres_reader_query,
+	.admission_check = postgres_admission_check,
 	.dispatch_take = postgres_dispatch_take,
 	.dispatch_return = postgres_dispatch_return,
 	.dispatch_survey = postgres_dispatch_survey,

@@ -34,15 +34,16 @@ enum {
 };
 
 /* The columns of a view, in the order of the enum. j: jobs; d, r, p, c: outer joined. */
-#define VIEW_COLUMNS                                                                           \
-	" j.id," JOB_STATE_SQL("j.id") ", j.tenant, j.owner, j.queue, j.type, j.priority,"             \
-	" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"      \
-	"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                          \
-	" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END,"   \
-	" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, d.result," \
-	" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"       \
-	"  AND a.counts AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                         \
-	" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
+#define VIEW_COLUMNS                                                                                           \
+	" j.id," JOB_STATE_SQL(                                                                                \
+		"j.id") ", j.tenant, j.owner, j.queue, j.type, j.priority,"                                    \
+			" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"      \
+			"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                          \
+			" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END,"   \
+			" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, d.result," \
+			" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"       \
+			"  AND a.counts AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                         \
+			" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
 #define VIEW_JOINS                                                                            \
 	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id" \
 	" LEFT JOIN windlass.progress p ON p.id = j.id LEFT JOIN windlass.cancel c ON c.id = j.id"
@@ -97,6 +98,45 @@ static void read_attempts(const PGresult *result, struct arena *arena, struct jo
 		};
 }
 
+/* One that came from a broker and completed at once: its completion row is all there is. Its tenant
+ * is the default one. */
+static const char foreign_job[] =
+	"SELECT d.type, d.source, coalesce(t.queue, ''), d.attempt, d.finished, d.result FROM"
+	" windlass.done d LEFT JOIN windlass.job_type t ON t.name = d.type WHERE d.id = $1::uuid"
+	" AND d.source IS NOT NULL AND coalesce($2::text, '') = ''";
+
+static int read_foreign(struct postgres *pg, const char *tenant, const struct uuid *id,
+			struct arena *arena, struct job_view *view_r, struct error *err_r)
+{
+	postgres_say(pg, foreign_job);
+	postgres_arg_uuid(pg, id);
+	postgres_arg_text(pg, tenant);
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, place);
+
+	if (!PQntuples(result))
+		return error_set(err_r, ERROR_NOT_FOUND, "no such job");
+	*view_r = (struct job_view){
+		.id = *id,
+		.state = JOB_COMPLETED,
+		.tenant = "",
+		.type = result_dup(result, 0, 0, arena),
+		.source = result_dup(result, 0, 1, arena),
+		.queue = result_dup(result, 0, 2, arena),
+		.priority = PRIORITY_NORMAL,
+		.attempt = (int)result_i64(result, 0, 3),
+		.created_ms = uuid_time_ms(id),
+		.finished_ms = result_ms(result, 0, 4),
+		.result = result_dup(result, 0, 5, arena),
+		.progress = -1,
+	};
+	view_r->owner = arena_printf(arena, "source:%s", view_r->source);
+	return 0;
+}
+
 int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id,
 		       struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
@@ -118,7 +158,7 @@ int postgres_query_job(struct store *store, const char *tenant, const struct uui
 	const PGresult *result = postgres_result(pg, job);
 
 	if (!PQntuples(result))
-		return error_set(err_r, ERROR_NOT_FOUND, "no such job");
+		return read_foreign(pg, tenant, id, arena, view_r, err_r);
 	read_view(result, 0, arena, view_r);
 	view_r->payload = result_dup(result, 0, V_EXTRA, arena);
 	view_r->payload_bytes = result_bytes(result, 0, V_EXTRA);
@@ -145,10 +185,16 @@ static const char list_scheduled[] =
 static const char list_retryable[] =
 	LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt > 0 AND d.id IS NULL");
 static const char list_available[] = LIST(WAITING, "x.id", "x.due IS NULL AND d.id IS NULL");
-static const char list_running[] = LIST(
-	"(SELECT DISTINCT u AS id FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u) x"
-	" JOIN windlass.jobs j ON j.id = x.id",
-	"x.id", "d.id IS NULL AND r.id IS NULL");
+/* In a broker's lease, and nothing is known of a worker: as in JOB_STATE_SQL. */
+#define LEASED                                                                                    \
+	"(SELECT DISTINCT u.id, u.attempt, l.until IS NOT NULL AS out FROM windlass.lease l"      \
+	" CROSS JOIN LATERAL unnest(l.ids, l.attempts) AS u(id, attempt)) x JOIN windlass.jobs j" \
+	" ON j.id = x.id"
+#define QUEUED "(x.out AND coalesce(p.attempt, 0) < x.attempt)"
+
+static const char list_queued[] = LIST(LEASED, "x.id", "d.id IS NULL AND r.id IS NULL AND " QUEUED);
+static const char list_running[] =
+	LIST(LEASED, "x.id", "d.id IS NULL AND r.id IS NULL AND NOT " QUEUED);
 static const char list_completed[] =
 	LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 8");
 static const char list_discarded[] =
@@ -175,6 +221,7 @@ static const char *list_of(enum job_state state)
 	case JOB_CANCELLED:
 		return list_cancelled;
 	case JOB_QUEUED:
+		return list_queued;
 	case JOB_WAITING:
 	case JOB_PARKED:
 		return list_none;
@@ -211,9 +258,13 @@ int postgres_query_jobs(struct store *store, const struct job_filter *filter, st
 }
 
 static const char finished_jobs[] =
-	"SELECT i.n, j.id, d.state, d.result, d.reason, d.attempt, d.finished, j.type, j.queue,"
-	" j.tenant, j.owner, j.created FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
-	" JOIN windlass.done d ON d.id = i.id AND d.state <> 0 JOIN windlass.jobs j ON j.id = i.id";
+	"SELECT i.n, d.id, d.state, d.result, d.reason, d.attempt, d.finished, coalesce(j.type,"
+	" d.type), coalesce(j.queue, t.queue, ''), coalesce(j.tenant, ''), coalesce(j.owner,"
+	" 'source:' || d.source), j.created, CASE WHEN j.id IS NULL THEN d.source END"
+	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
+	" JOIN windlass.done d ON d.id = i.id AND d.state <> 0 LEFT JOIN windlass.jobs j ON j.id ="
+	" i.id LEFT JOIN windlass.job_type t ON j.id IS NULL AND t.name = d.type WHERE j.id IS NOT"
+	" NULL OR d.source IS NOT NULL";
 
 int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count,
 			    struct arena *arena, bool *found_r, struct job_view *views_r,
@@ -246,7 +297,9 @@ int postgres_query_finished(struct store *store, const struct uuid *ids, size_t 
 			.queue = result_dup(result, row, 8, arena),
 			.tenant = result_dup(result, row, 9, arena),
 			.owner = result_dup(result, row, 10, arena),
-			.created_ms = result_ms(result, row, 11),
+			.created_ms = result_null(result, row, 11) ? uuid_time_ms(&ids[n])
+								   : result_ms(result, row, 11),
+			.source = result_dup(result, row, 12, arena),
 			.progress = -1,
 		};
 	}

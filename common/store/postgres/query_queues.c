@@ -6,14 +6,15 @@
  */
 static const char all_queues[] =
 	"WITH depth AS (SELECT queue, sum(available)::int8 AS available, sum(scheduled)::int8 AS"
-	" scheduled FROM windlass.tally GROUP BY queue), running AS (SELECT j.queue, count(*) AS n"
+	" scheduled FROM windlass.tally GROUP BY queue), running AS (SELECT j.queue, count(*)"
+	" FILTER (WHERE l.until IS NULL) AS n, count(*) FILTER (WHERE l.until IS NOT NULL) AS out"
 	" FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u(id) "
 	" JOIN windlass.jobs j ON j.id = u.id WHERE NOT EXISTS (SELECT FROM windlass.done d"
 	" WHERE d.id = u.id) GROUP BY j.queue), name AS (SELECT name"
 	" FROM windlass.queue UNION SELECT queue FROM depth UNION SELECT queue"
 	" FROM running) SELECT n.name, coalesce(q.paused, false), greatest(coalesce(d.available,"
-	" 0), 0), greatest(coalesce(d.scheduled, 0), 0), coalesce(u.n, 0), (SELECT (extract(epoch"
-	" FROM clock_timestamp() - min(o.since)) * 1000)::int8 "
+	" 0), 0), greatest(coalesce(d.scheduled, 0), 0), coalesce(u.n, 0), coalesce(u.out, 0),"
+	" (SELECT (extract(epoch FROM clock_timestamp() - min(o.since)) * 1000)::int8 "
 	" FROM generate_series(0, 2) AS p CROSS JOIN LATERAL (SELECT r.since"
 	" FROM windlass.ready r WHERE r.queue = n.name   AND r.priority = p::int2"
 	" AND r.due IS NULL ORDER BY r.seq LIMIT 1) o) FROM name n LEFT"
@@ -43,7 +44,8 @@ int postgres_query_queues(struct store *store, struct arena *arena, struct queue
 			.available = result_i64(result, row, 2),
 			.scheduled = result_i64(result, row, 3),
 			.running = result_i64(result, row, 4),
-			.oldest_ms = result_null(result, row, 5) ? -1 : result_i64(result, row, 5),
+			.queued = result_i64(result, row, 5),
+			.oldest_ms = result_null(result, row, 6) ? -1 : result_i64(result, row, 6),
 		};
 	return 0;
 }

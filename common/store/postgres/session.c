@@ -60,18 +60,24 @@ static const char of_dead[] =
  * too, and are cancelled next. */
 static const char give_back[] =
 	"WITH gone AS (DELETE FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[]))"
-	" RETURNING batch, ids, attempts), job AS MATERIALIZED (SELECT g.batch, u.id, u.attempt"
-	" FROM gone g CROSS JOIN LATERAL unnest(g.ids, g.attempts) AS u(id, attempt) "
-	" WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id)),"
-	" back AS (INSERT INTO windlass.ready (id, since, attempt, priority, queue, order_key,"
-	" fair_key)  SELECT b.id, now(), b.attempt, j.priority, j.queue, j.order_key, j.fair_key "
-	" FROM job b JOIN windlass.jobs j ON j.id = b.id ORDER BY j.seq"
-	" ON CONFLICT (id) DO NOTHING RETURNING id, queue), noted AS (INSERT INTO windlass.attempt"
-	" (id, batch, at, attempt, outcome, counts, reason)  SELECT b.id, b.batch, now(),"
-	" b.attempt, 7, false, $2::text FROM job b WHERE b.id IN (SELECT id"
-	" FROM back)), counted AS (INSERT INTO windlass.tally SELECT queue, count(*), 0"
-	" FROM back GROUP BY queue) SELECT b.id, c.reason FROM back b LEFT"
-	" JOIN windlass.cancel c ON c.id = b.id ORDER BY c.id IS NULL";
+	" RETURNING batch, until, ids, attempts), held AS MATERIALIZED (SELECT g.batch, g.until,"
+	" u.id, u.attempt FROM gone g CROSS JOIN LATERAL unnest(g.ids, g.attempts) AS u(id,"
+	" attempt)), job AS MATERIALIZED (SELECT h.* FROM held h WHERE NOT EXISTS (SELECT FROM"
+	" windlass.done d WHERE d.id = h.id))," CLOSED_SQL(
+		"held") ","
+			" back AS (INSERT INTO windlass.ready (id, seq, since, attempt, priority, queue,"
+			" order_key, fair_key) SELECT b.id," NEXT_SEQ_SQL(
+				"j.seq", "j.queue",
+				"j.order_key") ","
+					       " now(), b.attempt, j.priority, j.queue, j.order_key, j.fair_key"
+					       " FROM job b JOIN windlass.jobs j ON j.id = b.id ORDER BY j.seq"
+					       " ON CONFLICT (id) DO NOTHING RETURNING id, queue), noted AS (INSERT INTO windlass.attempt"
+					       " (id, batch, at, attempt, outcome, counts, reason)  SELECT b.id, b.batch, now(),"
+					       " b.attempt, 7, false, CASE WHEN b.until IS NULL THEN $2::text ELSE 'nothing came of its"
+					       " message' END FROM job b WHERE b.id IN (SELECT id"
+					       " FROM back)), counted AS (INSERT INTO windlass.tally SELECT queue, count(*), 0"
+					       " FROM back GROUP BY queue) SELECT b.id, c.reason FROM back b LEFT"
+					       " JOIN windlass.cancel c ON c.id = b.id ORDER BY c.id IS NULL";
 
 static const char forget_session[] = "DELETE FROM windlass.session WHERE id = $1::uuid";
 static const char forget_dead[] =

@@ -103,7 +103,7 @@ static void examine_definitions(struct doctor *doctor)
 	char *lines = NULL;
 	size_t bytes;
 	FILE *errors = open_memstream(&lines, &bytes);
-	struct definitions *defs = definitions_load(doctor->settings.jobs_path, errors);
+	struct definitions *defs = definitions_open(&doctor->settings, errors);
 
 	fclose(errors);
 	if (defs)

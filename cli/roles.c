@@ -33,7 +33,7 @@ static int role_open(struct role *role, const char *name)
 	if (settings_load(&role->settings, stderr) != 0)
 		return EX_CONFIG;
 	role->service.settings = &role->settings;
-	role->service.defs = definitions_load(role->settings.jobs_path, stderr);
+	role->service.defs = definitions_open(&role->settings, stderr);
 	if (!role->service.defs || service_init(&role->service, name) != 0) {
 		int code = role->service.defs ? EX_OSERR : EX_CONFIG;
 

@@ -90,11 +90,14 @@ static int check(void)
 
 	if (settings_load(&settings, stderr) != 0)
 		return EX_CONFIG;
-	defs = definitions_load(settings.jobs_path, stderr);
+	defs = definitions_open(&settings, stderr);
 	good = check_keys(&settings) && defs;
 	if (good)
-		printf("%s: %zu job types, %zu queues: good\n", settings.jobs_path,
-		       definitions_type_count(defs), definitions_queue_count(defs));
+		printf("%s: %zu job types, %zu queues, %zu sources: good\n", settings.jobs_path,
+		       definitions_type_count(defs), definitions_queue_count(defs),
+		       definitions_source_count(defs));
+	if (good && !*settings.broker_url)
+		definitions_say_idle(defs, stdout);
 	definitions_unref(&defs);
 	settings_release(&settings);
 	return good ? EX_OK : EX_CONFIG;

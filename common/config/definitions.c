@@ -23,7 +23,10 @@ struct definitions {
 	size_t type_count;
 	struct queue_definition *queues;
 	size_t queue_count;
+	struct source_definition *sources;
+	size_t source_count;
 	const struct job_type **by_name; /* sorted */
+	const char *file;
 };
 
 struct reading { /* of one file */
@@ -86,6 +89,8 @@ static void read_queues(struct reading *reading, const struct yaml_node *node)
 			continue;
 		reading->defs->queue_count++;
 		queue->name = key->text;
+		queue->line = key->place.line;
+		queue->column = key->place.column;
 		definitions_read_keys(
 			&reading->keys, &definitions_queue_keys,
 			yaml_is_null(value) ? NULL : as_map(reading, value, key->text), queue);
@@ -193,6 +198,8 @@ static void read_type(struct reading *reading, const struct yaml_node *key,
 	reading->places[index] = key->place;
 	type->name = key->text;
 	type->index = index;
+	type->line = key->place.line;
+	type->column = key->place.column;
 	type->directory = reading->directory;
 	type->sql.rows = -1;
 	definitions_read_keys(&reading->keys, &definitions_job_keys, map, type);
@@ -202,6 +209,11 @@ static void read_type(struct reading *reading, const struct yaml_node *key,
 	if (type->retry.base_ms > type->retry.cap_ms)
 		problem_add(reading->keys.problems, place_of(reading, index, "retry"),
 			    "`retry`: base is larger than cap; expected base <= cap");
+	if (type->record_failures && (type->result_topic || type->on_discard))
+		problem_add(
+			reading->keys.problems, place_of(reading, index, "record"),
+			"`record: failures` leaves nothing of a job that is done; it has no meaning beside `%s`",
+			type->result_topic ? "result" : "on_discard");
 }
 
 /* ---- on_discard */
@@ -215,7 +227,9 @@ static const struct job_type *find_type(const struct definitions *defs, const ch
 	return NULL;
 }
 
-static void check_target(struct reading *reading, size_t index, const char *target)
+/* `key` at this place names a type. */
+static void check_target(struct reading *reading, struct yaml_place place, const char *key,
+			 const char *target)
 {
 	struct suggest suggest = { .word = target };
 
@@ -223,8 +237,7 @@ static void check_target(struct reading *reading, size_t index, const char *targ
 		return;
 	for (size_t i = 0; i < reading->defs->type_count; i++)
 		suggest_offer(&suggest, reading->defs->types[i].name);
-	problem_add(reading->keys.problems, place_of(reading, index, "on_discard"),
-		    "`on_discard`: unknown type `%s`%s%s%s", target,
+	problem_add(reading->keys.problems, place, "`%s`: unknown type `%s`%s%s%s", key, target,
 		    suggest.best ? "; did you mean `" : ", expected a type of this file",
 		    suggest.best ? suggest.best : "", suggest.best ? "`?" : "");
 }
@@ -264,12 +277,39 @@ static void check_discards(struct reading *reading)
 	for (size_t i = 0; i < defs->type_count; i++) {
 		const struct job_type *target = find_type(defs, defs->types[i].on_discard);
 
-		check_target(reading, i, defs->types[i].on_discard);
+		check_target(reading, place_of(reading, i, "on_discard"), "on_discard",
+			     defs->types[i].on_discard);
 		next[i] = target ? target->index : defs->type_count;
 	}
 	for (size_t i = 0; i < defs->type_count; i++) {
 		if (next[i] < defs->type_count)
 			check_ring(reading, next, i);
+	}
+}
+
+/* ---- sources */
+
+static void read_sources(struct reading *reading, const struct yaml_node *node)
+{
+	const struct yaml_node *sources = node ? as_map(reading, node, "sources") : NULL;
+	struct definitions *defs = reading->defs;
+
+	defs->sources = ARENA_ARRAY(defs->arena, struct source_definition,
+				    sources ? sources->count + 1 : 1);
+	for (size_t i = 0; sources && i < sources->count; i++) {
+		const struct yaml_node *key = sources->keys[i];
+		const struct yaml_node *map = as_map(reading, sources->items[i], key->text), *type;
+		struct source_definition *source = &defs->sources[defs->source_count];
+
+		if (!check_name(reading, key) || !map)
+			continue;
+		defs->source_count++;
+		source->name = key->text;
+		source->line = key->place.line;
+		source->column = key->place.column;
+		definitions_read_keys(&reading->keys, &definitions_source_keys, map, source);
+		type = definitions_member(map, "type");
+		check_target(reading, type ? type->place : key->place, "type", source->type);
 	}
 }
 
@@ -318,6 +358,7 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 	for (size_t i = 0; jobs && i < jobs->count; i++)
 		read_type(reading, jobs->keys[i], jobs->items[i]);
 	check_discards(reading);
+	read_sources(reading, definitions_member(root, "sources"));
 	add_named_queues(defs);
 	index_types(defs);
 }
@@ -334,11 +375,12 @@ static struct definitions *parse(const char *text, size_t bytes, const char *nam
 	defs->arena = arena_new(0);
 	reading.keys = (struct key_reader){ .arena = defs->arena, .problems = &problems };
 	reading.directory = definitions_directory(name, defs->arena);
+	defs->file = arena_strdup(defs->arena, name);
 	root = yaml_read(text, bytes, defs->arena, &problems);
 	if (root && as_map(&reading, root, "the file"))
 		read_root(&reading, root);
 	problems_end(&problems);
-	if (problems.count)
+	if (problems.count || definitions_check_broker(defs, BROKER_NONE, "", errors) < 0)
 		definitions_unref(&defs);
 	return defs;
 }
@@ -427,4 +469,29 @@ const struct queue_definition *definitions_queue_at(const struct definitions *de
 {
 	CHECK(index < defs->queue_count);
 	return &defs->queues[index];
+}
+
+size_t definitions_source_count(const struct definitions *defs)
+{
+	return defs->source_count;
+}
+
+const struct source_definition *definitions_source_at(const struct definitions *defs, size_t index)
+{
+	CHECK(index < defs->source_count);
+	return &defs->sources[index];
+}
+
+const struct source_definition *definitions_source(const struct definitions *defs, const char *name)
+{
+	for (size_t i = 0; i < defs->source_count; i++) {
+		if (strcmp(defs->sources[i].name, name) == 0)
+			return &defs->sources[i];
+	}
+	return NULL;
+}
+
+const char *definitions_file(const struct definitions *defs)
+{
+	return defs->file;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "common/base/check.h"
+#include "common/config/broker_url.h"
 #include "common/job/job.h"
 #include "common/job/retry_policy.h"
 
@@ -51,7 +52,8 @@ struct job_type {
 	 * whose handlers neither write nor return a result nor make steps or calls (their attempt
 	 * fails if they do), and that no result target names */
 	bool record_failures;
-	size_t index; /* place in definitions */
+	size_t index;     /* place in definitions */
+	int line, column; /* place in the file */
 };
 
 struct queue_definition {
@@ -63,6 +65,7 @@ struct queue_definition {
 	int partitions;    /* Kafka: when it is made; 0: the broker's default */
 	bool classic;      /* type: quorum | classic (AMQP) */
 	bool fifo;         /* fifo: true (SQS) */
+	int line, column;  /* place in the file; 0: only a type names it */
 };
 
 /* A place from which other services' messages become jobs. */
@@ -76,7 +79,8 @@ struct source_definition {
 	bool fifo;                   /* SQS */
 	bool classic;                /* type of the AMQP queue if it has to be made */
 	int partitions;              /* Kafka: when it has to be made */
-	int prefetch; /* messages taken and not settled; 0: chosen by the subscriber */
+	int prefetch;     /* messages taken and not settled; 0: chosen by the subscriber */
+	int line, column; /* place in the file */
 };
 
 struct definitions;
@@ -103,6 +107,19 @@ size_t definitions_source_count(const struct definitions *defs);
 const struct source_definition *definitions_source_at(const struct definitions *defs, size_t index);
 const struct source_definition *definitions_source(const struct definitions *defs,
 						   const char *name); /* NULL: unknown */
+const char *definitions_file(const struct definitions *defs); /* as it is called in messages */
+
+/* ---- definitions_broker.c: the names that a file gives to things on a broker */
+struct settings;
+/* Are they names there, and no two the same? 0, or -1 after printing every problem with its place.
+ * BROKER_NONE: only what is wrong on every broker. */
+int definitions_check_broker(const struct definitions *defs, enum broker_kind kind,
+			     const char *prefix, FILE *errors) must_check;
+/* definitions_load of the file that the settings name, checked for their broker. */
+struct definitions *definitions_open(const struct settings *settings, FILE *errors);
+/* What the file asks for and nobody does while BROKER_URL is not set, one a line with its place. */
+void definitions_say_idle(const struct definitions *defs, FILE *out);
+
 /* JSON Schema of the file, for editors, printed from the table of keys (`windlass check --schema`).
  */
 void definitions_schema(FILE *out);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of keys, and the reading of one map by it. A new key is a field in definitions.h and a
- * row here; a key that becomes available changes its row from KEY_LATER. What keys mean together is
- * checked in definitions.c. */
+/* Reads one map by the table of keys (definitions_rows.c): every value is checked and put in its
+ * field, everything that is wrong is said. What keys mean together is checked in definitions.c. */
 #include "common/config/definitions_keys.h"
 
 #include <ctype.h>
@@ -14,178 +13,6 @@
 #include "common/config/settings_rows.h"
 #include "common/config/size.h"
 #include "common/config/suggest.h"
-
-#define HOUR_MS INT64_C(3600000)
-#define DAY_MS  (24 * HOUR_MS)
-#define MIB     (INT64_C(1024) * 1024)
-#define GIB     (1024 * MIB)
-
-#define JOB(field)   offsetof(struct job_type, field)
-#define QUEUE(field) offsetof(struct queue_definition, field)
-#define ROWS(array)                                        \
-	{                                                  \
-		.rows = (array), .count = ARRAY_LEN(array) \
-	}
-#define LATER(key)                               \
-	{                                        \
-		.name = (key), .kind = KEY_LATER \
-	}
-
-static const struct key_row retry_rows[] = {
-	{ .name = "max_attempts",
-	  .kind = KEY_INT,
-	  .offset = JOB(retry.max_attempts),
-	  .min = 1,
-	  .max = 1000,
-	  .default_text = "20",
-	  .help = "Attempts before the job is discarded." },
-	{ .name = "base",
-	  .kind = KEY_DURATION,
-	  .offset = JOB(retry.base_ms),
-	  .min = 1,
-	  .max = DAY_MS,
-	  .default_text = "2s",
-	  .help = "Upper bound of the first delay; doubles with each failure." },
-	{ .name = "cap",
-	  .kind = KEY_DURATION,
-	  .offset = JOB(retry.cap_ms),
-	  .min = 1,
-	  .max = 30 * DAY_MS,
-	  .default_text = "1h",
-	  .help = "Upper bound of every delay." },
-};
-static const struct key_rows retry_keys = ROWS(retry_rows);
-
-static const struct key_row payload_rows[] = {
-	{ .name = "required",
-	  .kind = KEY_TEXTS,
-	  .offset = JOB(required),
-	  .max = 100,
-	  .help = "Members that a payload must have." },
-};
-static const struct key_rows payload_keys = ROWS(payload_rows);
-
-static const struct key_row job_rows[] = {
-	{ .name = "module",
-	  .kind = KEY_TEXT,
-	  .offset = JOB(module),
-	  .is = HANDLER_MODULE,
-	  .help = "Handler: a C shared object; its path, relative to this file." },
-	{ .name = "exec",
-	  .kind = KEY_TEXTS,
-	  .offset = JOB(exec),
-	  .max = 256,
-	  .is = HANDLER_EXEC,
-	  .help = "Handler: a program and its arguments, run in this file's directory." },
-	{ .name = "sql",
-	  .kind = KEY_TEXT,
-	  .offset = JOB(sql.sql),
-	  .is = HANDLER_SQL,
-	  .help = "Handler: one SQL statement; ${payload.a.b}, ${job.id} and ${env.X} are bound as values." },
-	{ .name = "rows",
-	  .kind = KEY_COUNT,
-	  .offset = JOB(sql.rows),
-	  .min = 0,
-	  .max = 1000000000,
-	  .handlers = FOR_SQL,
-	  .help = "How many rows the statement must touch." },
-	{ .name = "queue",
-	  .kind = KEY_NAME,
-	  .offset = JOB(queue),
-	  .default_text = "default",
-	  .help = "Queue of its jobs." },
-	{ .name = "payload",
-	  .kind = KEY_MAP,
-	  .members = &payload_keys,
-	  .later_text = "a JSON Schema file",
-	  .help = "What a payload must look like." },
-	{ .name = "priority",
-	  .kind = KEY_PRIORITY,
-	  .offset = JOB(priority),
-	  .default_text = "normal",
-	  .help = "Priority of jobs that ask for none." },
-	{ .name = "retry",
-	  .kind = KEY_MAP,
-	  .members = &retry_keys,
-	  .help = "When a failed job runs again." },
-	{ .name = "timeout",
-	  .kind = KEY_DURATION,
-	  .offset = JOB(timeout_ms),
-	  .min = 100,
-	  .max = 7 * DAY_MS,
-	  .default_text = "60s",
-	  .help = "How long an attempt may take." },
-	{ .name = "on_discard",
-	  .kind = KEY_NAME,
-	  .offset = JOB(on_discard),
-	  .help = "Type of the job that is enqueued when one ends discarded or cancelled after a committed step." },
-	{ .name = "env",
-	  .kind = KEY_VARIABLES,
-	  .offset = JOB(env),
-	  .max = 100,
-	  .help = "Environment variables that the handler gets." },
-	{ .name = "batch",
-	  .kind = KEY_INT,
-	  .offset = JOB(batch),
-	  .min = 1,
-	  .max = 1000,
-	  .default_text = "1",
-	  .handlers = FOR_HOSTS,
-	  .help = "How many jobs a handler takes at once." },
-	{ .name = "memory",
-	  .kind = KEY_SIZE,
-	  .offset = JOB(memory_bytes_max),
-	  .min = MIB,
-	  .max = 1024 * GIB,
-	  .default_text = "512MiB",
-	  .handlers = FOR_HOSTS,
-	  .help = "Data memory that a host process may use." },
-	{ .name = "concurrency",
-	  .kind = KEY_INT,
-	  .offset = JOB(hosts_max),
-	  .min = 1,
-	  .max = 1024,
-	  .handlers = FOR_HOSTS,
-	  .help = "Host processes of this type in one worker; the worker's own limit when absent." },
-	LATER("http"),
-	LATER("result"),
-	LATER("order"),
-	LATER("rate"),
-	LATER("inline"),
-	LATER("detach_after"),
-	LATER("broker"),
-};
-const struct key_rows definitions_job_keys = ROWS(job_rows);
-
-static const struct key_row queue_rows[] = {
-	{ .name = "max",
-	  .kind = KEY_COUNT,
-	  .offset = QUEUE(depth_max),
-	  .min = 1,
-	  .max = 1000000000,
-	  .help = "Waiting jobs from which on new ones are refused; WINDLASS_QUEUE_MAX when absent." },
-	LATER("concurrency"),
-	LATER("rate"),
-	LATER("order"),
-	LATER("broker"),
-};
-const struct key_rows definitions_queue_keys = ROWS(queue_rows);
-
-static const struct key_row top_rows[] = {
-	{ .name = "queues",
-	  .kind = KEY_NAMED,
-	  .members = &definitions_queue_keys,
-	  .help = "Queues that need more than a name." },
-	{ .name = "jobs",
-	  .kind = KEY_NAMED,
-	  .members = &definitions_job_keys,
-	  .help = "Job types." },
-	LATER("sources"),
-	LATER("schedules"),
-	LATER("endpoints"),
-	LATER("webhooks"),
-};
-const struct key_rows definitions_top_keys = ROWS(top_rows);
 
 const struct key_row *definitions_key(const struct key_rows *keys, const char *name)
 {
@@ -274,6 +101,40 @@ static const char *put_size(const struct key_row *row, const char *text, int64_t
 	return NULL;
 }
 
+/* "true" in quotes is a text. */
+static const char *put_flag(const char *text, bool plain, bool *flag_r)
+{
+	if (!plain || (strcmp(text, "true") != 0 && strcmp(text, "false") != 0))
+		return "true or false";
+	*flag_r = *text == 't';
+	return NULL;
+}
+
+static const char *put_choice(const struct key_row *row, const char *text, bool *second_r,
+			      struct arena *arena)
+{
+	for (size_t i = 0; i < ARRAY_LEN(row->words); i++) {
+		if (strcmp(text, row->words[i]) == 0) {
+			*second_r = i == 1;
+			return NULL;
+		}
+	}
+	return arena_printf(arena, "%s or %s", row->words[0], row->words[1]);
+}
+
+static bool is_payload_path(const char *text)
+{
+	const char *at = text + strlen("payload");
+
+	if (strncmp(text, "payload.", strlen("payload.")) != 0)
+		return false;
+	for (; *at == '.'; at += 1 + strcspn(at + 1, ".")) {
+		if (!at[1] || at[1] == '.')
+			return false;
+	}
+	return true;
+}
+
 static const char *put_scalar(const struct key_row *row, const char *text, bool plain, void *field,
 			      struct arena *arena)
 {
@@ -305,6 +166,15 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 		return put_size(row, text, field, arena);
 	case KEY_PRIORITY:
 		return job_priority_parse(text, field) ? NULL : "high, normal or low";
+	case KEY_FLAG:
+		return put_flag(text, plain, field);
+	case KEY_CHOICE:
+		return put_choice(row, text, field, arena);
+	case KEY_PAYLOAD:
+		if (!is_payload_path(text))
+			return "payload.NAME, NAME a member or a path of members with dots";
+		*(const char **)field = text;
+		return NULL;
 	default:
 		return row->kind == KEY_MAP ? "a map" : "a list of texts";
 	}
@@ -426,6 +296,11 @@ static void read_members(struct key_reader *reader, const struct key_rows *keys,
 			put_value(reader, row, map->items[i], target);
 		else
 			definitions_refuse_key(reader, keys, map->keys[i]);
+	}
+	for (size_t i = 0; i < keys->count; i++) {
+		if (keys->rows[i].required && !definitions_member(map, keys->rows[i].name))
+			problem_add(reader->problems, map->place, "`%s` is missing",
+				    keys->rows[i].name);
 	}
 }
 

@@ -18,6 +18,9 @@ enum key_kind {
 	KEY_DURATION,  /* int64_t, ms */
 	KEY_SIZE,      /* int64_t, bytes */
 	KEY_PRIORITY,  /* enum job_priority */
+	KEY_FLAG,      /* bool: true, false */
+	KEY_CHOICE,    /* bool: the second of the row's two words */
+	KEY_PAYLOAD,   /* const char *, payload.NAME… */
 	KEY_TEXTS,     /* const char *const *, NULL-terminated; not empty */
 	KEY_VARIABLES, /* the same, names of environment variables */
 	KEY_MAP,       /* members; fields of the same struct */
@@ -38,17 +41,20 @@ struct key_rows {
 struct key_row {
 	const char *name;
 	enum key_kind kind;
-	size_t offset; /* of the field, in struct job_type or struct queue_definition */
+	size_t offset; /* of the field, in the struct of what is defined */
 	int64_t min, max;
 	const char *default_text; /* NULL: zero or, for lists, empty */
 	const struct key_rows *members;
-	unsigned handlers;      /* only for types with one of these; 0: for all */
-	enum handler_kind is;   /* this key is that handler, or 0 */
+	unsigned handlers;    /* only for types with one of these; 0: for all */
+	enum handler_kind is; /* this key is that handler, or 0 */
+	bool required;
+	const char *words[2];   /* KEY_CHOICE; the first is the default */
 	const char *later_text; /* KEY_MAP: what a text in its place would be, in a later version */
 	const char *help;
 };
 
-extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys;
+extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys,
+	definitions_source_keys;
 
 struct key_reader {
 	struct arena *arena;

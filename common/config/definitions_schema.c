@@ -50,6 +50,12 @@ static json_t *row_schema(const struct key_row *row)
 				 SIZE_PATTERN, "minimum", 0);
 	case KEY_PRIORITY:
 		return json_pack("{s:[s, s, s]}", "enum", "high", "normal", "low");
+	case KEY_FLAG:
+		return json_pack("{s:s}", "type", "boolean");
+	case KEY_CHOICE:
+		return json_pack("{s:[s, s]}", "enum", row->words[0], row->words[1]);
+	case KEY_PAYLOAD:
+		return json_pack("{s:s, s:s}", "type", "string", "pattern", "^payload(\\.[^.]+)+$");
 	case KEY_TEXTS:
 	case KEY_VARIABLES:
 		return list_schema(row);
@@ -94,6 +100,15 @@ static void add_dependency(const struct key_rows *keys, const struct key_row *ro
 			    json_pack("{s:o}", "anyOf", choices));
 }
 
+static void add_required(const struct key_row *row, json_t *schema)
+{
+	if (!row->required)
+		return;
+	if (!json_object_get(schema, "required"))
+		json_object_set_new(schema, "required", json_array());
+	json_array_append_new(json_object_get(schema, "required"), json_string(row->name));
+}
+
 static json_t *map_schema(const struct key_rows *keys)
 {
 	json_t *properties = json_object();
@@ -113,8 +128,11 @@ static json_t *map_schema(const struct key_rows *keys)
 					    json_loads(row->default_text, JSON_DECODE_ANY, NULL));
 		else if (row->default_text)
 			json_object_set_new(member, "default", json_string(row->default_text));
+		else if (row->kind == KEY_CHOICE)
+			json_object_set_new(member, "default", json_string(row->words[0]));
 		json_object_set_new(properties, row->name, member);
 		add_dependency(keys, row, schema);
+		add_required(row, schema);
 	}
 	add_handlers(keys, schema);
 	return schema;

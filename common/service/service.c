@@ -82,7 +82,7 @@ bool service_reload(struct service *service)
 	struct definitions *fresh;
 
 	CHECK(errors);
-	fresh = definitions_load(service->settings->jobs_path, errors);
+	fresh = definitions_open(service->settings, errors);
 	CHECK(fclose(errors) == 0);
 	if (fresh) {
 		definitions_unref(&service->defs);

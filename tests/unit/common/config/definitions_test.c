@@ -104,6 +104,117 @@ static void has_defaults_for_all_but_the_handler(void **state)
 	definitions_unref(&defs);
 }
 
+static void reads_what_brokers_need(void **state)
+{
+	struct definitions *defs = parse(
+		"queues:\n"
+		"  slow: {order: key, broker: {topic: t, partitions: 12, type: classic, fifo: true}}\n"
+		"  fast: {order: none, broker: {type: quorum, fifo: false}}\n"
+		"jobs:\n"
+		"  a: {exec: [sh], result: {to: r, exchange: e, key: payload.a.b}, detach_after: 2s}\n"
+		"  b: {exec: [sh], record: failures}\n"
+		"  c: {exec: [sh], record: all}\n"
+		"sources:\n"
+		"  s: {topic: x.y, type: a, start: latest, order: key, identity: at_least_once,\n"
+		"      prefetch: 50, broker: {partitions: 3, type: classic, fifo: true}}\n"
+		"  events: {topic: z}\n");
+	const struct queue_definition *slow = definitions_queue(defs, "slow"),
+				      *fast = definitions_queue(defs, "fast");
+	const struct job_type *a = definitions_type(defs, "a");
+	const struct source_definition *s = definitions_source(defs, "s"),
+				       *events = definitions_source(defs, "events");
+
+	(void)state;
+	assert_true(slow->ordered && slow->classic && slow->fifo);
+	assert_string_equal(slow->topic, "t");
+	assert_int_equal(slow->partitions, 12);
+	assert_false(fast->ordered || fast->classic || fast->fifo);
+	assert_null(fast->topic);
+	assert_string_equal(a->result_topic, "r");
+	assert_string_equal(a->result_exchange, "e");
+	assert_string_equal(a->result_key, "payload.a.b");
+	assert_int_equal(a->detach_after_ms, 2000);
+	assert_false(a->record_failures);
+	assert_true(definitions_type(defs, "b")->record_failures);
+	assert_false(definitions_type(defs, "c")->record_failures);
+	assert_null(definitions_type(defs, "c")->result_topic);
+	assert_int_equal(definitions_source_count(defs), 2);
+	assert_ptr_equal(definitions_source_at(defs, 1), events);
+	assert_string_equal(s->topic, "x.y");
+	assert_string_equal(s->type, "a");
+	assert_true(s->latest && s->ordered && s->identity_at_least_once && s->classic && s->fifo);
+	assert_int_equal(s->partitions, 3);
+	assert_int_equal(s->prefetch, 50);
+	assert_null(events->type);
+	assert_false(events->latest || events->ordered || events->identity_at_least_once);
+	assert_null(definitions_source(defs, "t"));
+	definitions_unref(&defs);
+}
+
+static void checks_names_for_a_broker(void **state)
+{
+#define HEAD "jobs: {a: {exec: [sh], queue: 'a:b'}}\n"
+	static const struct {
+		enum broker_kind kind;
+		const char *text, *want; /* NULL: good */
+	} cases[] = {
+		{ BROKER_KAFKA, HEAD, NULL },
+		{ BROKER_SQS, HEAD "sources: {s: {topic: x.fifo}}\n", NULL },
+		{ BROKER_AMQP, HEAD "sources: {s: {topic: 'x y/z'}}\n", NULL },
+		{ BROKER_KAFKA, HEAD "sources: {s: {topic: 'x y'}}\n",
+		  "jobs.yaml:2:11: source `s`: `x y` is not a name on the broker; expected at most 249" },
+		{ BROKER_SQS, HEAD "sources: {s: {topic: x.y}}\n",
+		  "jobs.yaml:2:11: source `s`: `x.y` is not a name on the broker" },
+		{ BROKER_AMQP, HEAD "sources: {s: {topic: amq.x}}\n",
+		  "jobs.yaml:2:11: source `s`" },
+		{ BROKER_KAFKA, HEAD "queues: {'a.b': {}, a-b: {}}\n",
+		  "jobs.yaml:1:1: queue `a:b` and queue `a-b` are both `w.a-b` on the broker" },
+		{ BROKER_SQS, HEAD "queues: {'a.b': {}}\n",
+		  "jobs.yaml:1:1: queue `a:b` and queue `a.b` are both `w-a-b` on the broker" },
+		{ BROKER_AMQP, HEAD "queues: {dead: {}}\n",
+		  "jobs.yaml:2:10: queue `dead` and the place of `dead letters` are both `w.dead`" },
+		{ BROKER_KAFKA, "jobs: {a: {exec: [sh], result: {to: r, exchange: e}}}\n",
+		  "jobs.yaml:1:8: results of `a`: only RabbitMQ has exchanges" },
+		{ BROKER_SQS, "jobs: {a: {exec: [sh], result: {to: a.b}}}\n",
+		  "jobs.yaml:1:8: results of `a`: `a.b` is not a name" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct definitions *defs = parse(cases[i].text);
+		char *said = NULL;
+		size_t bytes;
+		FILE *errors = open_memstream(&said, &bytes);
+		int rc = definitions_check_broker(defs, cases[i].kind, "w.", errors);
+
+		fclose(errors);
+		if ((rc == 0) != !cases[i].want ||
+		    (cases[i].want && strncmp(said, cases[i].want, strlen(cases[i].want)) != 0))
+			fail_msg("%s: %s", cases[i].text, said);
+		free(said);
+		definitions_unref(&defs);
+	}
+}
+
+static void says_what_needs_a_broker(void **state)
+{
+	struct definitions *defs = parse("jobs:\n"
+					 "  a: {exec: [sh], result: {to: r}}\n"
+					 "sources: {s: {topic: t, type: a}}\n");
+	char *said = NULL;
+	size_t bytes;
+	FILE *out = open_memstream(&said, &bytes);
+
+	(void)state;
+	definitions_say_idle(defs, out);
+	fclose(out);
+	assert_string_equal(
+		said, "jobs.yaml:3:11: source `s` is not read: BROKER_URL is not set\n"
+		      "jobs.yaml:2:3: results of `a` wait in the store: BROKER_URL is not set\n");
+	free(said);
+	definitions_unref(&defs);
+}
+
 static void reads_sql(void **state)
 {
 	struct definitions *defs =
@@ -288,6 +399,10 @@ static void prints_a_schema(void **state)
 		json_string_value(json_object_get(json_object_get(type, "queue"), "default")),
 		"default");
 	assert_null(json_object_get(type, "http")); /* a later part is left out */
+	type = json_object_get(json_object_get(json_object_get(schema, "properties"), "sources"),
+			       "additionalProperties");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(type, "required"), 0)),
+			    "topic");
 	json_decref(schema);
 	free(text);
 }
@@ -297,6 +412,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_every_key),
 		cmocka_unit_test(has_defaults_for_all_but_the_handler),
+		cmocka_unit_test(reads_what_brokers_need),
+		cmocka_unit_test(checks_names_for_a_broker),
+		cmocka_unit_test(says_what_needs_a_broker),
 		cmocka_unit_test(reads_sql),
 		cmocka_unit_test(shares_what_aliases_name),
 		cmocka_unit_test(finds_types_among_many),

@@ -155,6 +155,75 @@ def round_trip_limit(rig, size):
         return rig.load(port, body={"type": "bench.noop", "payload": {}}, rate=200, warm=0.5, seconds=size.latency_s)
 
 
+# ---- brokers
+
+def source_rows(kind, workers=1, **declared):
+    """Messages of another service wait on the broker; each becomes one row, exactly once."""
+    def run(rig, size):
+        with rig.database() as url, rig.broker(kind) as view, rig.windlass(url, view) as system:
+            rig.fill_broker(view, "rows", size.broker_jobs, **declared)
+            figures = system.drain(size.broker_jobs, workers)
+            rows_are_exact(url, size.broker_jobs)
+            return figures
+    return run
+
+
+def source_limit(kind, work, **declared):
+    def run(rig, size):
+        count = size.broker_jobs if work == "row" else size.stream_jobs
+        with rig.database() as url, rig.broker(kind) as view:
+            place = rig.fill_broker(view, "rows", count, **declared)
+            return rig.probe("broker_probe", "drain", *place, count, work, url)
+    return run
+
+
+def source_peer(kind, name, **declared):
+    def run(rig, size):
+        with rig.database() as url, rig.broker(kind) as view:
+            count = size.peer_jobs.get((name, "row"), size.broker_jobs)
+            place = rig.fill_broker(view, "rows", count, **declared)
+            return peers.run(rig, name, url, count, "row", view.url, place[-1])
+    return run
+
+
+def stream_ours(rig, size):
+    """No-ops whose success is not recorded: done when the group's offsets are at the end."""
+    with rig.database() as url, rig.broker("kafka") as view, rig.windlass(url, view) as system:
+        rig.fill_broker(view, "noops", size.stream_jobs, partitions=6)
+        began = time.monotonic()
+        worker = system.machine.work(wait=False)
+        first = None
+        while (metrics := done_jobs(worker)) < size.stream_jobs:
+            if first is None and metrics:
+                first = time.monotonic(), metrics
+            if time.monotonic() > began + 120:
+                raise Wrong(f"{metrics} of {size.stream_jobs} after 120 s")
+            time.sleep(0.02)
+        seconds = time.monotonic() - first[0]
+        parts = system.cpu_parts([worker])
+        worker.stop()
+        return {"rate": (size.stream_jobs - first[1]) / seconds, "cpu_us_per_job": {n: round(s / size.stream_jobs * 1e6, 1) for n, s in parts.items()}}
+
+
+def done_jobs(worker):
+    try:
+        return int(sum(v for k, v in worker.metrics().items() if k.startswith("windlass_jobs_total") and 'outcome="done"' in k))
+    except OSError:
+        return 0
+
+
+def broker_trip(kind, **load):
+    """HTTP accept, broker, effect, and the answer of the client that waits."""
+    def run(rig, size):
+        with rig.database() as url, rig.broker(kind) as view, rig.windlass(url, view) as system:
+            process = system.machine.run()
+            body = {"type": "bench.trip", "payload": {"pad": "x" * 190}}
+            port = system.port(process)
+            rig.load(port, path="/v1/jobs?wait=10s", body=body, connections=16, warm=0, seconds=3)
+            return rig.load(port, path="/v1/jobs?wait=10s", body=body, warm=1, seconds=size.latency_s, **load)
+    return run
+
+
 # ---- memory
 
 def memory(rig, size):
@@ -209,6 +278,21 @@ LINES = [
          figure="p50_ms", goal=2, below={"p99_ms": 20}, limit="commit, claim"),
     Line("round-trip", "HTTP enqueue and wait, 200/s, PostgreSQL", {"ours": round_trip_ours, "limit": round_trip_limit}, figure="p99_ms",
          goal=15, limit="one accept, no job"),
+    Line("rabbit-row", "RabbitMQ (classic) to one row a message, exactly once",
+         {"ours": source_rows("rabbit", classic=True), "limit": source_limit("rabbit", "row", classic=True),
+          "quorum": source_rows("rabbit"), "quorum limit": source_limit("rabbit", "row"),
+          "go": source_peer("rabbit", "go-rabbit", classic=True), "celery": source_peer("rabbit", "celery", classic=True)}, ratio_goal=0.7,
+         limit="bare C, at least once"),
+    Line("kafka-row", "Kafka to one row a message, exactly once",
+         {"ours": source_rows("kafka", partitions=6), "limit": source_limit("kafka", "row", partitions=6),
+          "two workers": source_rows("kafka", workers=2, partitions=6),
+          "go": source_peer("kafka", "go-kafka", partitions=6)}, ratio_goal=0.5, limit="bare C, at least once"),
+    Line("kafka-noop", "Kafka no-ops, only failures recorded", {"ours": stream_ours, "limit": source_limit("kafka", "noop", partitions=6)},
+         limit="bare C, consume and commit"),
+    Line("rabbit-trip", "HTTP, RabbitMQ, effect, answer; 128 clients", {"ours": broker_trip("rabbit", connections=128)}, goal=4_000),
+    Line("rabbit-trip-200", "the same at 200/s", {"ours": broker_trip("rabbit", rate=200)}, figure="p99_ms", goal=40),
+    Line("kafka-trip", "HTTP, Kafka, effect, answer; 128 clients", {"ours": broker_trip("kafka", connections=128)}, goal=4_000),
+    Line("kafka-trip-200", "the same at 200/s", {"ours": broker_trip("kafka", rate=200)}, figure="p99_ms", goal=40),
     Line("snapshot", "drain while a snapshot is held, PostgreSQL", {"ours": snapshot_held, "limit": drain_ours("bench.noop", "snapshot_jobs")},
          ratio_goal=1 / 3, limit="ours without it"),
     Line("memory", "memory of an engine", {"ours": memory}, figure="engine_idle_mib", goal=15, below={"host_private_mib": 3, "growth": 1.1}),

@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.parse
 
 import conditions
+from harness import brokers
 from harness import postgres as pg
 from harness import store
 from harness.windlass import ROOT, Windlass, wait_for
@@ -69,10 +71,13 @@ class Rig:
         subprocess.run([*compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-I{ROOT}/workers/handlers",
                         "-o", self.folder / "bench.so", HERE / "jobs/bench.c"], check=True)
         self.jobs_file = shutil.copy(HERE / "jobs/jobs.yaml", self.folder)
+        self.servers = []
         self.postgres.start()
         self.postmaster = int((self.folder / "services/run/postgres.pid").read_text().split()[0])
 
     def stop(self):
+        for server in self.servers:
+            server.wipe()
         self.postgres.wipe()
         shutil.rmtree(self.folder / "runs", ignore_errors=True)
 
@@ -91,6 +96,24 @@ class Rig:
         store.rows(self.postgres.admin_url, "CHECKPOINT")
         yield url
         pg.drop_database(self.postgres.admin_url, url)
+
+    @contextlib.contextmanager
+    def broker(self, kind):
+        """A view of the RabbitMQ or Kafka of this run, with names of its own."""
+        view = {"rabbit": brokers.Rabbit, "kafka": brokers.Kafka}[kind](self.folder / "services")
+        if kind not in {type(server).name for server in self.servers}:
+            self.servers.append(view)
+        view.start()
+        yield view
+        view.close()
+
+    def fill_broker(self, view, topic, count, **declared):
+        """Messages of 200 bytes that wait: (protocol, host, port, name), for whoever reads them."""
+        name = view.topic(topic)
+        view.declare(name, **declared)
+        place = ("amqp" if view.name == "rabbit" else "kafka", "127.0.0.1", urllib.parse.urlsplit(view.url).port, name)
+        self.probe("broker_probe", "fill", *place, count)
+        return place
 
     @contextlib.contextmanager
     def sqlite(self):
@@ -121,9 +144,9 @@ class Rig:
             process.wait(10)
 
     @contextlib.contextmanager
-    def windlass(self, url):
-        """A migrated store with the bench tables, and roles on it: see System."""
-        system = System(self, url)
+    def windlass(self, url, broker=None):
+        """A migrated store with the bench tables, and roles on it, with a broker's view: see System."""
+        system = System(self, url, broker)
         try:
             yield system
             system.machine.close()
@@ -145,11 +168,15 @@ def answers(port):
 class System:
     """Windlass on one store."""
 
-    def __init__(self, rig, url):
+    def __init__(self, rig, url, broker=None):
         self.rig, self.url = rig, url
         self.machine = Windlass(rig.scratch())
         self.machine.binary = rig.build / "windlass"
         self.machine.settings = {**SETTINGS, "DATABASE_URL": url, "WINDLASS_JOBS": str(rig.jobs_file)}
+        if broker:
+            jobs = rig.folder / f"{broker.prefix}jobs.yaml"
+            jobs.write_text((HERE / "jobs/brokers.yaml").read_text().replace("{prefix}", broker.prefix))
+            self.machine.settings.update(broker.settings, WINDLASS_JOBS=str(jobs))
         self.machine.expect()
         self.machine.migrate()
         store.script(url, TABLES[kind_of(url)])
@@ -204,9 +231,10 @@ class System:
         seconds = self.wait_done(count)
         parts = self.cpu_parts(started)
         parts["postgres"] = conditions.tree_cpu_s(self.rig.postmaster) - before
+        rss_mib = tree_rss_mib(started)
         for worker in started:
             worker.stop()
-        return {"rate": count / seconds, "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
+        return {"rate": count / seconds, "rss_mib": rss_mib, "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
 
     def cpu_parts(self, workers):
         all = conditions.processes()
@@ -220,6 +248,13 @@ class System:
         if not values:
             raise Wrong("no stamp job has completed")
         return {"p50_ms": values[len(values) // 2] / 1000, "p99_ms": values[int(len(values) * 0.99)] / 1000}
+
+
+def tree_rss_mib(processes):
+    """Of the trees of these processes, shared pages counted once: the sum of their PSS."""
+    pids = set().union(*(conditions.family(conditions.processes(), process.pid) for process in processes))
+    lines = [line for pid in pids for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")]
+    return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def private_kib(pid):

@@ -45,4 +45,5 @@ static enum wl_outcome stamp_run(struct wl_job *job)
 }
 
 WL_MODULE({ .type = "bench.noop", .run = noop_run }, { .type = "bench.row", .run = row_run },
-	  { .type = "bench.hot", .run = hot_run }, { .type = "bench.stamp", .run = stamp_run })
+	  { .type = "bench.hot", .run = hot_run }, { .type = "bench.stamp", .run = stamp_run },
+	  { .type = "bench.trip", .run = noop_run })

@@ -95,18 +95,10 @@ int store_sync_types(struct store *store, const struct store_type *types, size_t
 	return count ? store->ops->sync_types(store, types, count, err_r) : 0;
 }
 
-/* An operation that this kind of store does not have. */
-static int missing(const struct store *store, struct error *err_r)
-{
-	return error_set(err_r, ERROR_INVALID, "%s: not with this kind of store", store->label);
-}
-
 int store_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
 		      struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	if (!store->ops->sync_queues)
-		return missing(store, err_r);
 	return count ? store->ops->sync_queues(store, queues, count, err_r) : 0;
 }
 
@@ -206,8 +198,6 @@ int admission_check(struct store *store, struct admission *items, size_t count, 
 		items[i].verdict = 0;
 		items[i].job = NULL;
 	}
-	if (!store->ops->admission_check)
-		return missing(store, err_r);
 	int rc = count ? store->ops->admission_check(store, items, count, keep_ms, err_r) : 0;
 
 	for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -226,8 +216,6 @@ int dispatch_take(struct store *store, const struct dispatch_request *request, s
 	CHECK(request->max >= 1 && request->max <= 1000);
 	CHECK(!uuid_is_nil(&request->owner) && !uuid_is_nil(&request->batch));
 	*claim_r = (struct claim){ 0 };
-	if (!store->ops->dispatch_take)
-		return missing(store, err_r);
 	return store->ops->dispatch_take(store, request, arena, claim_r, err_r);
 }
 
@@ -235,8 +223,6 @@ int dispatch_return(struct store *store, const struct uuid *batch, const struct 
 		    size_t count, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	if (!store->ops->dispatch_return)
-		return missing(store, err_r);
 	return count ? store->ops->dispatch_return(store, batch, ids, count, err_r) : 0;
 }
 
@@ -246,8 +232,6 @@ int dispatch_survey(struct store *store, const struct uuid *owner, struct arena 
 	CHECK(store->use == STORE_WRITE);
 	*views_r = NULL;
 	*count_r = 0;
-	if (!store->ops->dispatch_survey)
-		return missing(store, err_r);
 	return store->ops->dispatch_survey(store, owner, arena, views_r, count_r, err_r);
 }
 
@@ -259,8 +243,6 @@ int outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms,
 	*items_r = NULL;
 	*count_r = 0;
 	*held_r = false;
-	if (!store->ops->outbox_read)
-		return missing(store, err_r);
 	return store->ops->outbox_read(store, holder, hold_ms, max, arena, items_r, count_r, held_r,
 				       err_r);
 }
@@ -268,16 +250,12 @@ int outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms,
 int outbox_delete(struct store *store, const int64_t *rows, size_t count, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	if (!store->ops->outbox_delete)
-		return missing(store, err_r);
 	return count ? store->ops->outbox_delete(store, rows, count, err_r) : 0;
 }
 
 int outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r)
 {
 	*depth_r = 0;
-	if (!store->ops->outbox_depth)
-		return missing(store, err_r);
 	return store->ops->outbox_depth(store, depth_r, err_r);
 }
 
@@ -286,8 +264,6 @@ int position_load(struct store *store, struct position *positions, size_t count,
 {
 	for (size_t i = 0; i < count; i++)
 		positions[i].offset = -1;
-	if (!store->ops->position_load)
-		return missing(store, err_r);
 	return count ? store->ops->position_load(store, positions, count, err_r) : 0;
 }
 
@@ -295,8 +271,6 @@ int position_save(struct store *store, const struct position *positions, size_t 
 		  struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	if (!store->ops->position_save)
-		return missing(store, err_r);
 	return count ? store->ops->position_save(store, positions, count, err_r) : 0;
 }
 

@@ -197,6 +197,22 @@ static int64_t run_cancels(struct keeper *k, struct error *err_r)
 	return rc;
 }
 
+static int store_queues(struct store *store, const struct definitions *defs, struct error *err_r)
+{
+	size_t count = definitions_queue_count(defs);
+	struct store_queue *rows = xcalloc(count + 1, sizeof(*rows));
+	int rc;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct queue_definition *queue = definitions_queue_at(defs, i);
+
+		rows[i] = (struct store_queue){ .name = queue->name, .ordered = queue->ordered };
+	}
+	rc = store_sync_queues(store, rows, count, err_r);
+	free(rows);
+	return rc;
+}
+
 int keeper_store_types(struct store *store, const struct definitions *defs, struct error *err_r)
 {
 	size_t count = definitions_type_count(defs);
@@ -214,6 +230,8 @@ int keeper_store_types(struct store *store, const struct definitions *defs, stru
 		};
 	}
 	rc = store_sync_types(store, rows, count, err_r);
+	if (rc == 0)
+		rc = store_queues(store, defs, err_r);
 	free(rows);
 	return rc;
 }

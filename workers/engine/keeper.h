@@ -46,7 +46,8 @@ bool keeper_away(const struct keeper *keeper);
 void keeper_stop(struct keeper *keeper);  /* saves progress, waits for the thread */
 void keeper_free(struct keeper **keeper); /* stopped */
 
-/* The registry rows of these definitions, into the store. */
+/* What the store knows of these definitions: the registry of types, and which queues are ordered.
+ */
 int keeper_store_types(struct store *store, const struct definitions *defs,
 		       struct error *err_r) must_check;
 

@@ -18,7 +18,7 @@ static const char foreign[] =
 	" windlass.jobs j WHERE j.id = i.id), i.ms < (extract(epoch FROM clock_timestamp()) *"
 	" 1000)::int8 - $6::int8, i.key IS NOT NULL AND (EXISTS (SELECT FROM windlass.order_open o"
 	" WHERE o.queue = i.queue AND o.key = i.key) OR EXISTS (SELECT FROM windlass.ready r WHERE"
-	" r.queue = i.queue AND r.order_key = i.key AND (r.due IS NULL OR r.attempt > 0)))"
+	" r.queue = i.queue AND r.order_key = i.key))"
 	" FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $5::int4[]) AS i(id, ms,"
 	" queue, key, n)";
 

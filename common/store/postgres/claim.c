@@ -16,10 +16,9 @@
 	" AND r.seq > lane.after AND r.due IS NULL" also                                        \
 	" ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED)"
 
-/* Of an ordered queue: rows without a key, and the first one of each key if none of that key is
- * handed out. A job that waits for a retry is the first one too; one that is scheduled does not
- * hold up the others before its time. Nothing is remembered of the last claim: keys that were
- * closed then may be open now. At most so many rows are looked at: */
+/* Of an ordered queue: rows without a key, and the first of all that wait of each key if none of it
+ * is handed out; the first one holds up the others until it is due. Nothing is remembered of the
+ * last claim: keys that were closed then may be open now. At most so many rows are looked at: */
 #define ORDERED_LOOK "4096"
 #define ORDERED_ROWS(also)                                                                      \
 	"(SELECT r.ctid, r.order_key, r.id FROM windlass.ready r"                               \
@@ -27,7 +26,7 @@
 	" AND r.seq <= lane.look AND r.due IS NULL AND (r.order_key IS NULL OR NOT EXISTS"      \
 	" (SELECT FROM windlass.order_open o WHERE o.queue = r.queue AND o.key = r.order_key)"  \
 	" AND NOT EXISTS (SELECT FROM windlass.ready e WHERE e.queue = r.queue AND"             \
-	" e.order_key = r.order_key AND e.seq < r.seq AND (e.due IS NULL OR e.attempt > 0)))" also \
+	" e.order_key = r.order_key AND e.seq < r.seq))" also                                   \
 	" ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED)"
 
 /* When these are many jobs of few keys, the rest is looked through key by key. */
@@ -39,7 +38,7 @@
 	" f.order_key > w.key ORDER BY f.order_key LIMIT 1), w.n + 1 FROM walk w WHERE"         \
 	" w.key IS NOT NULL AND w.n < 2000) SELECT key FROM walk) k CROSS JOIN LATERAL"         \
 	" (SELECT e.id FROM windlass.ready e WHERE e.queue = lane.queue AND e.order_key = k.key" \
-	" AND (e.due IS NULL OR e.attempt > 0) ORDER BY e.seq LIMIT 1) h"                       \
+	" ORDER BY e.seq LIMIT 1) h"                                                            \
 	" JOIN windlass.ready r ON r.id = h.id AND r.priority = lane.priority AND r.due IS NULL" \
 	" WHERE NOT EXISTS (SELECT FROM windlass.order_open o WHERE o.queue = lane.queue AND"   \
 	" o.key = k.key)" also " LIMIT lane.share FOR UPDATE OF r SKIP LOCKED)"
@@ -66,7 +65,7 @@
 	" SELECT $5::uuid, $6::uuid, now(), array_agg(id), array_agg(attempt)" values           \
 	" FROM taken HAVING count(*) > 0), counted AS (INSERT INTO windlass.tally SELECT"       \
 	" queue, -count(*), 0 FROM taken GROUP BY queue)"                                       \
-	" SELECT " CLAIMED_SQL("t.seq") " FROM taken t JOIN windlass.jobs j ON j.id = t.id"              \
+	" SELECT " CLAIMED_SQL("t.seq") " FROM taken t JOIN windlass.jobs j ON j.id = t.id"     \
 	" ORDER BY t.priority, t.seq"
 /* clang-format on */
 

@@ -14,6 +14,8 @@
 #include "common/base/log.h"
 #include "common/http/server.h"
 #include "common/service/service.h"
+#include "common/service/store_wait.h"
+#include "common/store/registry.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
 #include "producers/gateway/keyring.h"
@@ -27,7 +29,6 @@
 #define CONNECTIONS_MAX       20000
 #define SPARE_FDS             200 /* of the limit, for everything that is no client */
 #define ADMIN_CONNECTIONS_MAX 200
-#define STORE_RETRY_MS        500
 #define TICK_MS               1000
 #define LINGER_MS             100 /* quiet time after the last answer of a drain */
 
@@ -104,27 +105,9 @@ static int read_access(struct role *role)
 	return 0;
 }
 
-static int sync_types(struct store *store, const struct definitions *defs, struct error *err_r)
+static int prepare_once(void *ctx, struct error *err_r)
 {
-	size_t count = definitions_type_count(defs);
-	struct store_type *types = xcalloc(count + 1, sizeof(*types));
-
-	for (size_t i = 0; i < count; i++) {
-		const struct job_type *type = definitions_type_at(defs, i);
-		types[i] = (struct store_type){
-			.name = type->name,
-			.queue = type->queue,
-			.priority = type->priority,
-			.on_discard = type->on_discard,
-		};
-	}
-	int rc = store_sync_types(store, types, count, err_r);
-	free(types);
-	return rc;
-}
-
-static int prepare_once(struct role *role, struct error *err_r)
-{
+	struct role *role = ctx;
 	struct store *store = NULL;
 	int applied, rc;
 
@@ -133,7 +116,7 @@ static int prepare_once(struct role *role, struct error *err_r)
 		return -1;
 	rc = store_migrate(store, &applied, err_r);
 	if (rc == 0)
-		rc = sync_types(store, role->gateway.defs, err_r);
+		rc = registry_sync(store, role->gateway.defs, err_r);
 	if (rc == 0)
 		log_line(LOG_INFO, "store-prepared", LOG_S("store", store_label(store)),
 			 LOG_I("migrations", applied));
@@ -141,29 +124,18 @@ static int prepare_once(struct role *role, struct error *err_r)
 	return rc;
 }
 
-/* Waits for a store that is not up yet; a wrong one ends the role. *stopped_r: told to stop
- * meanwhile. */
+/* *stopped_r: told to stop meanwhile. */
 static int prepare_store(struct role *role, bool *stopped_r)
 {
-	bool told = false;
 	struct error err;
 
-	while (prepare_once(role, &err) < 0) {
-		if (err.code == ERROR_INVALID || err.code == ERROR_SQL ||
-		    err.code == ERROR_CONFLICT) {
-			log_line(LOG_FATAL, "store-unusable", LOG_S("error", err.message));
-			return EX_CONFIG;
-		}
-		if (!told)
-			log_line(LOG_WARN, "store-away", LOG_S("code", error_code_name(err.code)),
-				 LOG_S("error", err.message));
-		told = true;
-		enum service_signal signal = wait_signal(role, STORE_RETRY_MS);
-		*stopped_r = signal == SERVICE_DRAIN || signal == SERVICE_NOW;
-		if (*stopped_r)
-			return 0;
-	}
-	return 0;
+	if (store_wait(role->service, prepare_once, role, &err) == 0)
+		return 0;
+	*stopped_r = err.code == ERROR_NONE;
+	if (*stopped_r)
+		return 0;
+	log_line(LOG_FATAL, "store-unusable", LOG_S("error", err.message));
+	return EX_CONFIG;
 }
 
 static int connections_max(void)
@@ -312,7 +284,7 @@ static void reload(struct role *role)
 	definitions_unref(&old);
 	if (store_open(gateway->settings->database_url, STORE_WRITE, "windlass-prepare", &store,
 		       &err) < 0 ||
-	    sync_types(store, gateway->defs, &err) < 0)
+	    registry_sync(store, gateway->defs, &err) < 0)
 		log_line(LOG_WARN, "types-not-registered", LOG_S("error", err.message));
 	store_close(&store);
 	log_line(LOG_INFO, "definitions-reloaded",

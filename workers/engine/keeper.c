@@ -16,6 +16,7 @@
 #include "common/store/completion.h"
 #include "common/store/control.h"
 #include "common/store/maintenance.h"
+#include "common/store/registry.h"
 #include "common/store/session.h"
 
 #define PROMOTE_POLL_MS  500
@@ -197,45 +198,6 @@ static int64_t run_cancels(struct keeper *k, struct error *err_r)
 	return rc;
 }
 
-static int store_queues(struct store *store, const struct definitions *defs, struct error *err_r)
-{
-	size_t count = definitions_queue_count(defs);
-	struct store_queue *rows = xcalloc(count + 1, sizeof(*rows));
-	int rc;
-
-	for (size_t i = 0; i < count; i++) {
-		const struct queue_definition *queue = definitions_queue_at(defs, i);
-
-		rows[i] = (struct store_queue){ .name = queue->name, .ordered = queue->ordered };
-	}
-	rc = store_sync_queues(store, rows, count, err_r);
-	free(rows);
-	return rc;
-}
-
-int keeper_store_types(struct store *store, const struct definitions *defs, struct error *err_r)
-{
-	size_t count = definitions_type_count(defs);
-	struct store_type *rows = xcalloc(count + 1, sizeof(*rows));
-	int rc;
-
-	for (size_t i = 0; i < count; i++) {
-		const struct job_type *type = definitions_type_at(defs, i);
-
-		rows[i] = (struct store_type){
-			.name = type->name,
-			.queue = type->queue,
-			.priority = type->priority,
-			.on_discard = type->on_discard,
-		};
-	}
-	rc = store_sync_types(store, rows, count, err_r);
-	if (rc == 0)
-		rc = store_queues(store, defs, err_r);
-	free(rows);
-	return rc;
-}
-
 static int64_t run_types(struct keeper *k, struct error *err_r)
 {
 	struct definitions *defs;
@@ -247,7 +209,7 @@ static int64_t run_types(struct keeper *k, struct error *err_r)
 	pthread_mutex_unlock(&k->lock);
 	if (!defs)
 		return 0;
-	rc = keeper_store_types(k->o.store, defs, err_r);
+	rc = registry_sync(k->o.store, defs, err_r);
 	pthread_mutex_lock(&k->lock);
 	if (rc < 0 && !k->types)
 		k->types = definitions_ref(defs); /* none newer has come meanwhile */

@@ -46,9 +46,4 @@ bool keeper_away(const struct keeper *keeper);
 void keeper_stop(struct keeper *keeper);  /* saves progress, waits for the thread */
 void keeper_free(struct keeper **keeper); /* stopped */
 
-/* What the store knows of these definitions: the registry of types, and which queues are ordered.
- */
-int keeper_store_types(struct store *store, const struct definitions *defs,
-		       struct error *err_r) must_check;
-
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `windlass work`: builds one engine, joins it to the consumers' side, runs it until it is drained.
  * Waits for a store that is away; takes everything down in reverse. */
-#include <poll.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -10,6 +9,8 @@
 #include "common/base/log.h"
 #include "common/service/admin.h"
 #include "common/service/service.h"
+#include "common/service/store_wait.h"
+#include "common/store/registry.h"
 #include "common/store/session.h"
 #include "consumers/receive/receive.h"
 #include "consumers/settle/settle.h"
@@ -17,7 +18,6 @@
 #include "workers/engine/engine.h"
 #include "workers/engine/keeper.h"
 
-#define AWAY_POLL_MS   500
 #define DEFAULT_LISTEN "127.0.0.1:8081"
 
 static const struct consumer_ops consumers = {
@@ -38,47 +38,6 @@ struct worker {
 	struct receive *receive;
 };
 
-/* True when it is time to go instead of waiting on. */
-static bool wait_for_store(struct worker *worker)
-{
-	struct pollfd signals = { .fd = worker->service->signal_fd, .events = POLLIN };
-	enum service_signal signal;
-
-	poll(&signals, 1, AWAY_POLL_MS);
-	while ((signal = service_signal(worker->service)) != SERVICE_NONE) {
-		if (signal == SERVICE_DRAIN || signal == SERVICE_NOW)
-			return true;
-	}
-	return false;
-}
-
-typedef int worker_step_fn(struct worker *worker, struct error *err_r);
-
-/* Repeats a step until the store takes it. 0; -1: it is hopeless, or we are to go (then *err_r is
- * clear). */
-static int until_it_works(struct worker *worker, worker_step_fn *step, struct error *err_r)
-{
-	bool said = false;
-
-	while (error_clear(err_r), step(worker, err_r) < 0) {
-		bool hopeless = err_r->code != ERROR_UNAVAILABLE && err_r->code != ERROR_UNKNOWN &&
-				err_r->code != ERROR_CONTENTION;
-
-		if (hopeless)
-			return -1;
-		if (!said)
-			log_line(LOG_ERROR, "store-away",
-				 LOG_S("code", error_code_name(err_r->code)),
-				 LOG_S("error", err_r->message));
-		said = true;
-		if (wait_for_store(worker)) {
-			error_clear(err_r);
-			return -1;
-		}
-	}
-	return 0;
-}
-
 static int open_one(struct worker *worker, enum store_use use, const char *role,
 		    struct store **store, struct error *err_r)
 {
@@ -87,15 +46,17 @@ static int open_one(struct worker *worker, enum store_use use, const char *role,
 				   err_r);
 }
 
-static int open_writers(struct worker *worker, struct error *err_r)
+static int open_writers(void *ctx, struct error *err_r)
 {
+	struct worker *worker = ctx;
 	if (open_one(worker, STORE_WRITE, "windlass work", &worker->effects_store, err_r) < 0)
 		return -1;
 	return open_one(worker, STORE_WRITE, "windlass keeper", &worker->keeper_store, err_r);
 }
 
-static int open_readers(struct worker *worker, struct error *err_r)
+static int open_readers(void *ctx, struct error *err_r)
 {
+	struct worker *worker = ctx;
 	for (int i = 0; i < ENGINE_READERS; i++) {
 		if (open_one(worker, STORE_READ, "windlass reader", &worker->reader_stores[i],
 			     err_r) < 0)
@@ -104,20 +65,22 @@ static int open_readers(struct worker *worker, struct error *err_r)
 	return 0;
 }
 
-static int migrate(struct worker *worker, struct error *err_r)
+static int migrate(void *ctx, struct error *err_r)
 {
+	struct worker *worker = ctx;
 	int applied;
 
 	if (store_migrate(worker->keeper_store, &applied, err_r) < 0)
 		return -1;
 	if (applied)
 		log_line(LOG_INFO, "store-migrated", LOG_I("applied", applied));
-	return keeper_store_types(worker->keeper_store, worker->service->defs, err_r);
+	return registry_sync(worker->keeper_store, worker->service->defs, err_r);
 }
 
 /* What the dead one had in hand is released before anything is taken. */
-static int begin_session(struct worker *worker, struct error *err_r)
+static int begin_session(void *ctx, struct error *err_r)
 {
+	struct worker *worker = ctx;
 	char host[64] = "";
 	struct session_info info = {
 		.id = worker->session,
@@ -139,8 +102,9 @@ static int begin_session(struct worker *worker, struct error *err_r)
 	return session_renew(worker->keeper_store, &info, &fresh, err_r);
 }
 
-static int open_bell(struct worker *worker, struct error *err_r)
+static int open_bell(void *ctx, struct error *err_r)
 {
+	struct worker *worker = ctx;
 	worker->bell = bell_open(worker->service->settings->database_url,
 				 BELL_READY | BELL_CANCEL | BELL_PAUSE, err_r);
 	return worker->bell ? 0 : -1;
@@ -148,11 +112,11 @@ static int open_bell(struct worker *worker, struct error *err_r)
 
 static int prepare(struct worker *worker, struct error *err_r)
 {
-	static worker_step_fn *const steps[] = { open_writers, migrate, open_readers, begin_session,
-						 open_bell };
+	static store_wait_fn *const steps[] = { open_writers, migrate, open_readers, begin_session,
+						open_bell };
 
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-		if (until_it_works(worker, steps[i], err_r) < 0)
+		if (store_wait(worker->service, steps[i], worker, err_r) < 0)
 			return -1;
 	}
 	worker->receive = receive_new();

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the store has to know of the definitions: job types, for windlass.enqueue() in SQL and for
+ * on_discard, and which queues are ordered. Every role tells it at the start and when it has read
+ * the file again. */
+#ifndef COMMON_STORE_REGISTRY_H
+#define COMMON_STORE_REGISTRY_H
+#include "common/config/definitions.h"
+#include "common/store/store.h"
+
+/* 0, or -1: weather. Repeating is harmless. */
+int registry_sync(struct store *store, const struct definitions *defs,
+		  struct error *err_r) must_check;
+
+#endif

@@ -35,11 +35,18 @@ static const char *skip_space(const char *at, const char *end)
 /* `at` is the opening quote. Returns the place behind the closing one, or NULL. */
 static const char *skip_string(const char *at, const char *end)
 {
-	for (at++; at < end; at++) {
-		if (*at == '"')
-			return at + 1;
-		if (*at == '\\')
-			at++;
+	const char *quote;
+
+	at++;
+	quote = memchr(at, '"', (size_t)(end - at));
+	while (quote) {
+		const char *escape = memchr(at, '\\', (size_t)(quote - at));
+
+		if (!escape)
+			return quote + 1;
+		at = escape + 2;
+		if (at > quote)
+			quote = memchr(at, '"', (size_t)(end - at));
 	}
 	return NULL;
 }

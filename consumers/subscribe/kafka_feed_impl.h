@@ -26,9 +26,6 @@ enum kafka_partition_state {
 	PARTITION_STOPPED, /* its offset is not in the log: a person has to look */
 };
 
-#define PAUSE_FULL 1U /* the buffer has no room */
-#define PAUSE_SPAN 2U /* too much is open behind one message that does not end */
-
 #define PLACE_NONE SIZE_MAX
 
 /* Known from its first assignment until the feed ends, so that deliveries may point to it. Every
@@ -39,7 +36,7 @@ struct kafka_partition {
 	/* the feed thread's */
 	enum kafka_partition_state state;
 	uint32_t epoch;
-	unsigned paused; /* PAUSE_*: what the library was told */
+	bool paused;     /* the library was told so */
 	bool capped;     /* span reached its maximum, and is not much smaller yet */
 	bool seen;       /* a message came in this epoch: only then a pause is safe */
 	bool touched;    /* its position has moved, and is to be stored */
@@ -123,7 +120,7 @@ void kafka_partitions_error(struct kafka_feed *feed, const rd_kafka_message_t *m
 /* NULL: not a partition that messages are taken from now. */
 struct kafka_partition *kafka_partitions_of(struct kafka_feed *feed,
 					    const rd_kafka_message_t *message);
-/* Tells the library what to pause and to resume: PAUSE_FULL for all while `full`. */
+/* Tells the library what to pause and to resume: all while `full`, else those that are capped. */
 void kafka_partitions_pause(struct kafka_feed *feed, bool full);
 /* Once a second: lag, partitions that stand still. */
 void kafka_partitions_upkeep(struct kafka_feed *feed, int64_t now_ms);

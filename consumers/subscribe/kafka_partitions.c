@@ -15,7 +15,7 @@
 
 #define ENDS_MS          1000
 #define ENDS_EVERY_MS    10000
-#define RECHECK_EVERY_MS 10000
+#define RECHECK_EVERY_MS 5000
 #define SPAN_GOOD        (OFFSET_SPAN_MAX * 3 / 4)
 
 /* ---- knowing them */
@@ -204,9 +204,8 @@ void kafka_partitions_settle(struct kafka_feed *feed)
 static void uncap(struct kafka_feed *feed, struct kafka_partition *partition)
 {
 	feed->capped_count -= partition->capped;
-	feed->paused_count -= partition->paused != 0;
-	partition->capped = false;
-	partition->paused = 0;
+	feed->paused_count -= partition->paused;
+	partition->capped = partition->paused = false;
 }
 
 /* What is open of the epoch before is dropped wherever it turns up. */
@@ -343,36 +342,59 @@ void kafka_partitions_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 
 /* ---- pausing */
 
-static bool pause_some(struct kafka_feed *feed, bool pause, unsigned full)
+static void ask_ends(struct kafka_feed *feed, rd_kafka_topic_partition_list_t *list)
+{
+	rd_kafka_resp_err_t code = 0;
+
+	for (int i = 0; i < list->cnt; i++)
+		list->elems[i].offset = RD_KAFKA_OFFSET_END;
+	if (list->cnt > 0)
+		code = rd_kafka_offsets_for_times(feed->rk, list, ENDS_MS);
+	for (int i = 0; !code && i < list->cnt; i++) {
+		rd_kafka_topic_partition_t *one = &list->elems[i];
+
+		if (!one->err && one->offset >= 0)
+			known(feed, one->topic, one->partition)->end = one->offset;
+	}
+}
+
+/* The threads that fetch do not notice a resumption by themselves for up to a second; a question to
+ * each leader wakes them. */
+static void resume(struct kafka_feed *feed, rd_kafka_topic_partition_list_t *list)
+{
+	rd_kafka_resume_partitions(feed->rk, list);
+	if (!feed->away)
+		ask_ends(feed, list);
+}
+
+/* Pauses, or resumes, what is not yet. Before its first message a partition is left alone. */
+static void pause_some(struct kafka_feed *feed, bool pause, bool full)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-	bool changed;
 
 	for (size_t i = 0; i < feed->partition_count; i++) {
 		struct kafka_partition *partition = feed->partitions[i];
-		unsigned want = full | (partition->capped ? PAUSE_SPAN : 0);
 
 		if (partition->state != PARTITION_TAKING || !partition->seen ||
-		    (want != 0) != pause || (partition->paused != 0) == pause)
+		    (full || partition->capped) != pause || partition->paused == pause)
 			continue;
-		partition->paused = want;
+		partition->paused = pause;
 		kafka_list_add(list, partition, RD_KAFKA_OFFSET_INVALID);
 	}
-	changed = list->cnt > 0;
-	feed->paused_count += pause ? (size_t)list->cnt : 0;
-	feed->paused_count -= pause ? 0 : (size_t)list->cnt;
-	if (changed && pause)
+	if (pause && list->cnt > 0) {
+		feed->paused_count += (size_t)list->cnt;
 		rd_kafka_pause_partitions(feed->rk, list);
-	else if (changed)
-		rd_kafka_resume_partitions(feed->rk, list);
+	} else if (list->cnt > 0) {
+		feed->paused_count -= (size_t)list->cnt;
+		resume(feed, list);
+	}
 	rd_kafka_topic_partition_list_destroy(list);
-	return changed;
 }
 
 void kafka_partitions_pause(struct kafka_feed *feed, bool full)
 {
-	pause_some(feed, true, full ? PAUSE_FULL : 0);
-	pause_some(feed, false, full ? PAUSE_FULL : 0);
+	pause_some(feed, true, full);
+	pause_some(feed, false, full);
 }
 
 /* ---- partitions that stand still */
@@ -429,10 +451,9 @@ void kafka_partitions_error(struct kafka_feed *feed, const rd_kafka_message_t *m
 }
 
 /* The library knows the end of a partition from what it fetches: not of one that stands still. */
-static void ask_ends(struct kafka_feed *feed)
+static void ask_still_ends(struct kafka_feed *feed)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-	rd_kafka_resp_err_t code = 0;
 
 	for (size_t i = 0; i < feed->partition_count; i++) {
 		struct kafka_partition *partition = feed->partitions[i];
@@ -440,14 +461,7 @@ static void ask_ends(struct kafka_feed *feed)
 		if (partition->paused || partition->state == PARTITION_STOPPED)
 			kafka_list_add(list, partition, RD_KAFKA_OFFSET_END);
 	}
-	if (list->cnt > 0)
-		code = rd_kafka_offsets_for_times(feed->rk, list, ENDS_MS);
-	for (int i = 0; !code && i < list->cnt; i++) {
-		rd_kafka_topic_partition_t *one = &list->elems[i];
-
-		if (!one->err && one->offset >= 0)
-			known(feed, one->topic, one->partition)->end = one->offset;
-	}
+	ask_ends(feed, list);
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -480,7 +494,7 @@ void kafka_partitions_upkeep(struct kafka_feed *feed, int64_t now_ms)
 	}
 	if (now_ms >= feed->ends_at_ms && !feed->away) {
 		feed->ends_at_ms = now_ms + ENDS_EVERY_MS;
-		ask_ends(feed);
+		ask_still_ends(feed);
 	}
 	for (size_t i = 0; i < feed->partition_count; i++) {
 		if (feed->partitions[i]->state >= PARTITION_TAKING)

@@ -235,9 +235,8 @@ static void login_start(struct amqp_link *link, const amqp_connection_start_t *s
 static int64_t heartbeat_wanted_s(const struct amqp_link *link)
 {
 	const char *text = broker_url_option(link->options.url, "heartbeat");
-	int64_t wanted_s = text ? atoll(text) : HEARTBEAT_S;
 
-	return wanted_s >= 1 && wanted_s <= 600 ? wanted_s : HEARTBEAT_S;
+	return text ? atoll(text) : HEARTBEAT_S;
 }
 
 static uint32_t lesser(uint32_t ours, uint32_t theirs) /* 0: the server has no limit */

@@ -117,7 +117,7 @@ static size_t amqp_feed_take(struct feed *feed, struct delivery **deliveries_r, 
 	bool hungry;
 
 	pthread_mutex_lock(&self->lock);
-	while (n < max && !list_empty(&self->ready)) {
+	while (n < max && !self->stopping && !list_empty(&self->ready)) {
 		struct list *node = self->ready.next;
 
 		list_remove(node);

@@ -13,8 +13,10 @@
 static command_fn command_help, command_version;
 
 static const struct command commands[] = {
-	{ "run", command_run, "", "Run the gateway and the workers; what a machine needs.", NULL },
+	{ "run", command_run, "",
+	  "Run the gateway, the dispatcher and the workers; what a machine needs.", NULL },
 	{ "gateway", command_gateway, "", "Run the HTTP API alone.", NULL },
+	{ "dispatch", command_dispatch, "", "Bring jobs and results to the broker; alone.", NULL },
 	{ "work", command_work, "", "Run one worker alone.", NULL },
 	{ "host", command_host, "", "Run handlers of a module; started by workers.", NULL },
 	{ "migrate", command_migrate, "", "Bring the store's schema up to date.", NULL },

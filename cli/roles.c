@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands that stay: run, gateway, work, host. Each builds what a role needs in order
- * (settings, definitions, signals, metrics), hands over, and takes it down in reverse. */
+/* The subcommands that stay: run, gateway, dispatch, work, host. Each builds what a role needs in
+ * order (settings, definitions, signals, metrics), hands over, and takes it down in reverse. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -93,8 +93,14 @@ static int run_role(const struct command *command, int argc, char **argv)
 	if (code != EX_OK)
 		return code;
 	role.service.metrics = metrics_open(command->name);
+	if (command->run == command_work && !*role.settings.broker_url &&
+	    definitions_source_count(role.service.defs))
+		log_line(LOG_WARN, "sources-not-read", LOG_S("why", "BROKER_URL is not set"),
+			 LOG_I("sources", definitions_source_count(role.service.defs)));
 	if (command->run == command_gateway)
 		code = gateway_main(&role.service);
+	else if (command->run == command_dispatch)
+		code = dispatch_main(&role.service, options.parent > 0);
 	else
 		code = work_main(&role.service, options.session, options.predecessors,
 				 options.predecessor_count);
@@ -103,6 +109,11 @@ static int run_role(const struct command *command, int argc, char **argv)
 }
 
 int command_gateway(const struct command *command, int argc, char **argv)
+{
+	return run_role(command, argc, argv);
+}
+
+int command_dispatch(const struct command *command, int argc, char **argv)
 {
 	return run_role(command, argc, argv);
 }

@@ -10,7 +10,7 @@
 #include "common/service/metrics.h"
 
 struct service {
-	const char *role; /* "gateway", "work" */
+	const char *role; /* "gateway", "dispatch", "work" */
 	struct settings *settings;
 	struct definitions *defs; /* the role takes its own references */
 	struct metrics *metrics;
@@ -35,6 +35,8 @@ bool service_reload(struct service *service);
 /* The roles: each runs until drained and returns the process's exit code (0, or sysexits). Declared
  * here, defined in their *_main.c. */
 int gateway_main(struct service *service);
+/* supervised: started by `windlass run`. */
+int dispatch_main(struct service *service, bool supervised);
 /* session_text may be NULL. predecessors: sessions of workers that died, ended first. */
 int work_main(struct service *service, const char *session_text, const char *const *predecessors,
 	      size_t predecessor_count);

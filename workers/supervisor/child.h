@@ -16,7 +16,7 @@
 #define CHILD_KILL_AFTER_MS    5000
 
 struct child {
-	const char *role;       /* "gateway", "work" */
+	const char *role;       /* "gateway", "dispatch", "work" */
 	struct process process; /* none while it is down */
 	struct uuid session;    /* work: fresh for each life */
 	/* work: sessions before it that may still hold leases, the newest first */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop of `windlass run`: wait for a signal or the next date, reap, start, enforce. Stopping
- * goes downstream: the gateway first, so that nothing new arrives, then the workers. */
+ * goes downstream: the gateway first, so that nothing new arrives, then the dispatcher, then the
+ * workers. */
 #include "workers/supervisor/supervisor.h"
 
 #include <errno.h>
@@ -20,15 +21,16 @@
 
 extern char **environ;
 
-enum phase { PHASE_RUN, PHASE_GATEWAY_STOPS, PHASE_WORKERS_STOP };
+enum phase { PHASE_RUN, PHASE_GATEWAY_STOPS, PHASE_DISPATCH_STOPS, PHASE_WORKERS_STOP };
 
 struct supervisor {
 	struct service *service;
 	struct child_context ctx;
-	struct child *children; /* the gateway is the first */
+	struct child *children; /* the gateway, the dispatcher if there is a broker, workers */
 	size_t child_count;
+	size_t first_worker;
 	enum phase phase;
-	int64_t workers_stop_at_ms; /* PHASE_GATEWAY_STOPS: no longer waiting for it */
+	int64_t next_phase_at_ms; /* no longer waiting for who stops now */
 	int exit_code;
 	struct arena *arena; /* of the children's environment */
 };
@@ -71,7 +73,8 @@ static bool supervisor_init(struct supervisor *sup, struct service *service, con
 {
 	*sup = (struct supervisor){ .service = service,
 				    .arena = arena_new(0),
-				    .child_count = 1 + (size_t)service->settings->workers };
+				    .first_worker = *service->settings->broker_url ? 2 : 1 };
+	sup->child_count = sup->first_worker + (size_t)service->settings->workers;
 	sup->ctx = (struct child_context){ .program = program,
 					   .grace_ms = service->settings->grace_ms,
 					   .lease_ms = service->settings->lease_ms };
@@ -86,8 +89,10 @@ static bool supervisor_init(struct supervisor *sup, struct service *service, con
 	sup->ctx.env = children_env(sup);
 	sup->children = ARENA_ARRAY(sup->arena, struct child, sup->child_count);
 	for (size_t i = 0; i < sup->child_count; i++)
-		sup->children[i] =
-			(struct child){ .role = i ? "work" : "gateway", .process = PROCESS_NONE };
+		sup->children[i] = (struct child){ .role = i >= sup->first_worker ? "work"
+							   : i                    ? "dispatch"
+										  : "gateway",
+						   .process = PROCESS_NONE };
 	return true;
 }
 
@@ -100,9 +105,17 @@ static void supervisor_release(struct supervisor *sup)
 	arena_free(&sup->arena);
 }
 
-static bool gateway_runs(const struct supervisor *sup)
+/* Of those children that stop in this phase. */
+static bool any_stops(const struct supervisor *sup)
 {
-	return sup->children[0].process.pid != 0;
+	size_t first = sup->phase == PHASE_GATEWAY_STOPS ? 0 : 1;
+	size_t end = sup->phase == PHASE_GATEWAY_STOPS ? 1 : sup->first_worker;
+
+	for (size_t i = first; i < end; i++) {
+		if (sup->children[i].process.pid)
+			return true;
+	}
+	return false;
 }
 
 static bool anybody_runs(const struct supervisor *sup)
@@ -122,7 +135,7 @@ static void begin_drain(struct supervisor *sup, int64_t now_ms)
 		return;
 	log_line(LOG_INFO, "draining", LOG_I("grace_ms", sup->ctx.grace_ms));
 	sup->phase = PHASE_GATEWAY_STOPS;
-	sup->workers_stop_at_ms = now_ms + sup->ctx.grace_ms / 2;
+	sup->next_phase_at_ms = now_ms + sup->ctx.grace_ms / 2;
 	child_drain(&sup->children[0], &sup->ctx, now_ms);
 }
 
@@ -174,12 +187,19 @@ static void step_signals(struct supervisor *sup, int64_t now_ms)
 		reap(sup, &sup->children[i], now_ms);
 }
 
+/* From one phase to the next, as soon as who stops in it has ended, or takes too long. Of the grace
+ * the gateway may use half, the dispatcher an eighth. */
 static void step_phase(struct supervisor *sup, int64_t now_ms)
 {
-	if (sup->phase == PHASE_GATEWAY_STOPS &&
-	    (!gateway_runs(sup) || now_ms >= sup->workers_stop_at_ms)) {
-		sup->phase = PHASE_WORKERS_STOP;
-		for (size_t i = 1; i < sup->child_count; i++)
+	while ((sup->phase == PHASE_GATEWAY_STOPS || sup->phase == PHASE_DISPATCH_STOPS) &&
+	       (!any_stops(sup) || now_ms >= sup->next_phase_at_ms)) {
+		bool gateway = sup->phase == PHASE_GATEWAY_STOPS;
+		size_t first = gateway ? 1 : sup->first_worker;
+		size_t end = gateway ? sup->first_worker : sup->child_count;
+
+		sup->phase = gateway ? PHASE_DISPATCH_STOPS : PHASE_WORKERS_STOP;
+		sup->next_phase_at_ms = now_ms + sup->ctx.grace_ms / 8;
+		for (size_t i = first; i < end; i++)
 			child_drain(&sup->children[i], &sup->ctx, now_ms);
 	}
 }
@@ -200,8 +220,8 @@ static int next_ms(const struct supervisor *sup, int64_t now_ms)
 {
 	int64_t at = INT64_MAX;
 
-	if (sup->phase == PHASE_GATEWAY_STOPS)
-		at = sup->workers_stop_at_ms;
+	if (sup->phase == PHASE_GATEWAY_STOPS || sup->phase == PHASE_DISPATCH_STOPS)
+		at = sup->next_phase_at_ms;
 	for (size_t i = 0; i < sup->child_count; i++) {
 		const struct child *child = &sup->children[i];
 

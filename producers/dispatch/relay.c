@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rounds of the relay. A row that was not confirmed is sent again, and with it the later ones
+ * of its key, confirmed or not: the last that a receiver sees of a key is then the last that was
+ * written. */
+#include "producers/dispatch/relay.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arena.h"
+#include "common/base/clock.h"
+#include "common/broker/envelope.h"
+#include "common/store/outbox.h"
+
+#include "producers/dispatch/backoff.h"
+
+#define READ_MAX    1000
+#define RESTING_MAX 16
+#define HOLD_MS     10000 /* another relay takes over after so long a silence */
+#define TURN_MS     500   /* at least so often: the connection wants to be tended, the hold kept */
+#define PAUSE_MS    5     /* between rounds that found little: rows come one by one otherwise */
+#define DECLARE_MS  10000
+#define SEND_MS     10000
+
+struct resting { /* a place that refuses: its rows are left alone for a while */
+	char *topic;
+	struct backoff backoff;
+};
+
+struct relay {
+	struct relay_options o;
+	struct definitions *defs;
+	struct uuid holder;
+	bool declared, eager; /* some type has its results sent: worth a look at every end */
+	struct backoff broker, store;
+	struct resting resting[RESTING_MAX];
+	size_t resting_count;
+	struct metric_series *published;
+	struct strbuf bodies;
+	pthread_t thread;
+	bool running;
+	atomic_bool stop, ended;
+	pthread_mutex_t lock; /* guards new_defs */
+	struct definitions *new_defs;
+};
+
+struct round {
+	struct arena *arena;
+	struct outbox_item *items;
+	struct publication *publications;
+	int64_t *done; /* rows that may go */
+	size_t count, done_count;
+};
+
+static void take_definitions(struct relay *r)
+{
+	struct definitions *defs;
+
+	pthread_mutex_lock(&r->lock);
+	defs = r->new_defs;
+	r->new_defs = NULL;
+	pthread_mutex_unlock(&r->lock);
+	if (!defs)
+		return;
+	if (r->defs)
+		definitions_unref(&r->defs);
+	r->defs = defs;
+	r->declared = false;
+	r->eager = false;
+	for (size_t i = 0; i < definitions_type_count(defs); i++)
+		r->eager = r->eager || definitions_type_at(defs, i)->result_topic;
+}
+
+/* ---- the broker */
+
+static void add_place(struct publisher_place *places, size_t *count, const char *topic)
+{
+	for (size_t i = 0; i < *count; i++) {
+		if (strcmp(places[i].topic, topic) == 0)
+			return;
+	}
+	places[(*count)++] = (struct publisher_place){ .topic = topic };
+}
+
+/* Who names an exchange has made it, and what is bound to it. One place after the other, so that a
+ * wrong one does not keep the others away; it may take results all the same. */
+static int declare(struct relay *r, struct error *err_r)
+{
+	size_t types = definitions_type_count(r->defs), count = 0;
+	struct publisher_place *places = xcalloc(types + 1, sizeof(*places));
+	int rc = 0;
+
+	for (size_t i = 0; i < types; i++) {
+		const struct job_type *type = definitions_type_at(r->defs, i);
+
+		if (type->result_topic && !type->result_exchange)
+			add_place(places, &count, type->result_topic);
+	}
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		rc = r->o.publisher->ops->declare(r->o.publisher, &places[i], 1, DECLARE_MS, err_r);
+		if (rc == 0 || err_r->code != ERROR_INVALID)
+			continue;
+		log_line(LOG_ERROR, "place-wrong", LOG_S("subject", places[i].topic),
+			 LOG_S("why", err_r->message));
+		rc = 0;
+	}
+	free(places);
+	return rc;
+}
+
+static void broker_failed(struct relay *r, const char *why, int64_t now_ms)
+{
+	r->declared = false;
+	backoff_failed(&r->broker, NULL, why, now_ms);
+}
+
+static bool broker_works(struct relay *r, int64_t now_ms)
+{
+	struct error error;
+	struct strbuf why;
+	bool ready;
+
+	if (!backoff_due(&r->broker, now_ms))
+		return false;
+	if (!r->declared && declare(r, &error) < 0) {
+		broker_failed(r, error.message, now_ms);
+		return false;
+	}
+	r->declared = true;
+	strbuf_init(&why);
+	ready = r->o.publisher->ops->ready(r->o.publisher, &why);
+	if (!ready)
+		broker_failed(r, why.data, now_ms);
+	else
+		backoff_worked(&r->broker, NULL);
+	strbuf_release(&why);
+	return ready;
+}
+
+/* ---- places that refuse */
+
+static struct resting *find_resting(struct relay *r, const char *topic)
+{
+	for (size_t i = 0; i < r->resting_count; i++) {
+		if (strcmp(r->resting[i].topic, topic) == 0)
+			return &r->resting[i];
+	}
+	return NULL;
+}
+
+/* Its rows are tried again after a pause; it may have been deleted, and is made again. More places
+ * than there is room for are tried every time. */
+static void rest(struct relay *r, const char *topic, const char *why, int64_t now_ms)
+{
+	struct resting *resting = find_resting(r, topic);
+
+	r->declared = false;
+	if (!resting && r->resting_count < RESTING_MAX) {
+		resting = &r->resting[r->resting_count++];
+		*resting = (struct resting){ .topic = xstrdup(topic),
+					     .backoff = { .away = "results-refused",
+							  .back = "results-accepted",
+							  .level = LOG_ERROR,
+							  .first_ms = 1000,
+							  .max_ms = 60000 } };
+	}
+	/* All rows of a round say the same. */
+	if (resting && backoff_due(&resting->backoff, now_ms))
+		backoff_failed(&resting->backoff, topic, why, now_ms);
+}
+
+static void welcome(struct relay *r, const char *topic)
+{
+	struct resting *resting = r->resting_count ? find_resting(r, topic) : NULL;
+
+	if (!resting)
+		return;
+	backoff_worked(&resting->backoff, topic);
+	free(resting->topic);
+	*resting = r->resting[--r->resting_count];
+}
+
+/* ---- a round */
+
+/* Keeps the rows that may be tried now, in their order. */
+static void leave_resting(struct relay *r, struct round *round, int64_t now_ms)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < round->count; i++) {
+		const struct resting *resting = find_resting(r, round->items[i].topic);
+
+		if (!resting || backoff_due(&resting->backoff, now_ms))
+			round->items[kept++] = round->items[i];
+	}
+	round->count = kept;
+}
+
+static void make_publications(struct relay *r, struct round *round)
+{
+	size_t *offsets = ARENA_ARRAY(round->arena, size_t, round->count + 1);
+
+	round->publications = ARENA_ARRAY(round->arena, struct publication, round->count + 1);
+	round->done = ARENA_ARRAY(round->arena, int64_t, round->count + 1);
+	strbuf_clear(&r->bodies);
+	for (size_t i = 0; i < round->count; i++) {
+		const struct outbox_item *item = &round->items[i];
+
+		offsets[i] = r->bodies.len;
+		envelope_add_result(&r->bodies,
+				    &(struct envelope_result){ .id = item->id,
+							       .type = item->type,
+							       .result = item->result,
+							       .finished_ms = item->finished_ms,
+							       .traceparent = item->traceparent });
+		round->publications[i] =
+			(struct publication){ .id = item->id,
+					      .topic = item->topic,
+					      .exchange = item->exchange,
+					      .key = item->key,
+					      .body_bytes = r->bodies.len - offsets[i],
+					      .traceparent = item->traceparent };
+	}
+	for (size_t i = 0; i < round->count; i++)
+		round->publications[i].body = r->bodies.data + offsets[i];
+}
+
+/* Is there an earlier one of its key that was not confirmed? */
+static bool overtook(const struct round *round, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (!round->publications[i].confirmed &&
+		    strcmp(round->items[i].key, round->items[index].key) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void settle_round(struct relay *r, struct round *round, int64_t now_ms)
+{
+	size_t failed = 0;
+
+	for (size_t i = 0; i < round->count; i++) {
+		const struct publication *item = &round->publications[i];
+
+		failed += !item->confirmed;
+		if (item->confirmed && (!failed || !overtook(round, i)))
+			round->done[round->done_count++] = round->items[i].n;
+		if (item->confirmed)
+			welcome(r, item->topic);
+		else if (item->refused)
+			rest(r, item->topic, item->refused, now_ms);
+	}
+}
+
+/* Rows whose deletion fails are sent once more. */
+static void send_round(struct relay *r, struct round *round)
+{
+	struct error error = { 0 };
+	int rc;
+
+	make_publications(r, round);
+	rc = r->o.publisher->ops->send(r->o.publisher, round->publications, round->count, SEND_MS,
+				       &error);
+	settle_round(r, round, clock_mono_ms());
+	if (rc < 0)
+		broker_failed(r, error.message, clock_mono_ms());
+	metric_add(r->published, round->done_count);
+	if (round->done_count &&
+	    outbox_delete(r->o.store, round->done, round->done_count, &error) < 0)
+		backoff_failed(&r->store, NULL, error.message, clock_mono_ms());
+}
+
+/* Reads and sends. Returns how long to wait. */
+static int work(struct relay *r, struct round *round, int64_t now_ms)
+{
+	struct error error;
+	bool held = false;
+
+	if (outbox_read(r->o.store, &r->holder, HOLD_MS, READ_MAX, round->arena, &round->items,
+			&round->count, &held, &error) < 0) {
+		backoff_failed(&r->store, NULL, error.message, now_ms);
+		return TURN_MS;
+	}
+	backoff_worked(&r->store, NULL);
+	leave_resting(r, round, now_ms);
+	if (!held || !round->count)
+		return TURN_MS;
+	send_round(r, round);
+	return round->done_count == READ_MAX ? 0 : PAUSE_MS;
+}
+
+int relay_turn(struct relay *r, int64_t now_ms)
+{
+	struct round round = { 0 };
+	int wait;
+
+	take_definitions(r);
+	r->o.publisher->ops->tend(r->o.publisher);
+	if (!broker_works(r, now_ms) || !backoff_due(&r->store, now_ms))
+		return TURN_MS / 5;
+	round.arena = arena_new(0);
+	wait = work(r, &round, now_ms);
+	arena_free(&round.arena);
+	return wait;
+}
+
+/* ---- the thread */
+
+/* Until something ended that may have left a row, or for so long. */
+static void wait_for_rows(struct relay *r, int wait_ms)
+{
+	int64_t until_ms = clock_mono_ms() + wait_ms;
+	struct bell_event event;
+
+	while (!atomic_load(&r->stop) && wait_ms > 0) {
+		if (bell_wait(r->o.bell, wait_ms, &event) && r->eager)
+			return;
+		wait_ms = (int)(until_ms - clock_mono_ms());
+	}
+}
+
+static void *run(void *ctx)
+{
+	struct relay *r = ctx;
+
+	while (!atomic_load(&r->stop))
+		wait_for_rows(r, relay_turn(r, clock_mono_ms()));
+	atomic_store(&r->ended, true);
+	return NULL;
+}
+
+struct relay *relay_new(const struct relay_options *options)
+{
+	struct relay *r = xcalloc(1, sizeof(*r));
+
+	r->o = *options;
+	r->new_defs = definitions_ref(options->defs);
+	uuid_v7(&r->holder);
+	r->published = metrics_series(options->metrics, METRIC_RESULTS_PUBLISHED, NULL, NULL);
+	r->broker = (struct backoff){ .away = "results-held",
+				      .back = "results-go-on",
+				      .level = LOG_WARN,
+				      .first_ms = 100,
+				      .max_ms = 3000 };
+	r->store = (struct backoff){ .away = "store-away",
+				     .back = "store-back",
+				     .level = LOG_ERROR,
+				     .first_ms = 100,
+				     .max_ms = 3000 };
+	strbuf_init(&r->bodies);
+	atomic_init(&r->stop, false);
+	atomic_init(&r->ended, false);
+	CHECK(pthread_mutex_init(&r->lock, NULL) == 0);
+	return r;
+}
+
+void relay_start(struct relay *relay)
+{
+	CHECK(relay->o.bell && !relay->running);
+	CHECK(pthread_create(&relay->thread, NULL, run, relay) == 0);
+	relay->running = true;
+}
+
+void relay_serve(struct relay *relay, struct definitions *defs)
+{
+	struct definitions *unused;
+
+	pthread_mutex_lock(&relay->lock);
+	unused = relay->new_defs;
+	relay->new_defs = definitions_ref(defs);
+	pthread_mutex_unlock(&relay->lock);
+	if (unused)
+		definitions_unref(&unused);
+}
+
+void relay_close(struct relay *relay)
+{
+	atomic_store(&relay->stop, true);
+	if (relay->o.bell)
+		bell_wake(relay->o.bell);
+}
+
+bool relay_ended(const struct relay *relay)
+{
+	return !relay->running || atomic_load(&relay->ended);
+}
+
+void relay_stop(struct relay *relay)
+{
+	if (!relay->running)
+		return;
+	relay_close(relay);
+	pthread_join(relay->thread, NULL);
+	relay->running = false;
+}
+
+void relay_free(struct relay **relay)
+{
+	struct relay *r = *relay;
+
+	if (!r)
+		return;
+	relay_stop(r);
+	while (r->resting_count)
+		free(r->resting[--r->resting_count].topic);
+	strbuf_release(&r->bodies);
+	if (r->defs)
+		definitions_unref(&r->defs);
+	if (r->new_defs)
+		definitions_unref(&r->new_defs);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+	*relay = NULL;
+}

@@ -42,7 +42,8 @@ struct sqs_client {
 	bool asked; /* something was answered, or not */
 	bool up, ever_up;
 	char trouble[512];
-	struct metric_series *connected, *reconnects;
+	void (*changed)(void *ctx, bool up, bool again);
+	void *ctx;
 };
 
 /* ---- what answers mean */
@@ -141,9 +142,8 @@ static void note_up(struct sqs_client *client)
 	if (client->up)
 		return;
 	client->up = true;
-	metric_move(client->connected, 1);
-	if (client->ever_up)
-		metric_add(client->reconnects, 1);
+	if (client->changed)
+		client->changed(client->ctx, true, client->ever_up);
 	client->ever_up = true;
 	log_line(LOG_INFO, "sqs-connected", LOG_S("url", client->url),
 		 LOG_S("region", client->region));
@@ -155,8 +155,8 @@ static void note_down(struct sqs_client *client, const char *why)
 
 	client->asked = true;
 	snprintf(client->trouble, sizeof(client->trouble), "%s", why);
-	if (client->up)
-		metric_move(client->connected, -1);
+	if (client->up && client->changed)
+		client->changed(client->ctx, false, false);
 	client->up = false;
 	if (!told && !client->closing)
 		log_line(LOG_WARN, "sqs-away", LOG_S("url", client->url), LOG_S("why", why));
@@ -426,10 +426,8 @@ struct sqs_client *sqs_client_new(const struct sqs_client_options *options, stru
 	list_init(&client->waiting);
 	client->http = sqs_http_new(options->ca_file);
 	client->credentials = sqs_credentials_new(options->ca_file);
-	client->connected =
-		metrics_series(options->metrics, METRIC_BROKER_CONNECTED, options->side, NULL);
-	client->reconnects =
-		metrics_series(options->metrics, METRIC_BROKER_RECONNECTS, options->side, NULL);
+	client->changed = options->changed;
+	client->ctx = options->ctx;
 	if (set_place(client, options->url, err_r) < 0)
 		sqs_client_free(&client);
 	return client;
@@ -449,8 +447,8 @@ void sqs_client_free(struct sqs_client **client)
 		end_without(call, "closing");
 	}
 	sqs_http_free(&c->http);
-	if (c->up)
-		metric_move(c->connected, -1);
+	if (c->up && c->changed)
+		c->changed(c->ctx, false, false);
 	sqs_credentials_free(&c->credentials);
 	free(c->url);
 	free(c->region);

@@ -13,7 +13,6 @@
 #include "common/base/error.h"
 #include "common/base/strbuf.h"
 #include "common/config/broker_url.h"
-#include "common/service/metrics.h"
 
 #define SQS_MESSAGE_BYTES (1024 * 1024) /* the service's limit for a message and for a batch */
 #define SQS_CALL_MS       10000
@@ -43,8 +42,10 @@ typedef void sqs_done_fn(void *ctx, const struct sqs_answer *answer);
 struct sqs_client_options {
 	const struct broker_url *url;
 	const char *ca_file; /* or NULL */
-	struct metrics *metrics;
-	const char *side; /* of the metrics: publish, consume */
+	/* It answers, for the first time or again; or it does not any more. For metrics; or NULL.
+	 */
+	void (*changed)(void *ctx, bool up, bool again);
+	void *ctx;
 };
 
 /* NULL: ERROR_INVALID (no region). Connects with the first call. */

@@ -37,6 +37,7 @@ struct sqs_feed {
 	void (*ring)(void *ctx);
 	void *ctx;
 	size_t buffer_max;
+	struct metric_series *connected, *reconnects;
 	pthread_t thread;
 
 	struct sqs_place *places; /* the thread's own */
@@ -498,6 +499,15 @@ static const struct feed_ops ops = {
 	.free = sqs_free,
 };
 
+static void on_changed(void *ctx, bool up, bool again)
+{
+	struct sqs_feed *feed = ctx;
+
+	metric_move(feed->connected, up ? 1 : -1);
+	if (again)
+		metric_add(feed->reconnects, 1);
+}
+
 static void feed_init(struct sqs_feed *feed, const struct feed_options *options)
 {
 	pthread_condattr_t attr;
@@ -526,12 +536,15 @@ struct feed *sqs_feed_new(const struct feed_options *options, struct error *err_
 	struct arena *arena = arena_new(0);
 	struct sqs_feed *feed = xcalloc(1, sizeof(*feed));
 	struct broker_url url;
-	struct sqs_client_options client = { .url = &url,
-					     .ca_file = options->ca_file,
-					     .metrics = options->metrics,
-					     .side = "consume" };
+	struct sqs_client_options client = {
+		.url = &url, .ca_file = options->ca_file, .changed = on_changed, .ctx = feed
+	};
 	const char *visible = NULL;
 
+	feed->connected =
+		metrics_series(options->metrics, METRIC_BROKER_CONNECTED, "consume", NULL);
+	feed->reconnects =
+		metrics_series(options->metrics, METRIC_BROKER_RECONNECTS, "consume", NULL);
 	if (broker_url_parse(options->broker_url, arena, &url, err_r) == 0) {
 		visible = broker_url_option(&url, "visibility");
 		feed->link.visible_s = visible ? (int)strtol(visible, NULL, 10) : VISIBLE_S;

@@ -14,11 +14,9 @@
 #include "common/base/log.h"
 #include "common/broker/sqs_batch.h"
 
-#define ENDS_MAX       4 /* batches of deletes and returns under way for one queue */
-#define TRIES_MAX      10
-#define FIND_MS        3000
-#define PAUSE_FIRST_MS 100
-#define PAUSE_MAX_MS   10000
+#define ENDS_MAX  4 /* batches of deletes and returns under way for one queue */
+#define TRIES_MAX 10
+#define FIND_MS   3000
 
 enum round_kind { ROUND_RENEW, ROUND_DELETE, ROUND_RETURN };
 
@@ -34,24 +32,6 @@ struct receive { /* under way */
 	struct sqs_place *place;
 	size_t asked;
 };
-
-/* ---- pauses */
-
-static void pause_for(struct sqs_pause *pause, int64_t now_ms)
-{
-	int64_t bound_ms = PAUSE_FIRST_MS << (pause->count < 7 ? pause->count : 7);
-
-	if (bound_ms > PAUSE_MAX_MS)
-		bound_ms = PAUSE_MAX_MS;
-	pause->count++;
-	pause->until_ms =
-		now_ms + bound_ms / 4 + (int64_t)random_below((uint64_t)bound_ms * 3 / 4 + 1);
-}
-
-static void pause_over(struct sqs_pause *pause)
-{
-	*pause = (struct sqs_pause){ .until_ms = 0 };
-}
 
 /* ---- messages */
 
@@ -142,9 +122,9 @@ static void hold_back(struct sqs_place *place, const struct round *round, bool w
 		sqs_visibility_pause(&place->visibility,
 				     now_ms + (int64_t)random_below((uint64_t)span_ms + 1));
 	else if (round->kind != ROUND_RENEW && !well)
-		pause_for(&place->ending, now_ms);
+		sqs_pause_more(&place->ending, now_ms);
 	else if (round->kind != ROUND_RENEW)
-		pause_over(&place->ending);
+		sqs_pause_over(&place->ending);
 }
 
 static void on_round(void *ctx, const struct sqs_answer *answer)
@@ -326,11 +306,11 @@ static void on_received(void *ctx, const struct sqs_answer *answer)
 	place->reserved -= receive->asked;
 	place->link->reserved -= receive->asked;
 	if (answer->fate == SQS_DONE) {
-		pause_over(&place->receiving);
+		sqs_pause_over(&place->receiving);
 		note_trouble(place, "");
 		take_messages(place, answer->json, receive->asked);
 	} else {
-		pause_for(&place->receiving, clock_mono_ms());
+		sqs_pause_more(&place->receiving, clock_mono_ms());
 		place->receives_wanted = 1;
 	}
 	if (answer->fate == SQS_NOT_FOUND) {
@@ -391,12 +371,12 @@ bool sqs_place_open(struct sqs_place *place, int64_t now_ms)
 			 : sqs_queue_find(place->link->client, place->name, FIND_MS, &place->url,
 					  &fate, &error);
 	if (rc < 0) {
-		pause_for(&place->finding, clock_mono_ms());
+		sqs_pause_more(&place->finding, clock_mono_ms());
 		note_trouble(place, error.message);
 		return true;
 	}
-	pause_over(&place->finding);
-	pause_over(&place->receiving);
+	sqs_pause_over(&place->finding);
+	sqs_pause_over(&place->receiving);
 	note_trouble(place, "");
 	return true;
 }

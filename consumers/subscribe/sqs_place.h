@@ -5,6 +5,7 @@
 #ifndef CONSUMERS_SUBSCRIBE_SQS_PLACE_H
 #define CONSUMERS_SUBSCRIBE_SQS_PLACE_H
 #include "common/broker/sqs_client.h"
+#include "common/broker/sqs_pause.h"
 #include "common/broker/sqs_queue.h"
 #include "consumers/subscribe/sqs_message.h"
 
@@ -20,11 +21,6 @@ struct sqs_link {
 	bool (*arrived)(struct sqs_link *link, struct sqs_message **messages, size_t count);
 	/* `count` endings are with SQS, or given up. */
 	void (*settled)(struct sqs_link *link, size_t count);
-};
-
-struct sqs_pause { /* doubles, with jitter */
-	int64_t until_ms;
-	int count;
 };
 
 struct sqs_place {

@@ -304,6 +304,8 @@ static void dead_letters(void **state)
 	reader_serve(&fx->reader, fx->name, false, false);
 	reader_take(&fx->reader, &got, 1, 5000);
 	fx->reader.feed->ops->give_back(fx->reader.feed, got, 0);
+	for (int i = 0; i < 250 && !queue_depth(fx, dead, VISIBLE); i++)
+		pause_ms(20);
 	reader_open(fx, &fx->rival, 10);
 	reader_serve(&fx->rival, dead, false, true);
 	reader_take(&fx->rival, &got, 1, 5000);

@@ -128,7 +128,7 @@ static void connect_all(struct fixture *fx)
 					     .client = "test",
 					     .metrics = fx->metrics };
 	struct broker_url url;
-	struct sqs_client_options client = { .url = &url, .metrics = fx->metrics, .side = "test" };
+	struct sqs_client_options client = { .url = &url };
 	struct error error;
 
 	fx->publisher = sqs_publisher_new(&options, &error);

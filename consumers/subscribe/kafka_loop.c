@@ -23,7 +23,7 @@
 #define CREATE_EVERY_MS  10000
 #define OPEN_PAUSE_MS    1000
 #define GOODBYE_PROBE_MS 1000
-#define CLOSE_MS         3000
+#define CLOSE_MS         2000
 
 /* ---- the consumer's life */
 
@@ -75,18 +75,20 @@ static bool is_member(struct kafka_feed *feed)
 	return member;
 }
 
-/* The library can crash or hang when it leaves a group whose coordinator is gone; then the group is
- * left to notice by itself. */
+/* A member that is still joining has to leave too, or the others wait for it. But the library can
+ * crash or hang when it leaves a group whose coordinator is gone; then the group is left to notice
+ * by itself. */
 static bool may_say_goodbye(struct kafka_feed *feed)
 {
-	rd_kafka_topic_partition_list_t *list;
-	rd_kafka_resp_err_t code;
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__WAIT_COORD;
 
-	if (!is_member(feed) || feed->partition_count == 0)
-		return false;
-	list = rd_kafka_topic_partition_list_new(1);
-	kafka_list_add(list, feed->partitions[0], RD_KAFKA_OFFSET_INVALID);
-	code = rd_kafka_committed(feed->rk, list, GOODBYE_PROBE_MS);
+	pthread_mutex_lock(&feed->lock);
+	if (feed->place_count > 0)
+		rd_kafka_topic_partition_list_add(list, feed->places[0].topic, 0);
+	pthread_mutex_unlock(&feed->lock);
+	if (list->cnt > 0)
+		code = rd_kafka_committed(feed->rk, list, GOODBYE_PROBE_MS);
 	rd_kafka_topic_partition_list_destroy(list);
 	return code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT &&
 	       code != RD_KAFKA_RESP_ERR__WAIT_COORD;

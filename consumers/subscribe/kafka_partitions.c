@@ -15,7 +15,7 @@
 
 #define ENDS_MS          1000
 #define ENDS_EVERY_MS    10000
-#define RECHECK_EVERY_MS 5000
+#define RECHECK_EVERY_MS 2000
 #define SPAN_GOOD        (OFFSET_SPAN_MAX * 3 / 4)
 
 /* ---- knowing them */

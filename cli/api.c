@@ -10,6 +10,8 @@
 #include "common/base/arena.h"
 #include "common/http/client.h"
 
+#include "cli/table.h"
+
 #define ANSWER_BYTES_MAX (64 * 1024 * 1024)
 
 int api_open(struct api *api, const struct command *command)
@@ -115,4 +117,24 @@ char *api_cell(const json_t *object, const char *name)
 	if (json_is_string(value))
 		return xstrdup(json_string_value(value));
 	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+void api_print_table(const json_t *items, const char *const *headings, const char *const *members,
+		     size_t count)
+{
+	struct table *table = table_new(headings, count);
+	char **cells = xcalloc(count, sizeof(*cells));
+	const json_t *item;
+	size_t index;
+
+	json_array_foreach(items, index, item)
+	{
+		for (size_t i = 0; i < count; i++)
+			cells[i] = api_cell(item, members[i]);
+		table_row(table, (const char *const *)cells);
+		for (size_t i = 0; i < count; i++)
+			free(cells[i]);
+	}
+	free(cells);
+	table_print(&table);
 }

@@ -29,6 +29,10 @@ const char *api_text(const json_t *object, const char *name); /* "" when it is n
  * it. */
 char *api_cell(const json_t *object, const char *name);
 
+/* The array's objects as a table: a column for each heading, its cells the member of that place. */
+void api_print_table(const json_t *items, const char *const *headings, const char *const *members,
+		     size_t count);
+
 #define API_TIMEOUT_MS 15000
 
 #endif

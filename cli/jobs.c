@@ -73,21 +73,8 @@ static void print_list(const json_t *items)
 						"ATTEMPT", "CREATED", "REASON" };
 	static const char *const members[] = { "id",      "state",      "type",  "queue",
 					       "attempt", "created_at", "reason" };
-	struct table *table = table_new(headings, ARRAY_LEN(headings));
-	const json_t *item;
-	size_t index;
 
-	json_array_foreach(items, index, item)
-	{
-		char *cells[ARRAY_LEN(members)];
-
-		for (size_t i = 0; i < ARRAY_LEN(members); i++)
-			cells[i] = api_cell(item, members[i]);
-		table_row(table, (const char *const *)cells);
-		for (size_t i = 0; i < ARRAY_LEN(members); i++)
-			free(cells[i]);
-	}
-	table_print(&table);
+	api_print_table(items, headings, members, ARRAY_LEN(headings));
 }
 
 static int list(struct jobs *jobs, struct api *api)

@@ -2,7 +2,6 @@
 /* `windlass queues`: what waits in each queue; `pause NAME` and `resume NAME` stop and start their
  * being worked on. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -10,29 +9,15 @@
 #include "common/job/job.h"
 
 #include "cli/api.h"
-#include "cli/table.h"
 
 static void print_queues(const json_t *items)
 {
-	static const char *const headings[] = { "QUEUE",     "PAUSED",  "AVAILABLE",
-						"SCHEDULED", "RUNNING", "OLDEST" };
-	static const char *const members[] = { "name",      "paused",  "available",
-					       "scheduled", "running", "oldest_seconds" };
-	struct table *table = table_new(headings, ARRAY_LEN(headings));
-	const json_t *item;
-	size_t index;
+	static const char *const headings[] = { "QUEUE",  "PAUSED",  "AVAILABLE", "SCHEDULED",
+						"QUEUED", "RUNNING", "OLDEST" };
+	static const char *const members[] = { "name",   "paused",  "available",     "scheduled",
+					       "queued", "running", "oldest_seconds" };
 
-	json_array_foreach(items, index, item)
-	{
-		char *cells[ARRAY_LEN(members)];
-
-		for (size_t i = 0; i < ARRAY_LEN(members); i++)
-			cells[i] = api_cell(item, members[i]);
-		table_row(table, (const char *const *)cells);
-		for (size_t i = 0; i < ARRAY_LEN(members); i++)
-			free(cells[i]);
-	}
-	table_print(&table);
+	api_print_table(items, headings, members, ARRAY_LEN(headings));
 }
 
 static int list(struct api *api, bool json)

@@ -56,6 +56,7 @@ const char *broker_url_option(const struct broker_url *url, const char *name); /
 const char *broker_url_label(const struct broker_url *url, struct arena *arena);
 /* The broker's name for a queue of ours: the queue's own `topic`, else prefix + queue, with the
  * characters that the broker does not allow made "-". In the arena. */
+#define BROKER_DEAD_QUEUE "dead" /* "queue" of what the broker gives up of ours; Kafka has none */
 const char *broker_topic(enum broker_kind kind, const char *prefix, const char *queue,
 			 const char *topic, struct arena *arena);
 

@@ -7,8 +7,6 @@
 #include "common/config/settings.h"
 #include "common/config/yaml_reader.h"
 
-#define DEAD_NAME "dead" /* after the prefix: where brokers put what they give up */
-
 #define LETTERS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 #define AMQP_MAX  255
 #define KAFKA_MAX 249
@@ -122,7 +120,7 @@ int definitions_check_broker(const struct definitions *defs, enum broker_kind ki
 	if (kind != BROKER_NONE)
 		c.places[c.count++] = (struct place){ .what = "the place of",
 						      .name = "dead letters",
-						      .topic = broker_topic(kind, prefix, DEAD_NAME,
+						      .topic = broker_topic(kind, prefix, BROKER_DEAD_QUEUE,
 									    NULL, arena) };
 	add_queues(&c, defs, prefix, arena);
 	for (size_t i = 0; i < definitions_source_count(defs); i++) {

@@ -8,8 +8,6 @@
 
 #include "common/base/arena.h"
 
-#define DEAD_NAME "dead" /* after the prefix */
-
 struct broker_places {
 	enum broker_kind kind;
 	const char *prefix;
@@ -121,7 +119,7 @@ static struct feed_place source_place(struct broker_places *places,
 static struct feed_place dead_place(struct broker_places *places)
 {
 	const char *topic =
-		broker_topic(places->kind, places->prefix, DEAD_NAME, NULL, places->names);
+		broker_topic(places->kind, places->prefix, BROKER_DEAD_QUEUE, NULL, places->names);
 
 	return (struct feed_place){
 		.topic = topic,

@@ -74,7 +74,7 @@ static struct place *find_place(struct dispatcher *d, const char *queue)
 }
 
 static void fill_place(struct dispatcher *d, struct place *place, struct arena *names,
-		       const struct queue_definition *queue, int64_t now_ms)
+		       const char *dead, const struct queue_definition *queue, int64_t now_ms)
 {
 	const struct place *old = find_place(d, queue->name);
 
@@ -98,6 +98,7 @@ static void fill_place(struct dispatcher *d, struct place *place, struct arena *
 	place->ordered = queue->ordered;
 	place->made = (struct publisher_place){ .topic = place->topic,
 						.dispatched = true,
+						.dead = dead,
 						.fifo = queue->fifo,
 						.classic = queue->classic,
 						.partitions = queue->partitions };
@@ -111,6 +112,7 @@ static void take_definitions(struct dispatcher *d, int64_t now_ms)
 	struct definitions *defs;
 	struct place *places;
 	struct arena *names;
+	const char *dead;
 	size_t count;
 
 	pthread_mutex_lock(&d->lock);
@@ -122,8 +124,11 @@ static void take_definitions(struct dispatcher *d, int64_t now_ms)
 	count = definitions_queue_count(defs);
 	places = xcalloc(count + 1, sizeof(*places));
 	names = arena_new(0);
+	dead = d->o.kind == BROKER_KAFKA ? NULL
+					 : broker_topic(d->o.kind, d->o.prefix, BROKER_DEAD_QUEUE,
+							NULL, names);
 	for (size_t i = 0; i < count; i++)
-		fill_place(d, &places[i], names, definitions_queue_at(defs, i), now_ms);
+		fill_place(d, &places[i], names, dead, definitions_queue_at(defs, i), now_ms);
 	free(d->places);
 	arena_free(&d->names);
 	if (d->defs)

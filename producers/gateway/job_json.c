@@ -105,6 +105,7 @@ static void add_limits(struct strbuf *out, const struct job_view *view,
 static void add_who(struct strbuf *out, const struct job_view *view)
 {
 	add_text(out, "owner", view->owner);
+	add_text(out, "source", view->source);
 	if (view->tenant && view->tenant[0])
 		add_text(out, "tenant", view->tenant);
 	add_text(out, "order_key", view->order_key);
@@ -122,7 +123,8 @@ void job_json_write(struct strbuf *out, const struct job_view *view, const struc
 	add_text(out, "state", job_state_name(view->state));
 	add_text(out, "type", view->type);
 	add_text(out, "queue", view->queue);
-	add_text(out, "priority", job_priority_name(view->priority));
+	if (!view->source) /* then nobody has kept it */
+		add_text(out, "priority", job_priority_name(view->priority));
 	add_number(out, "attempt", view->attempt);
 	add_limits(out, view, defs);
 	add_time(out, "created_at", view->created_ms);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The monitor's thread: one look a second at queues and worker sessions; sets the gauges of the
- * queues. `lock` guards the last look; it is not held while the store is asked. */
+ * queues and of the outbox. `lock` guards the last look; it is not held while the store is asked.
+ */
 #include "producers/gateway/monitor.h"
 
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/store/outbox.h"
 #include "common/store/query.h"
 
 #define ROUND_MS 1000
@@ -44,6 +46,7 @@ static void set_gauges(struct monitor *monitor, const struct queue_view *queues,
 		} depths[] = {
 			{ "available", queue->available },
 			{ "scheduled", queue->scheduled },
+			{ "queued", queue->queued },
 			{ "running", queue->running },
 		};
 		for (size_t j = 0; j < ARRAY_LEN(depths); j++) {
@@ -73,6 +76,7 @@ static int look_once(struct monitor *monitor, struct store **store, struct look 
 		     struct error *err_r)
 {
 	struct queue_view *queues;
+	int64_t outbox;
 	size_t count;
 	int rc = -1;
 
@@ -81,8 +85,11 @@ static int look_once(struct monitor *monitor, struct store **store, struct look 
 		return -1;
 	struct arena *arena = arena_new(0);
 	if (query_queues(*store, arena, &queues, &count, err_r) == 0 &&
-	    query_sessions(*store, &look->sessions, err_r) == 0) {
+	    query_sessions(*store, &look->sessions, err_r) == 0 &&
+	    outbox_depth(*store, &outbox, err_r) == 0) {
 		set_gauges(monitor, queues, count);
+		metric_set(metrics_series(monitor->metrics, METRIC_OUTBOX_DEPTH, NULL, NULL),
+			   (double)outbox);
 		judge(look, queues, count);
 		look->at_ms = clock_mono_ms();
 		rc = 0;

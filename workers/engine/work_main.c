@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass work`: builds one engine, joins it to the consumers' side, runs it until it is drained.
- * Waits for a store that is away; takes everything down in reverse. */
+/* `windlass work`: builds one engine, joins it to the consumers' side (the store as the queue, or a
+ * broker's feed), runs it until it is drained. Waits for a store that is away; takes everything
+ * down in reverse. */
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/config/broker_url.h"
 #include "common/service/admin.h"
 #include "common/service/service.h"
 #include "common/service/store_wait.h"
@@ -14,11 +17,14 @@
 #include "common/store/session.h"
 #include "consumers/receive/receive.h"
 #include "consumers/settle/settle.h"
+#include "consumers/subscribe/broker_subscriber.h"
 #include "consumers/subscribe/store_subscriber.h"
 #include "workers/engine/engine.h"
 #include "workers/engine/keeper.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:8081"
+#define FEED_MESSAGES  2000        /* delivered and not taken yet */
+#define ENVELOPE_BYTES (64 * 1024) /* of a message, around its payload */
 
 static const struct consumer_ops consumers = {
 	.arrive = receive_arrive,
@@ -33,9 +39,18 @@ struct worker {
 	size_t predecessor_count; /* not ended yet */
 	bool supervised;          /* started by `windlass run` */
 	struct store *effects_store, *keeper_store, *reader_stores[ENGINE_READERS];
+	struct store *feed_store; /* a log's feed asks it where to begin; or NULL */
 	struct bell *bell;
 	struct subscriber *subscriber;
 	struct receive *receive;
+	struct arena *arena; /* of what follows */
+	struct broker_url broker;
+};
+
+static feed_new_fn *const feeds[] = {
+	[BROKER_AMQP] = amqp_feed_new,
+	[BROKER_KAFKA] = kafka_feed_new,
+	[BROKER_SQS] = sqs_feed_new,
 };
 
 static int open_one(struct worker *worker, enum store_use use, const char *role,
@@ -77,6 +92,15 @@ static int migrate(void *ctx, struct error *err_r)
 	return registry_sync(worker->keeper_store, worker->service->defs, err_r);
 }
 
+static int open_feed_store(void *ctx, struct error *err_r)
+{
+	struct worker *worker = ctx;
+
+	if (worker->broker.kind != BROKER_KAFKA)
+		return 0;
+	return open_one(worker, STORE_WRITE, "windlass feed", &worker->feed_store, err_r);
+}
+
 /* What the dead one had in hand is released before anything is taken. */
 static int begin_session(void *ctx, struct error *err_r)
 {
@@ -110,18 +134,54 @@ static int open_bell(void *ctx, struct error *err_r)
 	return worker->bell ? 0 : -1;
 }
 
+static struct subscriber *subscribe_to_broker(struct worker *worker, struct error *err_r)
+{
+	const struct settings *settings = worker->service->settings;
+	struct broker_subscriber_options options = {
+		.store = worker->effects_store,
+		.session = worker->session,
+		.kind = worker->broker.kind,
+		.prefix = settings->broker_prefix,
+		.keep_ms = settings->keep_ms,
+		.payload_bytes_max = (size_t)settings->body_bytes_max,
+		.feed_new = feeds[worker->broker.kind],
+	};
+
+	options.feed = (struct feed_options){
+		.broker_url = settings->broker_url,
+		.client = "windlass work",
+		.group = settings->broker_group,
+		.ca_file = *settings->broker_ca_file ? settings->broker_ca_file : NULL,
+		.buffer_max = FEED_MESSAGES,
+		.message_bytes_max = (size_t)settings->body_bytes_max + ENVELOPE_BYTES,
+		.metrics = worker->service->metrics,
+		.store = worker->feed_store,
+	};
+	return broker_subscriber_new(&options, err_r);
+}
+
+static int subscribe(struct worker *worker, struct error *err_r)
+{
+	worker->subscriber = worker->broker.kind == BROKER_NONE
+				     ? store_subscriber_new(worker->effects_store, &worker->session)
+				     : subscribe_to_broker(worker, err_r);
+	return worker->subscriber ? 0 : -1;
+}
+
 static int prepare(struct worker *worker, struct error *err_r)
 {
-	static store_wait_fn *const steps[] = { open_writers, migrate, open_readers, begin_session,
-						open_bell };
+	static store_wait_fn *const steps[] = { open_writers,  migrate,         open_readers,
+						begin_session, open_feed_store, open_bell };
 
+	if (broker_url_parse(worker->service->settings->broker_url, worker->arena, &worker->broker,
+			     err_r) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
 		if (store_wait(worker->service, steps[i], worker, err_r) < 0)
 			return -1;
 	}
 	worker->receive = receive_new();
-	worker->subscriber = store_subscriber_new(worker->effects_store, &worker->session);
-	return 0;
+	return subscribe(worker, err_r);
 }
 
 static bool ready(void *ctx, struct strbuf *why_r)
@@ -178,6 +238,9 @@ static int run(struct worker *worker, struct error *err_r)
 	log_line(LOG_INFO, "worker-started",
 		 LOG_S("session", uuid_format(&worker->session, session)),
 		 LOG_S("store", store_label(worker->effects_store)),
+		 LOG_S("broker", worker->broker.kind == BROKER_NONE
+					 ? NULL
+					 : broker_url_label(&worker->broker, worker->arena)),
 		 LOG_I("hosts", worker->service->settings->concurrency));
 	result = listen_alone(worker, engine, &admin, err_r);
 	if (result == 0)
@@ -210,8 +273,10 @@ static void release(struct worker *worker)
 		bell_close(&worker->bell);
 	for (int i = 0; i < ENGINE_READERS; i++)
 		store_close(&worker->reader_stores[i]);
+	store_close(&worker->feed_store);
 	store_close(&worker->keeper_store);
 	store_close(&worker->effects_store);
+	arena_free(&worker->arena);
 }
 
 static bool read_sessions(struct worker *worker, const char *session_text,
@@ -232,11 +297,14 @@ static bool read_sessions(struct worker *worker, const char *session_text,
 int work_main(struct service *service, const char *session_text, const char *const *predecessors,
 	      size_t predecessor_count)
 {
-	struct worker worker = { .service = service, .supervised = session_text != NULL };
+	struct worker worker = { .service = service,
+				 .supervised = session_text != NULL,
+				 .arena = arena_new(0) };
 	struct error error = { 0 };
 
 	if (!read_sessions(&worker, session_text, predecessors, predecessor_count)) {
 		log_line(LOG_FATAL, "bad-session");
+		arena_free(&worker.arena);
 		return EX_USAGE;
 	}
 	if (prepare(&worker, &error) == 0 && run(&worker, &error) == 0)

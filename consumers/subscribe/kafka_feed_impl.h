@@ -97,11 +97,12 @@ struct kafka_feed {
 	struct kafka_partition *last; /* of the message before */
 	size_t room_left, capped_count, paused_count;
 	bool full;
-	bool fatal;              /* the consumer is of no more use */
-	const char *away;        /* no broker, or none that lets us in; NULL */
-	char complaint[256];     /* what the cluster says against a topic or the group */
-	char start_trouble[256]; /* why partitions are WAITING */
-	int64_t stalled_ms;      /* since when there is no room; 0: there is */
+	bool fatal;                /* the consumer is of no more use */
+	bool subscribed, assigned; /* ever, by this consumer */
+	const char *away;          /* no broker, or none that lets us in; NULL */
+	char complaint[256];       /* what the cluster says against a topic or the group */
+	char start_trouble[256];   /* why partitions are WAITING */
+	int64_t stalled_ms;        /* since when there is no room; 0: there is */
 	int64_t start_at_ms, upkeep_at_ms, probe_at_ms, ends_at_ms, recheck_at_ms, create_at_ms;
 	int start_failures, open_failures;
 };

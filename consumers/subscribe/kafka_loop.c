@@ -22,6 +22,7 @@
 #define CREATE_MS        3000
 #define CREATE_EVERY_MS  10000
 #define OPEN_PAUSE_MS    1000
+#define JOIN_MS          5000
 #define GOODBYE_PROBE_MS 1000
 #define CLOSE_MS         2000
 
@@ -55,7 +56,7 @@ static int open_consumer(struct kafka_feed *feed, struct error *err_r)
 	if (!feed->rk)
 		return -1;
 	rd_kafka_poll_set_consumer(feed->rk);
-	feed->fatal = false;
+	feed->fatal = feed->assigned = feed->subscribed = false;
 	feed->away = NULL;
 	feed->start_at_ms = INT64_MAX;
 	pthread_mutex_lock(&feed->lock);
@@ -75,16 +76,31 @@ static bool is_member(struct kafka_feed *feed)
 	return member;
 }
 
-/* A member that is still joining has to leave too, or the others wait for it. But the library can
- * crash or hang when it leaves a group whose coordinator is gone; then the group is left to notice
- * by itself. */
+/* Between the answer to its join and its first assignment the library cannot be closed nor
+ * destroyed: the state of its assignor is missing then, and it asserts it (2.0.2,
+ * cooperative-sticky). So that assignment is waited for. False: it does not come. */
+static bool await_first_assignment(struct kafka_feed *feed)
+{
+	int64_t until_ms = clock_mono_ms() + JOIN_MS;
+
+	while (feed->subscribed && !feed->assigned && !feed->away && clock_mono_ms() < until_ms) {
+		rd_kafka_message_t *message = rd_kafka_consumer_poll(feed->rk, STALL_STEP_MS);
+
+		if (message)
+			rd_kafka_message_destroy(message);
+	}
+	return feed->assigned || !is_member(feed);
+}
+
+/* The library can crash or hang when it leaves a group whose coordinator is gone; then the group is
+ * left to notice by itself. */
 static bool may_say_goodbye(struct kafka_feed *feed)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__WAIT_COORD;
 
 	pthread_mutex_lock(&feed->lock);
-	if (feed->place_count > 0)
+	if (feed->assigned && feed->place_count > 0)
 		rd_kafka_topic_partition_list_add(list, feed->places[0].topic, 0);
 	pthread_mutex_unlock(&feed->lock);
 	if (list->cnt > 0)
@@ -96,15 +112,22 @@ static bool may_say_goodbye(struct kafka_feed *feed)
 
 static void close_consumer(struct kafka_feed *feed)
 {
+	bool sound = await_first_assignment(feed);
+
 	kafka_partitions_settle(feed);
 	pthread_mutex_lock(&feed->lock);
 	rd_kafka_queue_destroy(feed->wake);
 	feed->wake = NULL;
 	pthread_mutex_unlock(&feed->lock);
-	if (may_say_goodbye(feed))
+	if (sound && may_say_goodbye(feed))
 		rd_kafka_consumer_close(feed->rk);
 	kafka_partitions_forget(feed);
-	kafka_client_free(&feed->rk, CLOSE_MS);
+	if (sound) {
+		kafka_client_free(&feed->rk, CLOSE_MS);
+	} else {
+		log_line(LOG_ERROR, "kafka-client-left-behind", LOG_S("why", "still joining"));
+		feed->rk = NULL; /* it leaves the group when nobody polls it */
+	}
 }
 
 /* ---- places */
@@ -171,6 +194,7 @@ static void follow_places(struct kafka_feed *feed, int64_t now_ms)
 		code = rd_kafka_subscribe(feed->rk, list);
 	else
 		rd_kafka_unsubscribe(feed->rk);
+	feed->subscribed |= list->cnt > 0;
 	if (code)
 		log_line(LOG_ERROR, "kafka-subscribe", LOG_S("error", rd_kafka_err2str(code)));
 	rd_kafka_topic_partition_list_destroy(list);

@@ -284,6 +284,7 @@ static void gained(struct kafka_feed *feed, const rd_kafka_topic_partition_list_
 		if (partition->state == PARTITION_AWAY)
 			kafka_partition_begin(feed, partition, PARTITION_WAITING, -1);
 	}
+	feed->assigned = true;
 	feed->start_at_ms = 0;
 	feed->start_failures = 0;
 	kafka_partitions_log("assign", rd_kafka_incremental_assign(feed->rk, none));

@@ -125,6 +125,21 @@ static void an_end_leaves_open_work_to_others(void **state)
 	free(count);
 }
 
+/* At every moment of joining. */
+static void ends_while_joining(void **state)
+{
+	struct kafka_fixture *fx = *state;
+
+	for (int ms = 0; ms < 200; ms += 8) {
+		struct feed *feed = kafka_feed_of(fx, 100, false);
+		int64_t began_ms = clock_mono_ms();
+
+		kafka_pause_ms(ms);
+		kafka_feed_end(fx, &feed);
+		assert_true(clock_mono_ms() - began_ms < 5000 + ms);
+	}
+}
+
 static void members_come_and_go(void **state)
 {
 	struct kafka_fixture *fx = *state;
@@ -189,6 +204,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_second_feed_takes_its_share, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_end_leaves_open_work_to_others, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(ends_while_joining, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(members_come_and_go, set_up, tear_down),
 		cmocka_unit_test(ends_after_a_lost_assignment_store_nothing),
 	};

@@ -97,6 +97,7 @@ static int server_up(void **state)
 	assert_non_null(mkdtemp(root));
 	assert_int_equal(chmod(root, 0755), 0);
 	setenv("SVC_ROOT", root, 1);
+	setenv("RMQ_CHANNEL_TICK", "500", 1); /* how often acknowledgements are missed */
 	watch_over();
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	services_to(pipe_fds[1], "up", "rabbit", NULL, NULL);
@@ -271,6 +272,40 @@ static void thrown_out(void **state)
 	assert_int_equal(client_depth(rig, queue), 0);
 }
 
+/* consumer_timeout: one delivery that is held for too long closes its channel; the neighbour's goes
+ * on, the message comes again, and its late acknowledgement does not close the next channel. */
+static void an_acknowledgement_too_late(void **state)
+{
+	struct rig *rig = *state;
+	const char *slow = rig_name(rig, "slow"), *other = rig_name(rig, "other");
+	struct feed_place places[] = { { .topic = slow, .classic = true },
+				       { .topic = other, .classic = true, .index = 1 } };
+	struct delivery *held, *again;
+
+	services_to(-1, "rabbitctl", "eval", "application:set_env(rabbit, consumer_timeout, 1000).",
+		    NULL);
+	publisher_fill(rig, slow, 1);
+	publisher_fill(rig, other, 0);
+	feed_serve(rig, places, 2);
+	held = feed_take_one(rig);
+	again = feed_take_one(rig);
+	assert_int_equal(again->place, 0);
+	assert_true(again->message.redelivered);
+	feed_ack(rig, held);
+	feed_ack(rig, again);
+	client_publish(rig, other, "x", "x", 1);
+	held = feed_take_one(rig);
+	assert_int_equal(held->place, 1);
+	assert_false(held->message.redelivered);
+	feed_ack(rig, held);
+	feed_flush(rig);
+	services_to(-1, "rabbitctl", "eval",
+		    "application:set_env(rabbit, consumer_timeout, 1800000).", NULL);
+	feed_take_none(rig, 2000);
+	rig->feed->ops->free(&rig->feed);
+	assert_int_equal(client_depth(rig, slow), 0);
+}
+
 static void killed_and_started_again(void **state)
 {
 	struct rig *rig = *state;
@@ -345,6 +380,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(a_memory_alarm),
 		RIG_TEST(thrown_out),
+		RIG_TEST(an_acknowledgement_too_late),
 		RIG_TEST(killed_and_started_again),
 		RIG_TEST(frozen),
 	};

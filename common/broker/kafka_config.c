@@ -14,6 +14,8 @@
 #include "common/base/strbuf.h"
 #include "common/config/broker_url.h"
 
+#define SCRAM_SOUND 0x020601ff /* repeats its nonce before: against RFC 5802 */
+
 static const struct kafka_setting shared_settings[] = {
 	{ "socket.keepalive.enable", "true" },
 	{ "socket.nagle.disable", "true" },
@@ -91,6 +93,10 @@ static int set_security(rd_kafka_conf_t *conf, const struct broker_url *url, con
 	if (!url->user || !url->password)
 		return error_set(err_r, ERROR_INVALID,
 				 "BROKER_URL: security=%s needs a user and a password", security);
+	if (mechanism && strncmp(mechanism, "SCRAM", 5) == 0 && rd_kafka_version() < SCRAM_SOUND)
+		log_line(LOG_WARN, "kafka-scram-unsound", LOG_S("library", rd_kafka_version_str()),
+			 LOG_S("text", "Kafka 3.8.1 and later refuse the SCRAM of librdkafka "
+				       "before 2.6.1; use mechanism=PLAIN with TLS"));
 	if (set_one(conf, "sasl.mechanism", mechanism ? mechanism : "PLAIN", err_r) < 0 ||
 	    set_one(conf, "sasl.username", url->user, err_r) < 0)
 		return -1;

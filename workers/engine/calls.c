@@ -11,6 +11,7 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/digest.h"
+#include "common/base/utf8.h"
 #include "workers/remote/call_template.h"
 
 #define CALL_TIMEOUT_MS 30000
@@ -49,33 +50,9 @@ static void keep_receipt(struct task *task, const char *step, const struct answe
 	task->receipt_count++;
 }
 
-/* Strict UTF-8 without NUL: what a JSON string can carry. */
-static bool is_text(const char *text, size_t bytes)
-{
-	const unsigned char *at = (const unsigned char *)text, *end = at + bytes;
-
-	while (at < end) {
-		unsigned char first = *at++;
-		int more = first < 0x80 ? 0 : first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
-		uint32_t code = first & (more == 3 ? 7 : more == 2 ? 15 : more == 1 ? 31 : 127);
-		static const uint32_t least[] = { 1, 0x80, 0x800, 0x10000 };
-
-		if ((first >= 0x80 && first < 0xc2) || first > 0xf4 || end - at < more)
-			return false;
-		for (int i = 0; i < more; i++) {
-			if ((*at & 0xc0) != 0x80)
-				return false;
-			code = code << 6 | (*at++ & 0x3f);
-		}
-		if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-			return false;
-	}
-	return true;
-}
-
 static void add_body(struct strbuf *members, struct arena *arena, const char *body, size_t bytes)
 {
-	if (is_text(body, bytes)) {
+	if (utf8_text(body, bytes)) {
 		strbuf_json_n(members, body, bytes);
 		return;
 	}

@@ -63,7 +63,8 @@ struct claimed_job {
 	 * NULL. */
 	const char *source;
 	const char *refusal; /* the message is no job, and why: it is discarded; or NULL */
-	bool delivered;      /* by a broker, whose message is open until the job is settled or adopted */
+	/* by a broker, whose message is open until the job is settled or adopted */
+	bool delivered;
 	bool behind; /* foreign: earlier jobs of its order key wait in the store; stored, not run */
 };
 

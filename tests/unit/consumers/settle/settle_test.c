@@ -317,9 +317,7 @@ static const struct {
 	{ { .kind = COMPLETION_LATER, .fate = COMPLETION_LOST }, SETTLE_ACK },
 	{ { .kind = COMPLETION_ADOPT, .fate = COMPLETION_COMMITTED }, SETTLE_LATER },
 	{ { .kind = COMPLETION_ADOPT, .fate = COMPLETION_LOST }, SETTLE_ACK },
-	{ { .kind = COMPLETION_NOTHING,
-	    .outcome = OUTCOME_RELEASED,
-	    .fate = COMPLETION_COMMITTED },
+	{ { .kind = COMPLETION_NOTHING, .outcome = OUTCOME_RELEASED, .fate = COMPLETION_COMMITTED },
 	  SETTLE_RETURN },
 	{ { .kind = COMPLETION_NOTHING, .outcome = OUTCOME_DONE, .fate = COMPLETION_COMMITTED },
 	  SETTLE_ACK },
@@ -530,9 +528,12 @@ static void results_go_where_the_type_says(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(outcomes),         cmocka_unit_test(writes_go_with_done_only),
-		cmocka_unit_test(again_runs_again), cmocka_unit_test(refusals),
-		cmocka_unit_test(queue_verbs),      cmocka_unit_test(ends_of_messages),
+		cmocka_unit_test(outcomes),
+		cmocka_unit_test(writes_go_with_done_only),
+		cmocka_unit_test(again_runs_again),
+		cmocka_unit_test(refusals),
+		cmocka_unit_test(queue_verbs),
+		cmocka_unit_test(ends_of_messages),
 		cmocka_unit_test(results_go_where_the_type_says),
 	};
 

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Under what conditions a figure was taken: how fast the machine was at that moment, and who else used it."""
 
+import dataclasses
 import os
 import pathlib
 import platform
+import subprocess
+import threading
 import time
 
 import psycopg
@@ -78,6 +81,41 @@ def family(all, root):
 def tree_cpu_s(root, all=None):
     all = all or processes()
     return sum(all[pid][1] for pid in family(all, root))
+
+
+def tree_rss_mib(roots):
+    """Of the trees of these pids, shared pages counted once: the sum of their PSS."""
+    all, total_kib = processes(), 0
+    for pid in set().union(*(family(all, root) for root in roots)):
+        try:
+            lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue  # has ended meanwhile
+        total_kib += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total_kib / 1024
+
+
+@dataclasses.dataclass
+class Ended:
+    stdout: str
+    returncode: int
+    cpu_s: float
+    rss_mib: float  # of the largest of its processes, at its peak
+
+
+def run_measured(command, timeout_s, cwd=None):
+    """Runs a program to its end, and tells what it and its children have used."""
+    process = subprocess.Popen([str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, text=True)
+    alarm = threading.Timer(timeout_s, process.kill)
+    alarm.start()
+    try:
+        stdout = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+    finally:
+        alarm.cancel()
+        process.stdout.close()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Ended(stdout, process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def busy_s():

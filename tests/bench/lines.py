@@ -173,7 +173,7 @@ def source_limit(kind, work, **declared):
         count = size.broker_jobs if work == "row" else size.stream_jobs
         with rig.database() as url, rig.broker(kind) as view:
             place = rig.fill_broker(view, "rows", count, **declared)
-            return rig.probe("broker_probe", "drain", *place, count, work, url)
+            return rig.probe("broker_probe", "drain", *place, count, work, url, jobs=count)
     return run
 
 
@@ -192,17 +192,20 @@ def stream_ours(rig, size):
         rig.fill_broker(view, "noops", size.stream_jobs, partitions=6)
         began = time.monotonic()
         worker = system.machine.work(wait=False)
-        first = None
-        while (metrics := done_jobs(worker)) < size.stream_jobs:
-            if first is None and metrics:
-                first = time.monotonic(), metrics
+        first, rss_mib = None, []
+        while (have := done_jobs(worker)) < size.stream_jobs:
+            if first is None and have:
+                first = time.monotonic(), have
             if time.monotonic() > began + 120:
-                raise Wrong(f"{metrics} of {size.stream_jobs} after 120 s")
-            time.sleep(0.02)
+                raise Wrong(f"{have} of {size.stream_jobs} after 120 s")
+            if len(rss_mib) < time.monotonic() - began:
+                rss_mib.append(system.rss_mib([worker]))
+            time.sleep(0.05)
         seconds = time.monotonic() - first[0]
         parts = system.cpu_parts([worker])
         worker.stop()
-        return {"rate": (size.stream_jobs - first[1]) / seconds, "cpu_us_per_job": {n: round(s / size.stream_jobs * 1e6, 1) for n, s in parts.items()}}
+        return {"rate": (size.stream_jobs - first[1]) / seconds, "rss_mib": max(rss_mib),
+                "cpu_us_per_job": {name: round(s / size.stream_jobs * 1e6, 1) for name, s in parts.items()}}
 
 
 def done_jobs(worker):

@@ -5,12 +5,17 @@ import json
 import shutil
 import subprocess
 
+import conditions
 from harness.windlass import ROOT
 from rig import Wrong
 
 BUILD = {"river": (["go", "build", "-o", "river", "."],),
-         "graphile": (["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"],)}
-START = {"river": ["./river"], "graphile": ["node", "main.mjs"]}
+         "graphile": (["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"],),
+         "go-rabbit": (["go", "build", "-o", "go-rabbit", "."],),
+         "go-kafka": (["go", "build", "-o", "go-kafka", "."],),
+         "celery": (["python3", "-m", "venv", "venv"], ["venv/bin/pip", "install", "-q", "--disable-pip-version-check", "-r", "requirements.txt"])}
+START = {"river": ["./river"], "graphile": ["node", "main.mjs"], "go-rabbit": ["./go-rabbit"], "go-kafka": ["./go-kafka"],
+         "celery": ["venv/bin/python", "main.py"]}
 NAMES = tuple(BUILD)
 
 
@@ -19,7 +24,7 @@ def prepare(build, name):
     folder = build / "peers" / name
     shutil.copytree(ROOT / "tests/bench/peers" / name, folder, dirs_exist_ok=True)
     for command in BUILD[name]:
-        if not shutil.which(command[0]):
+        if not shutil.which(command[0]) and not (folder / command[0]).exists():
             return f"{command[0]} is not installed"
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
         if done.returncode:
@@ -27,9 +32,10 @@ def prepare(build, name):
     return None
 
 
-def run(rig, name, url, jobs, work):
-    done = subprocess.run([*START[name], url, str(jobs), work], cwd=rig.build / "peers" / name, stdout=subprocess.PIPE, text=True,
-                          timeout=120)
-    if done.returncode:
-        raise Wrong(f"{name}: exit code {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
+def run(rig, name, url, jobs, work, broker_url=None, place=None):
+    """Drains `jobs` jobs that do `work`, from its own tables or from the queue or topic `place` of a broker."""
+    arguments = [url, str(jobs), work, *([broker_url, place] if broker_url else [])]
+    ended = conditions.run_measured([*START[name], *arguments], cwd=rig.build / "peers" / name, timeout_s=120)
+    if ended.returncode:
+        raise Wrong(f"{name}: exit code {ended.returncode}")
+    return {"rss_mib": ended.rss_mib, "cpu_us_per_job": {"worker": round(ended.cpu_s / jobs * 1e6, 1)}, **json.loads(ended.stdout.splitlines()[-1])}

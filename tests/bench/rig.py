@@ -121,12 +121,15 @@ class Rig:
         yield f"sqlite:{folder / 'bench.db'}"
         shutil.rmtree(folder)
 
-    def probe(self, name, *arguments, timeout_s=120):
-        """The figures of a program of tests/bench."""
-        done = subprocess.run([self.build / "bench" / name, *map(str, arguments)], stdout=subprocess.PIPE, text=True, timeout=timeout_s)
-        if done.returncode:
-            raise Wrong(f"{name} {arguments}: exit code {done.returncode} {done.stdout}")
-        return json.loads(done.stdout.splitlines()[-1])
+    def probe(self, name, *arguments, jobs=None, timeout_s=120):
+        """The figures of a program of tests/bench; with what it used for each of `jobs`."""
+        ended = conditions.run_measured([self.build / "bench" / name, *arguments], timeout_s)
+        if ended.returncode:
+            raise Wrong(f"{name} {arguments}: exit code {ended.returncode} {ended.stdout}")
+        figures = json.loads(ended.stdout.splitlines()[-1])
+        if jobs:
+            figures.update(rss_mib=ended.rss_mib, cpu_us_per_job={"worker": round(ended.cpu_s / jobs * 1e6, 1)})
+        return figures
 
     def load(self, port, path="/v1/jobs", body=None, **options):
         flags = [part for key, value in options.items() for part in (f"--{key}", value)]
@@ -210,7 +213,7 @@ class System:
         self.fill(gateway, type, count, **options)
         gateway.stop()
 
-    def wait_done(self, count, timeout_s=180, every_s=0.3):
+    def wait_done(self, count, timeout_s=180, every_s=0.3, look=lambda: None):
         """Waits until that many jobs have completed: seconds from the first to the last."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -219,6 +222,7 @@ class System:
                 break
             if time.monotonic() > deadline:
                 raise Wrong(f"{have} of {count} jobs done after {timeout_s} s")
+            look()
             time.sleep(every_s)
         if have != count:
             raise Wrong(f"{have} jobs done, {count} accepted")
@@ -228,13 +232,16 @@ class System:
         """Starts workers on what waits. Figures, with the CPU that each part took for one job."""
         before = conditions.tree_cpu_s(self.rig.postmaster)
         started = [self.machine.work(wait=False) for _ in range(workers)]
-        seconds = self.wait_done(count)
+        rss_mib = [0.0]
+        seconds = self.wait_done(count, look=lambda: rss_mib.append(self.rss_mib(started)))
         parts = self.cpu_parts(started)
         parts["postgres"] = conditions.tree_cpu_s(self.rig.postmaster) - before
-        rss_mib = tree_rss_mib(started)
         for worker in started:
             worker.stop()
-        return {"rate": count / seconds, "rss_mib": rss_mib, "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
+        return {"rate": count / seconds, "rss_mib": max(rss_mib), "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
+
+    def rss_mib(self, workers):
+        return conditions.tree_rss_mib([worker.pid for worker in workers])
 
     def cpu_parts(self, workers):
         all = conditions.processes()
@@ -248,13 +255,6 @@ class System:
         if not values:
             raise Wrong("no stamp job has completed")
         return {"p50_ms": values[len(values) // 2] / 1000, "p99_ms": values[int(len(values) * 0.99)] / 1000}
-
-
-def tree_rss_mib(processes):
-    """Of the trees of these processes, shared pages counted once: the sum of their PSS."""
-    pids = set().union(*(conditions.family(conditions.processes(), process.pid) for process in processes))
-    lines = [line for pid in pids for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")]
-    return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def private_kib(pid):

@@ -145,7 +145,7 @@ static void members_come_and_go(void **state)
 	struct kafka_fixture *fx = *state;
 	struct count *count = xcalloc(1, sizeof(*count));
 	struct feed *stays = kafka_feed_of(fx, 500, false), *guest = NULL;
-	int64_t until_ms = clock_mono_ms() + 8000, turn_ms = 0;
+	int64_t until_ms = clock_mono_ms() + 4500, turn_ms = 0;
 	int sent = 0;
 
 	while (clock_mono_ms() < until_ms || count->different < sent) {
@@ -154,7 +154,7 @@ static void members_come_and_go(void **state)
 				kafka_feed_end(fx, &guest);
 			else if (clock_mono_ms() < until_ms)
 				guest = kafka_feed_of(fx, 500, false);
-			turn_ms = clock_mono_ms() + 900;
+			turn_ms = clock_mono_ms() + 600;
 		}
 		if (sent < 3 * MESSAGES && clock_mono_ms() < until_ms) {
 			kafka_send(fx, sent, 50, 50);

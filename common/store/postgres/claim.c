@@ -4,21 +4,49 @@
  * another claimer holds are skipped. */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/store/claim_cursor.h"
 #include "common/store/postgres/postgres_impl.h"
 
+#define ORDER_KNOWN_MS 1000
+
+/* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found
+ * in its old version and is not deleted; whatever is not deleted is not taken. */
 /* clang-format off */
-/* Rows that may be taken of a lane whose queue keeps no order. */
+#define LANES                                                                                   \
+	" FROM unnest($1::text[], $2::int2[], $3::int8[], $7::int4[], $8::int4[])"              \
+	" AS l(queue, priority, after, skip, share)"
+#define TAKEN(which, columns, values)                                                           \
+	" taken AS (DELETE FROM windlass.ready WHERE ctid = ANY (ARRAY(SELECT place FROM picked" which \
+	")) RETURNING id, seq, queue, priority, attempt + 1 AS attempt, since), held AS (INSERT" \
+	" INTO windlass.lease (batch, owner, taken, ids, attempts" columns ") SELECT $5::uuid," \
+	" $6::uuid, now(), array_agg(id), array_agg(attempt)" values " FROM taken HAVING count(*) >" \
+	" 0), counted AS (INSERT INTO windlass.tally SELECT queue, -count(*), 0 FROM taken GROUP BY" \
+	" queue) SELECT" CLAIMED_SQL("t.seq") " FROM taken t JOIN windlass.jobs j ON j.id = t.id" \
+	" ORDER BY t.priority, t.seq"
+
+static const char take[] =
+	"WITH lane AS MATERIALIZED (SELECT *" LANES " WHERE NOT EXISTS (SELECT FROM windlass.queue q"
+	" WHERE q.name = l.queue AND (q.paused OR q.ordered))), picked AS MATERIALIZED (SELECT"
+	" r.place FROM lane CROSS JOIN LATERAL (SELECT r.ctid AS place FROM windlass.ready r"
+	" WHERE r.queue = lane.queue AND r.priority = lane.priority AND r.seq > lane.after"
+	" AND r.due IS NULL ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP"
+	" LOCKED) r LIMIT $4::int4)," TAKEN("", "", "");
+
+/* ---- with ordered queues. It costs a twentieth more, which those without need not pay. */
+
+static const char any_ordered[] = "SELECT EXISTS (SELECT FROM windlass.queue WHERE ordered)";
+
 #define PLAIN_ROWS(also)                                                                        \
 	"(SELECT r.ctid AS place, NULL::text AS key, NULL::uuid AS id FROM windlass.ready r"    \
 	" WHERE NOT lane.ordered AND r.queue = lane.queue AND r.priority = lane.priority"       \
 	" AND r.seq > lane.after AND r.due IS NULL" also                                        \
 	" ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP LOCKED)"
 
-/* Of an ordered queue: rows without a key, and the first of all that wait of each key if none of it
- * is handed out; the first one holds up the others until it is due. Nothing is remembered of the
- * last claim: keys that were closed then may be open now. At most so many rows are looked at: */
+/* Rows without a key, and the first of all that wait of each key if none of it is handed out; the
+ * first one holds up the others until it is due. Nothing is remembered of the last claim: keys that
+ * were closed then may be open now. At most so many rows are looked at: */
 #define ORDERED_LOOK "4096"
 #define ORDERED_ROWS(also)                                                                      \
 	"(SELECT r.ctid, r.order_key, r.id FROM windlass.ready r"                               \
@@ -38,42 +66,32 @@
 	" f.order_key > w.key ORDER BY f.order_key LIMIT 1), w.n + 1 FROM walk w WHERE"         \
 	" w.key IS NOT NULL AND w.n < 2000) SELECT key FROM walk) k CROSS JOIN LATERAL"         \
 	" (SELECT e.id FROM windlass.ready e WHERE e.queue = lane.queue AND e.order_key = k.key" \
-	" ORDER BY e.seq LIMIT 1) h"                                                            \
-	" JOIN windlass.ready r ON r.id = h.id AND r.priority = lane.priority AND r.due IS NULL" \
-	" WHERE NOT EXISTS (SELECT FROM windlass.order_open o WHERE o.queue = lane.queue AND"   \
-	" o.key = k.key)" also " LIMIT lane.share FOR UPDATE OF r SKIP LOCKED)"
+	" ORDER BY e.seq LIMIT 1) h JOIN windlass.ready r ON r.id = h.id AND"                   \
+	" r.priority = lane.priority AND r.due IS NULL WHERE NOT EXISTS (SELECT FROM"           \
+	" windlass.order_open o WHERE o.queue = lane.queue AND o.key = k.key)" also             \
+	" LIMIT lane.share FOR UPDATE OF r SKIP LOCKED)"
 
-/* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found
- * in its old version and is not deleted; whatever is not deleted is not taken. Two claims may find
- * different firsts of one key: the one that opens it takes its job. */
-#define TAKE(also, columns, values)                                                             \
+/* Two claims may find different firsts of one key: the one that opens it takes its job. */
+#define TAKE_ORDERED(also, columns, values)                                                     \
 	"WITH lane AS MATERIALIZED (SELECT l.*, q.ordered IS TRUE AS ordered, s.seq IS NOT NULL" \
-	" AS deep, coalesce(s.seq, 9223372036854775807) AS look FROM unnest($1::text[],"        \
-	" $2::int2[], $3::int8[], $7::int4[], $8::int4[]) AS l(queue, priority, after, skip,"   \
-	" share) LEFT JOIN windlass.queue q ON q.name = l.queue LEFT JOIN LATERAL (SELECT r.seq" \
-	" FROM windlass.ready r WHERE q.ordered AND r.queue = l.queue AND r.priority = l.priority" \
-	" AND r.due IS NULL ORDER BY r.seq OFFSET " ORDERED_LOOK " LIMIT 1) s ON true"          \
-	" WHERE q.paused IS NOT TRUE), picked AS MATERIALIZED (SELECT lane.queue, r.* FROM lane" \
-	" CROSS JOIN LATERAL (SELECT * FROM " PLAIN_ROWS(also) " p UNION ALL"                   \
-	" SELECT * FROM " ORDERED_ROWS(also) " o UNION ALL SELECT * FROM " ORDERED_KEYS(also)   \
+	" AS deep, coalesce(s.seq, 9223372036854775807) AS look" LANES " LEFT JOIN windlass.queue q" \
+	" ON q.name = l.queue LEFT JOIN LATERAL (SELECT r.seq FROM windlass.ready r WHERE q.ordered" \
+	" AND r.queue = l.queue AND r.priority = l.priority AND r.due IS NULL ORDER BY r.seq"   \
+	" OFFSET " ORDERED_LOOK " LIMIT 1) s ON true WHERE q.paused IS NOT TRUE), picked AS"    \
+	" MATERIALIZED (SELECT lane.queue, r.* FROM lane CROSS JOIN LATERAL (SELECT * FROM "    \
+	PLAIN_ROWS(also) " p UNION ALL SELECT * FROM " ORDERED_ROWS(also)                       \
+	" o UNION ALL SELECT * FROM " ORDERED_KEYS(also)                                        \
 	" k LIMIT lane.share) r LIMIT $4::int4), opened AS (INSERT INTO windlass.order_open"    \
 	" (queue, key, id) SELECT queue, key, id FROM picked WHERE key IS NOT NULL ORDER BY"    \
-	" queue, key ON CONFLICT DO NOTHING RETURNING id), taken AS (DELETE FROM windlass.ready" \
-	" WHERE ctid = ANY (ARRAY(SELECT place FROM picked WHERE key IS NULL OR id IN (SELECT id" \
-	" FROM opened))) RETURNING id, seq, queue, priority, attempt + 1 AS attempt, since),"   \
-	" held AS (INSERT INTO windlass.lease (batch, owner, taken, ids, attempts" columns ")"  \
-	" SELECT $5::uuid, $6::uuid, now(), array_agg(id), array_agg(attempt)" values           \
-	" FROM taken HAVING count(*) > 0), counted AS (INSERT INTO windlass.tally SELECT"       \
-	" queue, -count(*), 0 FROM taken GROUP BY queue)"                                       \
-	" SELECT " CLAIMED_SQL("t.seq") " FROM taken t JOIN windlass.jobs j ON j.id = t.id"     \
-	" ORDER BY t.priority, t.seq"
+	" queue, key ON CONFLICT DO NOTHING RETURNING id),"                                     \
+	TAKEN(" WHERE key IS NULL OR id IN (SELECT id FROM opened)", columns, values)
 /* clang-format on */
 
-static const char take[] = TAKE("", "", "");
+static const char take_ordered[] = TAKE_ORDERED("", "", "");
 /* For a broker: valid until a time, of one queue, without those that are about to be cancelled. */
-static const char take_until[] =
-	TAKE(" AND NOT EXISTS (SELECT FROM windlass.cancel c WHERE c.id = r.id)", ", until, queue",
-	     ", clock_timestamp() + $9::int8 * interval '1 ms', $10::text");
+static const char take_until[] = TAKE_ORDERED(
+	" AND NOT EXISTS (SELECT FROM windlass.cancel c WHERE c.id = r.id)", ", until, queue",
+	", clock_timestamp() + $9::int8 * interval '1 ms', $10::text");
 
 /* ---- sending */
 
@@ -96,6 +114,28 @@ static void add_lanes(struct lanes *lanes, const struct claim_request *request, 
 	}
 }
 
+/* Whether there are ordered queues is looked up with every claim until it is known, and once a
+ * second then. A queue that has just become one is not served in between. */
+static const char *choose(struct postgres *pg)
+{
+	int64_t now_ms = clock_mono_ms();
+	bool stale = !pg->order_ms || now_ms - pg->order_ms >= ORDER_KNOWN_MS;
+
+	if (stale) {
+		postgres_say(pg, any_ordered);
+		pg->order_place = postgres_send(pg);
+	}
+	return !pg->order_ms || pg->ordered ? take_ordered : take;
+}
+
+static void note_order(struct postgres *pg)
+{
+	if (pg->order_place == SIZE_MAX)
+		return;
+	pg->ordered = result_bool(postgres_result(pg, pg->order_place), 0, 0);
+	pg->order_ms = clock_mono_ms();
+}
+
 /* Of each priority every queue first gets an equal share; then whoever has more gets what is left
  * (its first rows are passed over again: they are locked, not yet deleted). */
 static size_t send_take(struct postgres *pg, const struct claim_request *request, int64_t lease_ms)
@@ -104,7 +144,10 @@ static size_t send_take(struct postgres *pg, const struct claim_request *request
 	size_t share = (request->max + request->queue_count - 1) / request->queue_count;
 	struct lanes lanes;
 
-	postgres_say(pg, lease_ms ? take_until : take);
+	pg->order_place = SIZE_MAX;
+	const char *text = lease_ms ? take_until : choose(pg);
+
+	postgres_say(pg, text);
 	lanes.queues = postgres_arg_array(pg, TYPE_TEXT);
 	lanes.priorities = postgres_arg_array(pg, TYPE_INT2);
 	lanes.after = postgres_arg_array(pg, TYPE_INT8);
@@ -139,6 +182,7 @@ void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_r
 	size_t taken = (size_t)PQntuples(result);
 	struct error err;
 
+	note_order(pg);
 	*claim_r = (struct claim){ .count = taken };
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, claim_r->count);
 	for (size_t i = 0; i < claim_r->count; i++) {

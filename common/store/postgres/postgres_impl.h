@@ -133,6 +133,11 @@ struct postgres {
 	bool (*row)(void *context, const PGresult *result);
 	void *row_context;
 	bool overrun; /* `row` has said enough */
+	/* are there ordered queues? As of order_ms (monotonic; 0: not known), or from this place of
+	 * the flight; SIZE_MAX: it does not ask */
+	bool ordered;
+	int64_t order_ms;
+	size_t order_place;
 	/* tenant, type, key: where maintenance_fold looks next; NULL: from the start */
 	char *unique_walk[3];
 	size_t failed_at;      /* place of the first statement that failed in the last flight */

@@ -6,7 +6,6 @@ import os
 import pathlib
 import platform
 import subprocess
-import threading
 import time
 
 import psycopg
@@ -100,22 +99,22 @@ class Ended:
     stdout: str
     returncode: int
     cpu_s: float
-    rss_mib: float  # of the largest of its processes, at its peak
+    rss_mib: float  # of its tree at its peak, looked at now and then
 
 
-def run_measured(command, timeout_s, cwd=None):
-    """Runs a program to its end, and tells what it and its children have used."""
+def run_measured(command, timeout_s, cwd=None, every_s=0.2):
+    """Runs a program that prints little to its end, and tells what it and its children have used."""
     process = subprocess.Popen([str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, text=True)
-    alarm = threading.Timer(timeout_s, process.kill)
-    alarm.start()
-    try:
-        stdout = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-    finally:
-        alarm.cancel()
-        process.stdout.close()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Ended(stdout, process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    deadline, next_look, rss_mib = time.monotonic() + timeout_s, 0, 0.0
+    with process.stdout:
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                process.kill()
+            if time.monotonic() > next_look:
+                rss_mib, next_look = max(rss_mib, tree_rss_mib([process.pid])), time.monotonic() + every_s
+            time.sleep(0.01)
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
+        return Ended(process.stdout.read(), process.returncode, ended[2].ru_utime + ended[2].ru_stime, rss_mib)
 
 
 def busy_s():

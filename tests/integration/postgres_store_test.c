@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "tests/integration/store_fixture.h"
+#include "tests/integration/store_broker_words.h"
 
 #define DAY_MS (24 * 3600 * (int64_t)1000)
 
@@ -594,6 +594,51 @@ static void crowded_days_are_thinned(struct fixture *fx)
 	assert_int_equal(crowd(fx, true), CROWD - 2);
 }
 
+/* Messages are as old as they say, whenever they come. */
+static void completed_messages_are_kept_as_long(struct fixture *fx)
+{
+	struct claimed_job *old = new_message(fx), *late = new_message(fx), *dead = new_message(fx);
+	struct completion item = a_retry(dead, 60000);
+	struct job_view view;
+
+	run_sql(fx, "SELECT windlass.make_day(p, (now() AT TIME ZONE 'UTC')::date - 9)"
+		    " FROM unnest('{jobs,done,attempt,step,call}'::text[]) p");
+	old->id = aged_job(9 * DAY_MS).id;
+	late->id = aged_job(9 * DAY_MS).id;
+	dead->id = aged_job(9 * DAY_MS).id;
+	finish_job(fx, old, JOB_COMPLETED);
+	run_sql(fx, "UPDATE windlass.done SET finished = finished - interval '8 days' WHERE source"
+		    " = 'partner'");
+	finish_job(fx, late, JOB_COMPLETED);
+	assert_int_equal(commit_one(fx, &item), COMPLETION_COMMITTED);
+	check_store(fx, maintenance_retention(fx->store, 7 * DAY_MS, 30 * DAY_MS, &fx->error));
+	assert_int_equal(query_job(fx->store, NULL, &old->id, fx->arena, &view, &fx->error), -1);
+	assert_int_equal(state_of(fx, &late->id), JOB_COMPLETED);
+	assert_int_equal(admit_foreign(fx, &late->id), ADMISSION_KNOWN);
+	assert_int_equal(admit_foreign(fx, &old->id), ADMISSION_TOO_OLD);
+	assert_int_equal(state_of(fx, &dead->id), JOB_RETRYABLE);
+	run_sql(fx, "UPDATE windlass.done SET finished = finished - interval '8 days' WHERE source"
+		    " = 'partner'");
+	check_store(fx, maintenance_retention(fx->store, 7 * DAY_MS, 30 * DAY_MS, &fx->error));
+	assert_int_equal(query_job(fx->store, NULL, &late->id, fx->arena, &view, &fx->error), -1);
+}
+
+static void states_of_jobs_on_brokers(struct fixture *fx)
+{
+	static const char states[] = "SELECT string_agg(state, ' ' ORDER BY state) FROM"
+				     " windlass.job_states j WHERE NOT EXISTS (SELECT FROM"
+				     " windlass.jobs s WHERE s.id = j.job_id AND s.type = 'setup')";
+	struct claimed_job *job = dispatched_job(fx), *other = dispatched_job(fx);
+	struct completion item = an_adoption(other);
+
+	finish_job(fx, new_message(fx), JOB_COMPLETED);
+	assert_string_equal(read_value(fx, states), "\"completed queued queued\"");
+	assert_int_equal(adopt(fx, COMPLETION_OPTIMISTIC, &item), COMPLETION_COMMITTED);
+	assert_string_equal(read_value(fx, states), "\"completed queued running\"");
+	finish_job(fx, job, JOB_DISCARDED);
+	assert_string_equal(read_value(fx, states), "\"completed discarded running\"");
+}
+
 static void days_are_made_ahead(struct fixture *fx)
 {
 	static const char days[] =
@@ -626,6 +671,8 @@ int main(void)
 		{ "unreachable", unreachable },
 		{ "old_days_are_dropped", old_days_are_dropped },
 		{ "crowded_days_are_thinned", crowded_days_are_thinned },
+		{ "completed_messages_are_kept_as_long", completed_messages_are_kept_as_long },
+		{ "states_of_jobs_on_brokers", states_of_jobs_on_brokers },
 		{ "days_are_made_ahead", days_are_made_ahead },
 	};
 

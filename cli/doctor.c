@@ -25,6 +25,7 @@
 #include "producers/gateway/keyring.h"
 
 #include "cli/command.h"
+#include "cli/doctor.h"
 #include "cli/table.h"
 
 #define CLOCK_OFF_MS_MAX    2000
@@ -32,25 +33,7 @@
 #define FILES_BESIDE_HOSTS  1200 /* connections, pipes of the gateway and libraries */
 #define FILES_PER_HOST      8
 
-enum finding { FINE, DOUBTFUL, WRONG };
-
-struct doctor {
-	struct settings settings;
-	struct store *store; /* NULL: not reachable */
-	bool store_away;
-	enum finding worst;
-	bool json;
-	struct table *table;
-	json_t *findings;
-	const char *subject; /* of the examination that runs */
-};
-
-typedef void examine_fn(struct doctor *doctor);
-
-static void say(struct doctor *doctor, enum finding finding, const char *fmt, ...)
-	printf_like(3, 4);
-
-static void say(struct doctor *doctor, enum finding finding, const char *fmt, ...)
+void doctor_say(struct doctor *doctor, enum finding finding, const char *fmt, ...)
 {
 	static const char *const names[] = { "good", "doubtful", "wrong" };
 	struct arena *arena = arena_new(0);
@@ -78,7 +61,7 @@ static void say_lines(struct doctor *doctor, char *lines)
 	char *rest = lines;
 
 	for (char *line = strtok_r(rest, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		say(doctor, WRONG, "%s", line);
+		doctor_say(doctor, WRONG, "%s", line);
 }
 
 static bool examine_settings(struct doctor *doctor)
@@ -91,7 +74,7 @@ static bool examine_settings(struct doctor *doctor)
 	fclose(errors);
 	doctor->subject = "settings";
 	if (good)
-		say(doctor, FINE, "all within their limits");
+		doctor_say(doctor, FINE, "all within their limits");
 	else
 		say_lines(doctor, lines);
 	free(lines);
@@ -107,11 +90,11 @@ static void examine_definitions(struct doctor *doctor)
 
 	fclose(errors);
 	if (defs)
-		say(doctor, FINE, "%s: %zu job types", doctor->settings.jobs_path,
-		    definitions_type_count(defs));
+		doctor_say(doctor, FINE, "%s: %zu job types", doctor->settings.jobs_path,
+			   definitions_type_count(defs));
 	else
 		say_lines(doctor, lines);
-	definitions_unref(&defs);
+	doctor->defs = defs;
 	free(lines);
 }
 
@@ -123,20 +106,22 @@ static void examine_access(struct doctor *doctor)
 	     loopback = settings_listen_loopback(doctor->settings.http_listen);
 
 	if (!ring)
-		say(doctor, WRONG, "%s", error.message);
+		doctor_say(doctor, WRONG, "%s", error.message);
 	else if (empty && !loopback)
-		say(doctor, WRONG,
-		    "WINDLASS_HTTP_LISTEN=%s is open to other machines and there are no keys: make one with `windlass key new`, or listen on 127.0.0.1",
-		    doctor->settings.http_listen);
+		doctor_say(
+			doctor, WRONG,
+			"WINDLASS_HTTP_LISTEN=%s is open to other machines and there are no keys: make one with `windlass key new`, or listen on 127.0.0.1",
+			doctor->settings.http_listen);
 	else if (empty)
-		say(doctor, FINE, "no keys; %s answers this machine only",
-		    doctor->settings.http_listen);
+		doctor_say(doctor, FINE, "no keys; %s answers this machine only",
+			   doctor->settings.http_listen);
 	else
-		say(doctor, FINE, "keys are set");
+		doctor_say(doctor, FINE, "keys are set");
 	if (!settings_listen_loopback(settings_admin_listen(&doctor->settings)))
-		say(doctor, DOUBTFUL,
-		    "metrics and admin routes listen on %s: see that a firewall keeps others off",
-		    settings_admin_listen(&doctor->settings));
+		doctor_say(
+			doctor, DOUBTFUL,
+			"metrics and admin routes listen on %s: see that a firewall keeps others off",
+			settings_admin_listen(&doctor->settings));
 	keyring_free(&ring);
 }
 
@@ -147,29 +132,31 @@ static void examine_store(struct doctor *doctor)
 	int have, want;
 
 	if (strncmp(url, "sqlite:", 7) == 0 && access(url + 7, F_OK) != 0) {
-		say(doctor, FINE, "%s is not there yet; the first start makes it", url + 7);
+		doctor_say(doctor, FINE, "%s is not there yet; the first start makes it", url + 7);
 		return;
 	}
 	if (store_open(doctor->settings.database_url, STORE_READ, "doctor", &doctor->store,
 		       &error) != 0 ||
 	    store_ping(doctor->store, &error) != 0) {
-		doctor->store_away = true;
-		say(doctor, WRONG, "%s: is the server up, and DATABASE_URL right?", error.message);
+		doctor->server_away = true;
+		doctor_say(doctor, WRONG, "%s: is the server up, and DATABASE_URL right?",
+			   error.message);
 		store_close(&doctor->store);
 		return;
 	}
 	if (store_schema(doctor->store, &have, &want, &error) != 0)
-		say(doctor, WRONG, "%s", error.message);
+		doctor_say(doctor, WRONG, "%s", error.message);
 	else if (have > want)
-		say(doctor, WRONG,
-		    "schema %d is newer than this program's %d: install the newer Windlass", have,
-		    want);
+		doctor_say(doctor, WRONG,
+			   "schema %d is newer than this program's %d: install the newer Windlass",
+			   have, want);
 	else if (have < want)
-		say(doctor, DOUBTFUL,
-		    "schema %d, needed is %d: run `windlass migrate`, or start Windlass, which does it",
-		    have, want);
+		doctor_say(
+			doctor, DOUBTFUL,
+			"schema %d, needed is %d: run `windlass migrate`, or start Windlass, which does it",
+			have, want);
 	else
-		say(doctor, FINE, "%s, schema %d", store_label(doctor->store), have);
+		doctor_say(doctor, FINE, "%s, schema %d", store_label(doctor->store), have);
 }
 
 /* Clients make ids by their clocks and people read ours; leases go by the database's. */
@@ -188,7 +175,8 @@ static void examine_clock(struct doctor *doctor)
 		return;
 	strbuf_init(&answer);
 	if (reader_query(doctor->store, &now, 4096, &answer, &error) != 0) {
-		say(doctor, DOUBTFUL, "the database does not tell its time: %s", error.message);
+		doctor_say(doctor, DOUBTFUL, "the database does not tell its time: %s",
+			   error.message);
 	} else {
 		parsed = json_loads(answer.data, 0, NULL);
 		off_ms = clock_wall_ms() -
@@ -196,12 +184,12 @@ static void examine_clock(struct doctor *doctor)
 				 json_array_get(json_object_get(parsed, "rows"), 0), 0));
 		json_decref(parsed);
 		if (off_ms > CLOCK_OFF_MS_MAX || off_ms < -CLOCK_OFF_MS_MAX)
-			say(doctor, WRONG,
-			    "this machine's clock is %" PRId64
-			    " ms off the database's: let NTP set both",
-			    off_ms);
+			doctor_say(doctor, WRONG,
+				   "this machine's clock is %" PRId64
+				   " ms off the database's: let NTP set both",
+				   off_ms);
 		else
-			say(doctor, FINE, "%" PRId64 " ms off the database's", off_ms);
+			doctor_say(doctor, FINE, "%" PRId64 " ms off the database's", off_ms);
 	}
 	strbuf_release(&answer);
 }
@@ -214,15 +202,16 @@ static void examine_file(struct doctor *doctor, const char *path, const char *wh
 	if (stat(path, &about) != 0)
 		return;
 	if (about.st_mode & (S_IROTH | S_IWOTH))
-		say(doctor, open, "%s (%s) is open to every user: chmod o-rwx %s", path, what,
-		    path);
+		doctor_say(doctor, open, "%s (%s) is open to every user: chmod o-rwx %s", path,
+			   what, path);
 	else
-		say(doctor, FINE, "%s (%s) is closed to other users", path, what);
+		doctor_say(doctor, FINE, "%s (%s) is closed to other users", path, what);
 }
 
 static void examine_files(struct doctor *doctor)
 {
-	static const char *const variables[] = { "DATABASE_URL_FILE", "WINDLASS_API_KEYS_FILE",
+	static const char *const variables[] = { "DATABASE_URL_FILE", "BROKER_URL_FILE",
+						 "WINDLASS_API_KEYS_FILE",
 						 "WINDLASS_API_KEY_FILE" };
 	const char *url = doctor->settings.database_url;
 
@@ -251,14 +240,14 @@ static void examine_disk(struct doctor *doctor)
 	else
 		snprintf(directory, sizeof(directory), ".");
 	if (statvfs(directory, &about) != 0) {
-		say(doctor, WRONG, "%s, where the store shall lie, is not there: make it",
-		    directory);
+		doctor_say(doctor, WRONG, "%s, where the store shall lie, is not there: make it",
+			   directory);
 		return;
 	}
 	free_bytes = (double)about.f_bavail * (double)about.f_frsize;
-	say(doctor, free_bytes < DISK_FREE_BYTES_MIN ? WRONG : FINE, "%.1f GiB free in %s%s",
-	    free_bytes / (1024.0 * 1024 * 1024), directory,
-	    free_bytes < DISK_FREE_BYTES_MIN ? ": jobs are refused when it is full" : "");
+	doctor_say(doctor, free_bytes < DISK_FREE_BYTES_MIN ? WRONG : FINE, "%.1f GiB free in %s%s",
+		   free_bytes / (1024.0 * 1024 * 1024), directory,
+		   free_bytes < DISK_FREE_BYTES_MIN ? ": jobs are refused when it is full" : "");
 }
 
 static void examine_limits(struct doctor *doctor)
@@ -269,21 +258,24 @@ static void examine_limits(struct doctor *doctor)
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
 		return;
 	if (files.rlim_max < needed)
-		say(doctor, DOUBTFUL,
-		    "%llu open files allowed, %llu are wanted: raise ulimit -n or LimitNOFILE=",
-		    (unsigned long long)files.rlim_max, (unsigned long long)needed);
+		doctor_say(
+			doctor, DOUBTFUL,
+			"%llu open files allowed, %llu are wanted: raise ulimit -n or LimitNOFILE=",
+			(unsigned long long)files.rlim_max, (unsigned long long)needed);
 	else
-		say(doctor, FINE, "%llu open files allowed", (unsigned long long)files.rlim_cur);
+		doctor_say(doctor, FINE, "%llu open files allowed",
+			   (unsigned long long)files.rlim_cur);
 }
 
 static const struct {
 	const char *subject;
-	examine_fn *examine;
+	void (*examine)(struct doctor *doctor);
 } examinations[] = {
 	{ "definitions", examine_definitions },
 	{ "access", examine_access },
 	{ "store", examine_store },
 	{ "clock", examine_clock },
+	{ "broker", doctor_examine_broker },
 	{ "files", examine_files },
 	{ "disk", examine_disk },
 	{ "limits", examine_limits },
@@ -300,7 +292,7 @@ static int conclude(struct doctor *doctor)
 	}
 	if (doctor->worst < WRONG)
 		return EX_OK;
-	return doctor->store_away ? EX_UNAVAILABLE : EX_CONFIG;
+	return doctor->server_away ? EX_UNAVAILABLE : EX_CONFIG;
 }
 
 int command_doctor(const struct command *command, int argc, char **argv)
@@ -328,6 +320,8 @@ int command_doctor(const struct command *command, int argc, char **argv)
 		}
 	}
 	store_close(&doctor.store);
+	if (doctor.defs)
+		definitions_unref(&doctor.defs);
 	settings_release(&doctor.settings);
 	return conclude(&doctor);
 }

@@ -44,6 +44,12 @@ static const struct command commands[] = {
 	  "  --json         as JSON\n" },
 	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.",
 	  "  --json         as JSON\n" },
+	{ "sources", command_sources, "",
+	  "See what comes from other services, and how far it is read.",
+	  "  --json         as JSON\n" },
+	{ "source", command_source, "seek NAME", "Read a Kafka source from somewhere else.",
+	  "  --to WHERE     earliest, latest, an offset, or a time (RFC 3339)\n"
+	  "  --partition N  only this one\n" },
 	{ "key", command_key, "new [ID]", "Make an API key, and its line for WINDLASS_API_KEYS.",
 	  "  --scopes LIST  what it may do (enqueue:*,read,cancel)\n"
 	  "  --tenant NAME  whose jobs it sees\n" },

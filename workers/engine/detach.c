@@ -7,24 +7,31 @@
 #include "common/base/log.h"
 #include "workers/engine/engine_impl.h"
 
-static int64_t detach_after_ns(const struct engine *engine, const struct hand *hand)
+/* However long a type may stay: a dispatched job's lease runs out, and it was not taken at once. */
+static int64_t bounded_ms(const struct engine *engine, int64_t after_ms)
 {
-	int64_t after_ms = hand->task.type->detach_after_ms;
+	const struct settings *settings = engine->o.service->settings;
+	int64_t most_ms = settings->dispatch_lease_ms / 2;
 
 	if (!after_ms)
-		after_ms = engine->o.service->settings->detach_after_ms;
-	return after_ms * 1000000;
+		after_ms = settings->detach_after_ms;
+	return most_ms && after_ms > most_ms ? most_ms : after_ms;
+}
+
+static int64_t detach_after_ns(const struct engine *engine, const struct hand *hand)
+{
+	return bounded_ms(engine, hand->task.type->detach_after_ms) * 1000000;
 }
 
 void detach_learn(struct engine *engine)
 {
-	int64_t least_ms = engine->o.service->settings->detach_after_ms;
+	int64_t least_ms = bounded_ms(engine, 0);
 
 	for (size_t i = 0; i < definitions_type_count(engine->defs); i++) {
-		int64_t after_ms = definitions_type_at(engine->defs, i)->detach_after_ms;
+		const struct job_type *type = definitions_type_at(engine->defs, i);
+		int64_t after_ms = bounded_ms(engine, type->detach_after_ms);
 
-		if (after_ms && after_ms < least_ms)
-			least_ms = after_ms;
+		least_ms = after_ms < least_ms ? after_ms : least_ms;
 	}
 	/* hands of older definitions may still be there: the least of all times is never missed */
 	if (!engine->detach_least_ns || least_ms * 1000000 < engine->detach_least_ns)

@@ -39,6 +39,7 @@ static int setup(void **state)
 	list_init(&engine->lent);
 	list_init(&engine->submits);
 	list_init(&engine->endings);
+	settings.dispatch_lease_ms = 60000;
 	detach_learn(engine);
 	hand_count = 0;
 	return engine->defs ? 0 : -1;
@@ -114,7 +115,7 @@ static void answered(const char *want)
 
 static void those_that_take_long_are_adopted(void **state)
 {
-	struct hand *slow = hand_of_type("slow", 50000, NULL),
+	struct hand *slow = hand_of_type("slow", 25000, NULL),
 		    *plain = hand_of_type("plain", 20000, NULL),
 		    *quick = hand_of_type("quick", 2000, NULL),
 		    *young = hand_of_type("quick", 0, NULL);
@@ -135,6 +136,16 @@ static void those_that_take_long_are_adopted(void **state)
 	detach_due(engine); /* once is enough */
 	assert_false(plain->adopting || plain->lost);
 	assert_int_equal(engine->submit_count, 1);
+}
+
+/* Its type would let it stay for longer than its lease. */
+static void none_outlives_its_lease(void **state)
+{
+	struct hand *hand = hand_of_type("slow", 40000, NULL);
+
+	(void)state;
+	detach_due(engine);
+	assert_true(hand->adopting);
 }
 
 static void claimed_jobs_stay_what_they_are(void **state)
@@ -235,6 +246,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(those_that_take_long_are_adopted),
+		TEST(none_outlives_its_lease),
 		TEST(claimed_jobs_stay_what_they_are),
 		TEST(ended_ones_are_let_be),
 		TEST(an_end_waits_for_the_answer),

@@ -41,11 +41,13 @@ void window_sent(struct window *window, int64_t count)
 		window->limited = true;
 }
 
-static void resize(struct window *window, int64_t out)
+/* `emptied`: what is missing has ended. */
+static void resize(struct window *window, int64_t out, bool emptied)
 {
 	int64_t target = (int64_t)(window->rate * WINDOW_AHEAD_MS / 1000);
 
-	if (window->limited && out < window->size / EMPTIED_PART && target < 2 * window->size)
+	if (emptied && window->limited && out < window->size / EMPTIED_PART &&
+	    target < 2 * window->size)
 		target = 2 * window->size;
 	if (target < window->size)
 		target = window->size - (window->size - target + 7) / 8;
@@ -82,7 +84,8 @@ bool window_look(struct window *window, int64_t out, int64_t oldest_ms, int64_t 
 	int64_t ended = window->out + window->sent - out;
 	/* What is missing may have run out rather than ended. */
 	bool ran_out = window->oldest_ms >= 0 && window->oldest_ms + elapsed_ms >= lease_ms;
-	bool stalled = ran_out && now_ms - window->progress_ms >= lease_ms &&
+	int64_t patience_ms = lease_ms > WINDOW_PAUSE_FIRST_MS ? lease_ms : WINDOW_PAUSE_FIRST_MS;
+	bool stalled = ran_out && now_ms - window->progress_ms >= patience_ms &&
 		       now_ms >= window->paused_until_ms;
 
 	if (ended < 0)
@@ -92,7 +95,7 @@ bool window_look(struct window *window, int64_t out, int64_t oldest_ms, int64_t 
 		window->pause_ms = window->paused_until_ms = 0;
 	}
 	follow_rate(window, ran_out ? 0 : ended, elapsed_ms);
-	resize(window, out);
+	resize(window, out, !ran_out);
 	window->out = out;
 	window->oldest_ms = oldest_ms;
 	window->looked_ms = now_ms;

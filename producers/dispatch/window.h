@@ -32,8 +32,8 @@ void window_init(struct window *window, int64_t now_ms);
 int64_t window_room(struct window *window, int64_t now_ms);
 void window_sent(struct window *window, int64_t count);
 /* What a look at the store found: so many are out, the oldest lease is so old (-1: none). True: a
- * whole lease ran out and nothing ended; nothing is sent for a while, so that readers who are gone
- * do not find the broker full of copies. */
+ * whole lease ran out, and nothing has ended for a minute; nothing is sent for a while, so that
+ * readers who are gone do not find the broker full of copies. */
 bool window_look(struct window *window, int64_t out, int64_t oldest_ms, int64_t lease_ms,
 		 int64_t now_ms);
 /* Whoever was in the way (the broker, the workers) is back: no pause, and no old news. */

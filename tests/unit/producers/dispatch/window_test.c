@@ -158,6 +158,22 @@ static void is_no_stall_while_something_ends(void **state)
 	assert_true(window_room(&window, 300000) <= 10);
 }
 
+static void gives_short_leases_a_minute(void **state)
+{
+	struct window window;
+	int64_t now_s = 1;
+
+	(void)state;
+	window_init(&window, 0);
+	for (; now_s < 60; now_s++) {
+		window_sent(&window, window_room(&window, now_s * 1000));
+		assert_false(window_look(&window, now_s % 4 ? 100 : 0, now_s % 4 * 1000 - 1, 3000,
+					 now_s * 1000));
+	}
+	assert_false(window_look(&window, 100, 3000, 3000, 59500));
+	assert_true(window_look(&window, 0, -1, 3000, 60500));
+}
+
 static void forgives(void **state)
 {
 	struct window window;
@@ -180,6 +196,7 @@ int main(void)
 		cmocka_unit_test(starts_small),
 		cmocka_unit_test(stalls_when_a_lease_runs_out),
 		cmocka_unit_test(is_no_stall_while_something_ends),
+		cmocka_unit_test(gives_short_leases_a_minute),
 		cmocka_unit_test(forgives),
 	};
 

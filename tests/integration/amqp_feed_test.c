@@ -135,7 +135,7 @@ static void stopped(void **state)
 	rig->feed->ops->stop(rig->feed);
 	feed_take_none(rig, 100);
 	for (int i = 0; client_depth(rig, queue) != 91 && i < 100; i++)
-		rig_pause_ms(20);
+		pause_ms(20);
 	assert_int_equal(client_depth(rig, queue), 91);
 	for (size_t i = 1; i < ARRAY_LEN(taken); i++)
 		feed_ack(rig, taken[i]);
@@ -194,7 +194,7 @@ static void a_deleted_queue(void **state)
 	for (int round = 0; round < 3; round++) {
 		client_delete(rig, doomed);
 		for (int i = 0; client_depth(rig, doomed) < 0 && i < 500; i++)
-			rig_pause_ms(20);
+			pause_ms(20);
 		assert_int_equal(client_depth(rig, doomed), 0);
 		client_publish(rig, doomed, "again", "again", 5);
 		if (round ==
@@ -225,7 +225,7 @@ static void a_forbidden_queue(void **state)
 	feed_serve(rig, places, 2);
 	delivery = feed_take_one(rig);
 	assert_int_equal(delivery->place, 1);
-	rig_pause_ms(500); /* several attempts */
+	pause_ms(500); /* several attempts */
 	feed_ack(rig, delivery);
 	feed_flush(rig);
 	strbuf_init(&why);
@@ -314,7 +314,7 @@ static void not_ours_to_make(void **state)
 	struct strbuf why;
 
 	feed_serve(rig, &place, 1);
-	rig_pause_ms(500);
+	pause_ms(500);
 	assert_int_equal(client_depth(rig, queue), -1);
 	strbuf_init(&why);
 	assert_false(rig->feed->ops->ready(rig->feed, &why));

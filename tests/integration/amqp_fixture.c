@@ -23,11 +23,6 @@ const char *rig_server_url(void)
 	return url && url[0] ? url : NULL;
 }
 
-void rig_pause_ms(int ms)
-{
-	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L }, NULL);
-}
-
 struct rig *rig_new(const char *url)
 {
 	static atomic_int number;
@@ -324,7 +319,7 @@ bool feed_ready_within(struct rig *rig, int timeout_ms)
 	strbuf_init(&why);
 	while (!(ready = rig->feed->ops->ready(rig->feed, &why)) && clock_mono_ms() < until_ms) {
 		strbuf_clear(&why);
-		rig_pause_ms(20);
+		pause_ms(20);
 	}
 	strbuf_release(&why);
 	return ready;

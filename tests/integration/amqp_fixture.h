@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/broker/publisher.h"
 #include "consumers/subscribe/feed.h"
+#include "tests/integration/pause.h"
 
 struct rig {
 	struct arena *arena;
@@ -38,9 +39,7 @@ void rig_free(struct rig *rig);
 int rig_set_up(void **state);
 int rig_tear_down(void **state);
 
-const char *rig_name(struct rig *rig, const char *name); /* of a queue of this test */
-void rig_pause_ms(int ms);
-
+const char *rig_name(struct rig *rig, const char *name);
 /* ---- the stock client */
 void client_open(struct rig *rig);
 void client_close(struct rig *rig);

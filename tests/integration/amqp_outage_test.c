@@ -158,7 +158,7 @@ static bool publisher_becomes(struct rig *rig, bool ready, int timeout_ms)
 	while (publisher_ready(rig) != ready) {
 		if (clock_mono_ms() >= until_ms)
 			return false;
-		rig_pause_ms(50);
+		pause_ms(50);
 	}
 	return true;
 }
@@ -170,7 +170,7 @@ static bool feed_becomes_unready(struct rig *rig, int timeout_ms)
 	while (feed_ready_within(rig, 0)) {
 		if (clock_mono_ms() >= until_ms)
 			return false;
-		rig_pause_ms(50);
+		pause_ms(50);
 	}
 	return true;
 }
@@ -234,7 +234,7 @@ static void a_memory_alarm(void **state)
 	feed_take(rig, taken, 150 - 100, 10000);
 	for (size_t i = 0; i < 50; i++)
 		feed_ack(rig, taken[i]);
-	rig_pause_ms(2 * HEARTBEAT_MS + 1000); /* blocked, and still alive */
+	pause_ms(2 * HEARTBEAT_MS + 1000); /* blocked, and still alive */
 	assert_false(publisher_ready(rig));
 	assert_true(feed_ready_within(rig, 0));
 	services_to(-1, "rabbitctl", "set_vm_memory_high_watermark", "absolute", "1GB");
@@ -362,7 +362,7 @@ static void frozen(void **state)
 	assert_true(feed_becomes_unready(rig, 2 * HEARTBEAT_MS + 2000));
 	assert_true(publisher_becomes(rig, false, 2000));
 	assert_true(clock_mono_ms() - began_ms >= HEARTBEAT_MS);
-	rig_pause_ms(1000);
+	pause_ms(1000);
 	assert_true(cpu_s() - cpu < 0.5);
 	began_ms = clock_mono_ms();
 	rig->publisher->ops->tend(rig->publisher);

@@ -204,7 +204,7 @@ static void tend_connects(void **state)
 	assert_true(why.len > 0);
 	for (int i = 0; i < 100 && !ready; i++) {
 		rig->publisher->ops->tend(rig->publisher);
-		rig_pause_ms(20);
+		pause_ms(20);
 		ready = rig->publisher->ops->ready(rig->publisher, &why);
 	}
 	assert_true(ready);

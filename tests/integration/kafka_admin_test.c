@@ -75,9 +75,9 @@ static void offsets_at_a_time(void **state)
 	int64_t between_ms;
 
 	kafka_send_to(fx, 1, 0, 10, 1);
-	kafka_pause_ms(50);
+	pause_ms(50);
 	between_ms = clock_wall_ms();
-	kafka_pause_ms(50);
+	pause_ms(50);
 	kafka_send_to(fx, 1, 10, 5, 1);
 	check_offsets(fx, admin, KAFKA_EARLIEST, 0);
 	check_offsets(fx, admin, KAFKA_LATEST, 15);

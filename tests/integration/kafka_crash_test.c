@@ -87,7 +87,7 @@ static void send_batch(struct flow *flow)
 	}
 	if (flow->fx->publisher->ops->send(flow->fx->publisher, items, BATCH, 1000,
 					   &flow->fx->error) < 0)
-		kafka_pause_ms(20);
+		pause_ms(20);
 	for (int i = 0; i < BATCH; i++) {
 		flow->confirmed[flow->sent + i] = items[i].confirmed;
 		flow->refused += items[i].refused != NULL;
@@ -126,7 +126,7 @@ static void run_for(struct flow *flow, int ms)
 		if (flow->sent < MOST)
 			send_batch(flow);
 		take_some(flow);
-		kafka_pause_ms(20);
+		pause_ms(20);
 	}
 }
 
@@ -150,7 +150,7 @@ static void killed_and_back(void **state)
 	}
 	for (int i = 0; i < 400 && (i < 50 || missing(flow) > 0); i++) {
 		run_for(flow, 10);
-		kafka_pause_ms(50);
+		pause_ms(50);
 		take_some(flow);
 	}
 	assert_int_equal(missing(flow), 0);

@@ -356,7 +356,7 @@ static void a_tiny_buffer_loses_and_doubles_nothing(void **state)
 			feed->ops->ack(feed, got[i]);
 		}
 		if (n % 100 == 0) /* long enough for a pause, which throws away what is fetched */
-			kafka_pause_ms(400);
+			pause_ms(400);
 	}
 	kafka_quiet(feed, 200);
 	feed->ops->flush(feed, WAIT_MS);
@@ -417,7 +417,7 @@ static void lag_is_shown(void **state)
 	strbuf_init(&want);
 	strbuf_printf(&want, "{source=\"%s\",partition=\"0\"} 3\n", fx->topic);
 	for (int i = 0; i < 400 && !strstr(text.data, want.data); i++) {
-		kafka_pause_ms(10);
+		pause_ms(10);
 		strbuf_clear(&text);
 		metrics_render(fx->metrics, &text);
 	}

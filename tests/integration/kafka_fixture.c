@@ -20,11 +20,6 @@ struct kafka_store {
 	int failures, asked;
 };
 
-void kafka_pause_ms(int ms)
-{
-	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L }, NULL);
-}
-
 #ifdef __SANITIZE_THREAD__
 /* The library starts its threads where the sanitizer does not see it, and crashes then: no tests.
  */
@@ -264,7 +259,7 @@ size_t kafka_take_some(struct feed *feed, struct delivery **deliveries_r, size_t
 	size_t got;
 
 	while ((got = feed->ops->take(feed, deliveries_r, max)) == 0 && clock_mono_ms() < until_ms)
-		kafka_pause_ms(1);
+		pause_ms(1);
 	return got;
 }
 

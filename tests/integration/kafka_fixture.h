@@ -15,6 +15,7 @@
 #include "common/broker/kafka_config.h"
 #include "common/broker/publisher.h"
 #include "consumers/subscribe/feed.h"
+#include "tests/integration/pause.h"
 
 #define KAFKA_PARTS_MAX 8
 #define WAIT_MS         20000
@@ -62,14 +63,13 @@ int kafka_number(const struct delivery *delivery); /* of the message */
 void kafka_identity(const struct delivery *delivery, int32_t *partition_r, int64_t *offset_r);
 /* What the group has committed. */
 int64_t kafka_committed(struct kafka_fixture *fx, int32_t partition);
-void kafka_pause_ms(int ms);
 /* Asks again and again until it is true; fails after WAIT_MS. */
 #define kafka_await(condition)                                                 \
 	do {                                                                   \
 		for (int waited_ms = 0; !(condition); waited_ms += 5) {        \
 			if (waited_ms > WAIT_MS)                               \
 				fail_msg("waited in vain for %s", #condition); \
-			kafka_pause_ms(5);                                     \
+			pause_ms(5);                                           \
 		}                                                              \
 	} while (0)
 

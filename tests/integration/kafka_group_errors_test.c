@@ -76,7 +76,7 @@ static void take_all(int until, bool all)
 			take_some(&trials[i]);
 			complete += trials[i].have >= until || (!all && cases[i].early);
 		}
-		kafka_pause_ms(2);
+		pause_ms(2);
 	}
 	for (size_t i = 0; i < CASES; i++) {
 		if (trials[i].have < until && (all || !cases[i].early))
@@ -96,7 +96,7 @@ static void every_answer(void **state)
 		kafka_send(trials[i].mock->fx, MESSAGES, MESSAGES, 20);
 	}
 	take_all(2 * MESSAGES, false);
-	kafka_pause_ms(2500); /* the answer may have come after these messages: to a heartbeat */
+	pause_ms(2500); /* the answer may have come after these messages: to a heartbeat */
 	for (size_t i = 0; i < CASES; i++)
 		kafka_send(trials[i].mock->fx, 2 * MESSAGES, MESSAGES, 20);
 	take_all(3 * MESSAGES, true);

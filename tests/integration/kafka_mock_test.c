@@ -88,7 +88,7 @@ static void a_fatal_error_makes_a_new_producer(void **state)
 	assert_int_equal(mock->fx->error.code, ERROR_UNAVAILABLE);
 	assert_non_null(strstr(mock->fx->error.message, "fatal"));
 	while (send_some(mock, items, 2, WAIT_MS) < 0 && tries++ < 100)
-		kafka_pause_ms(10);
+		pause_ms(10);
 	assert_true(items[0].confirmed && items[1].confirmed);
 }
 
@@ -108,7 +108,7 @@ static void a_slow_broker_confirms_nothing(void **state)
 	assert_true(!item.confirmed && !item.refused);
 	kafka_mock_rtt(mock, 0);
 	while (send_some(mock, &item, 1, WAIT_MS) < 0 && tries++ < 100)
-		kafka_pause_ms(20);
+		pause_ms(20);
 	assert_true(item.confirmed);
 }
 
@@ -129,7 +129,7 @@ static void brokers_go_and_come(void **state)
 	/* Nobody sends: only tending finds out. */
 	while (!mock->fx->publisher->ops->ready(mock->fx->publisher, &why) && tries++ < 1000) {
 		mock->fx->publisher->ops->tend(mock->fx->publisher);
-		kafka_pause_ms(10);
+		pause_ms(10);
 	}
 	assert_true(tries < 1000);
 	assert_int_equal(send_some(mock, &item, 1, WAIT_MS), 0);

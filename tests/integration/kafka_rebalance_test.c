@@ -134,7 +134,7 @@ static void ends_while_joining(void **state)
 		struct feed *feed = kafka_feed_of(fx, 100, false);
 		int64_t began_ms = clock_mono_ms();
 
-		kafka_pause_ms(ms);
+		pause_ms(ms);
 		kafka_feed_end(fx, &feed);
 		assert_true(clock_mono_ms() - began_ms < 5000 + ms);
 	}

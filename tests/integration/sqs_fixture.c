@@ -176,11 +176,6 @@ void fixture_end(struct fixture *fx)
 		stub_kill(fx);
 }
 
-void pause_ms(int ms)
-{
-	usleep((useconds_t)ms * 1000);
-}
-
 /* ---- raw calls */
 
 json_t *raw_call(struct fixture *fx, const char *action, const char *fmt, ...)

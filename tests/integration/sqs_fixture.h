@@ -18,6 +18,7 @@
 #include "common/broker/publisher.h"
 #include "common/broker/sqs_client.h"
 #include "consumers/subscribe/feed.h"
+#include "tests/integration/pause.h"
 
 struct reader { /* a feed and what its ring says */
 	struct feed *feed;
@@ -47,7 +48,6 @@ void stub_kill(struct fixture *fx);
 void stub_behave(struct fixture *fx, const char *behaviour);
 int64_t stub_count(struct fixture *fx, const char *path);
 
-void pause_ms(int ms);
 /* One call that must be done; returns its answer. Takes the format of the body. */
 json_t *raw_call(struct fixture *fx, const char *action, const char *fmt, ...) printf_like(3, 4);
 char *queue_url(struct fixture *fx, const char *name); /* in the arena */

@@ -10,11 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-void pause_ms(int ms)
-{
-	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L }, NULL);
-}
-
 /* ---- a fresh store */
 
 static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)

@@ -23,6 +23,7 @@
 #include "common/store/query.h"
 #include "common/store/session.h"
 #include "common/store/store.h"
+#include "tests/integration/pause.h"
 
 struct fixture {
 	const char *url;
@@ -91,7 +92,6 @@ const char *read_value(struct fixture *fx, const char *sql);
 int64_t effects(struct fixture *fx,
 		const char *what); /* rows of effects with this text; NULL: all */
 void promote(struct fixture *fx, int64_t want);
-void pause_ms(int ms);
 
 #define check_store(fx, rc)                                                               \
 	do {                                                                              \

@@ -375,6 +375,9 @@ static int adopt(struct sqlite_store *store, struct completion *item, struct sql
 		return rc < 0 ? -1 : was_adopted(store, item, err_r);
 	if (!running)
 		sqlite_count(store, job->queue, 0, 0, 1);
+	if (job->source && job->order_key &&
+	    sqlite_open_key(store, job->queue, job->order_key, &job->id, err_r))
+		return -1;
 	return sqlite_lease_add(store, &mine, err_r);
 }
 

@@ -40,6 +40,19 @@ int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		(int64_t)waiting->attempt, since, ordered ? waiting->order_key : NULL);
 }
 
+int sqlite_open_key(struct sqlite_store *store, const char *queue, const char *key,
+		    const struct uuid *id, struct error *err_r)
+{
+	int ordered = is_ordered(store, queue, err_r);
+
+	if (ordered != 1)
+		return ordered;
+	return sqlite_run(store, err_r,
+			  "INSERT INTO windlass_order_open (queue, key, id) VALUES (?1, ?2, ?3) "
+			  "ON CONFLICT DO NOTHING",
+			  "ssu", queue, key, id);
+}
+
 int sqlite_close_key(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
 {
 	return sqlite_run(store, err_r, "DELETE FROM windlass_order_open WHERE id = ?1", "u", id);
@@ -75,7 +88,8 @@ int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		"SELECT coalesce((SELECT state FROM windlass_done WHERE id = ?1), "
 		"(SELECT CASE WHEN due IS NULL THEN 2 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
 		"WHERE id = ?1), CASE WHEN EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND "
-		"instr(l.ids, ?1) % 16 = 1) THEN 3 ELSE 4 END) FROM windlass_jobs WHERE id = ?1",
+		"instr(l.ids, ?1) % 16 = 1) AND NOT EXISTS (SELECT 1 FROM windlass_progress p WHERE p.id = ?1) "
+		"THEN 3 ELSE 4 END) FROM windlass_jobs WHERE id = ?1",
 		"u", id);
 
 	if (rc == 1)

@@ -9,6 +9,9 @@
 #include "common/store/sqlite/sqlite_impl.h"
 
 enum { PROMOTE_MAX = 5000, FOLD_MAX = 1000, RETENTION_MAX = 1000 };
+/* A queued job is cancelled at once, and its worker, if there is one already, is still to be told.
+ */
+enum { CANCEL_KEEP_MS = 30000 };
 
 static int next_due(struct sqlite_store *store, int64_t *next_ms_r, struct error *err_r)
 {
@@ -90,12 +93,13 @@ out:
 
 static const char stale_plain[] =
 	"SELECT 1 WHERE EXISTS (SELECT 1 FROM windlass_idempotency WHERE created < ?1) OR EXISTS (SELECT 1 FROM windlass_cancel c "
-	"JOIN windlass_done d ON d.id = c.id) OR EXISTS (SELECT 1 FROM windlass_progress p JOIN windlass_done d ON d.id = p.id)";
+	"JOIN windlass_done d ON d.id = c.id WHERE c.at < ?2) OR EXISTS (SELECT 1 FROM windlass_progress p JOIN windlass_done d ON d.id = p.id)";
 
 static int fold_plain(struct sqlite_store *store, struct error *err_r)
 {
-	int64_t horizon = clock_wall_ms() - (int64_t)IDEMPOTENCY_KEEP_MS, one;
-	int rc = sqlite_number(store, err_r, &one, stale_plain, "i", horizon);
+	int64_t now = clock_wall_ms(), horizon = now - (int64_t)IDEMPOTENCY_KEEP_MS, one;
+	int rc =
+		sqlite_number(store, err_r, &one, stale_plain, "ii", horizon, now - CANCEL_KEEP_MS);
 
 	if (rc != 1)
 		return rc;
@@ -109,8 +113,8 @@ static int fold_plain(struct sqlite_store *store, struct error *err_r)
 	    sqlite_run(
 		    store, err_r,
 		    "DELETE FROM windlass_cancel WHERE id IN (SELECT c.id FROM windlass_cancel c JOIN windlass_done d ON d.id = c.id "
-		    "LIMIT ?1)",
-		    "i", (int64_t)FOLD_MAX) ||
+		    "WHERE c.at < ?2 LIMIT ?1)",
+		    "ii", (int64_t)FOLD_MAX, now - CANCEL_KEEP_MS) ||
 	    sqlite_run(
 		    store, err_r,
 		    "DELETE FROM windlass_progress WHERE id IN (SELECT p.id FROM windlass_progress p JOIN windlass_done d "

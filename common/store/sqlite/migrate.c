@@ -97,6 +97,32 @@ int sqlite_sync_types(struct store *base, const struct store_type *types, size_t
 	return sqlite_commit(store, err_r);
 }
 
+/* What waits there already, and was accepted before the queue's order was asked for, or given up. */
+static const char order_waiting[] =
+	"UPDATE windlass_ready SET order_key = j.order_key, seq = j.seq FROM windlass_jobs j "
+	"WHERE j.id = windlass_ready.id AND windlass_ready.queue = ?1 AND j.order_key IS NOT NULL "
+	"AND windlass_ready.order_key IS NULL";
+static const char unorder_waiting[] =
+	"UPDATE windlass_ready SET order_key = NULL WHERE queue = ?1 AND order_key IS NOT NULL";
+
+static int sync_queue(struct sqlite_store *store, const struct store_queue *queue,
+		      struct error *err_r)
+{
+	int64_t was = 0;
+
+	if (sqlite_number(store, err_r, &was, "SELECT ordered FROM windlass_queue WHERE name = ?1",
+			  "s", queue->name) < 0 ||
+	    sqlite_run(store, err_r,
+		       "INSERT INTO windlass_queue (name, ordered) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "
+		       "ordered = ?2",
+		       "si", queue->name, (int64_t)queue->ordered))
+		return -1;
+	if ((was != 0) == queue->ordered)
+		return 0;
+	return sqlite_run(store, err_r, queue->ordered ? order_waiting : unorder_waiting, "s",
+			  queue->name);
+}
+
 int sqlite_sync_queues(struct store *base, const struct store_queue *queues, size_t count,
 		       struct error *err_r)
 {
@@ -105,11 +131,7 @@ int sqlite_sync_queues(struct store *base, const struct store_queue *queues, siz
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
 	for (size_t i = 0; i < count; i++)
-		if (sqlite_run(
-			    store, err_r,
-			    "INSERT INTO windlass_queue (name, ordered) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "
-			    "ordered = ?2",
-			    "si", queues[i].name, (int64_t)queues[i].ordered)) {
+		if (sync_queue(store, &queues[i], err_r)) {
 			sqlite_rollback(store);
 			return -1;
 		}

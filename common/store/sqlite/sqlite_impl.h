@@ -178,6 +178,9 @@ struct sqlite_waiting {
 };
 int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		const struct sqlite_waiting *waiting, struct error *err_r) must_check;
+/* The job is in somebody's hands: no other of its key is handed out, if its queue is ordered. */
+int sqlite_open_key(struct sqlite_store *store, const char *queue, const char *key,
+		    const struct uuid *id, struct error *err_r) must_check;
 /* The job is not handed out any more: the next one of its key may be. */
 int sqlite_close_key(struct sqlite_store *store, const struct uuid *id,
 		     struct error *err_r) must_check;

@@ -4,10 +4,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "common/base/clock.h"
 #include "common/broker/kafka_config.h"
 
-#define CLOSE_MS 2000
+#define CLOSE_MS             2000
+#define COORDINATOR_PAUSE_MS 100
 
 struct kafka_admin {
 	rd_kafka_t *rk;
@@ -114,15 +117,15 @@ int kafka_admin_offsets(struct kafka_admin *admin, const char *topic, int64_t ti
 	return done;
 }
 
-int kafka_admin_group_active(struct kafka_admin *admin, const char *group, int timeout_ms,
-			     bool *active_r, struct error *err_r)
+static rd_kafka_resp_err_t ask_group(struct kafka_admin *admin, const char *group, int timeout_ms,
+				     bool *active_r)
 {
 	const struct rd_kafka_group_list *list;
 	rd_kafka_resp_err_t code = rd_kafka_list_groups(admin->rk, group, &list, timeout_ms);
 
-	if (code)
-		return kafka_error(err_r, code, "asking for the consumer group");
 	*active_r = false;
+	if (code)
+		return code;
 	for (int i = 0; i < list->group_cnt; i++) {
 		if (list->groups[i].err)
 			code = list->groups[i].err;
@@ -130,5 +133,27 @@ int kafka_admin_group_active(struct kafka_admin *admin, const char *group, int t
 			*active_r = true;
 	}
 	rd_kafka_group_list_destroy(list);
+	return code;
+}
+
+/* A cluster that is young or has just lost a broker makes its coordinators first. */
+static bool coordinator_comes(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+	       code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+	       code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+}
+
+int kafka_admin_group_active(struct kafka_admin *admin, const char *group, int timeout_ms,
+			     bool *active_r, struct error *err_r)
+{
+	const struct timespec pause = { .tv_nsec = COORDINATOR_PAUSE_MS * 1000000L };
+	int64_t until_ms = clock_mono_ms() + timeout_ms;
+	rd_kafka_resp_err_t code = ask_group(admin, group, timeout_ms, active_r);
+
+	while (coordinator_comes(code) && clock_mono_ms() < until_ms) {
+		nanosleep(&pause, NULL);
+		code = ask_group(admin, group, timeout_ms, active_r);
+	}
 	return code ? kafka_error(err_r, code, "asking for the consumer group") : 0;
 }

@@ -210,7 +210,7 @@ def stream_ours(rig, size):
 
 def done_jobs(worker):
     try:
-        return int(sum(v for k, v in worker.metrics().items() if k.startswith("windlass_jobs_total") and 'outcome="done"' in k))
+        return int(sum(v for k, v in worker.metrics().items() if k.startswith("windlass_jobs_finished_total") and 'outcome="done"' in k))
     except OSError:
         return 0
 

@@ -16,24 +16,22 @@
 
 #include "producers/dispatch/backoff.h"
 #include "producers/dispatch/parcel.h"
+#include "producers/dispatch/topology.h"
 #include "producers/dispatch/window.h"
 
-#define TURN_MS          500 /* at least so often: the connection wants to be tended */
-#define DECLARE_MS       10000
-#define DECLARE_AGAIN_MS 60000 /* while one of them is wrong */
-#define SEND_MS          10000
-#define LOOK_MIN_MS      100
-#define LOOK_IDLE_MS     1000 /* nothing is out */
-#define LOOK_COST        20   /* a look may take a twentieth of the time */
-#define TAKE_FIRST       64   /* of a queue whose payloads' size is not known yet */
-#define TAKE_MAX         500
+#define TURN_MS      500 /* at least so often: the connection wants to be tended */
+#define SEND_MS      10000
+#define LOOK_MIN_MS  100
+#define LOOK_IDLE_MS 1000 /* nothing is out */
+#define LOOK_COST    20   /* a look may take a twentieth of the time */
+#define TAKE_FIRST   64   /* of a queue whose payloads' size is not known yet */
+#define TAKE_MAX     500
 
 struct place { /* a queue */
 	const char *queue, *topic;
 	bool ordered;
-	struct publisher_place made;
 	struct window window;
-	struct backoff refused, wrong;
+	struct backoff refused;
 	size_t bytes_each; /* of a message, lately; 0: not known */
 	struct metric_series *dispatched, *returned;
 };
@@ -43,13 +41,12 @@ struct dispatcher {
 	struct definitions *defs;
 	struct place *places;
 	size_t place_count, first; /* who is asked first changes from round to round */
-	struct arena *names;       /* of the places */
+	struct topology topology;
+	struct arena *names; /* of the places */
 	struct claim_cursor *cursor;
 	struct parcel parcel;
 	struct parcel_result result;
-	bool declared;
-	int64_t again_ms; /* when places are declared again all the same */
-	bool workers;     /* somebody takes what is sent */
+	bool workers; /* somebody takes what is sent */
 	struct backoff broker, store;
 	int64_t look_ms;       /* when the store is looked at again */
 	int64_t look_every_ms; /* by what a look costs */
@@ -74,7 +71,7 @@ static struct place *find_place(struct dispatcher *d, const char *queue)
 }
 
 static void fill_place(struct dispatcher *d, struct place *place, struct arena *names,
-		       const char *dead, const struct queue_definition *queue, int64_t now_ms)
+		       const struct queue_definition *queue, int64_t now_ms)
 {
 	const struct place *old = find_place(d, queue->name);
 
@@ -87,21 +84,10 @@ static void fill_place(struct dispatcher *d, struct place *place, struct arena *
 						   .level = LOG_ERROR,
 						   .first_ms = 1000,
 						   .max_ms = 60000 };
-		place->wrong = (struct backoff){ .away = "place-wrong",
-						 .back = "place-right",
-						 .level = LOG_ERROR,
-						 .first_ms = 1000,
-						 .max_ms = 60000 };
 	}
 	place->queue = arena_strdup(names, queue->name);
 	place->topic = broker_topic(d->o.kind, d->o.prefix, queue->name, queue->topic, names);
 	place->ordered = queue->ordered;
-	place->made = (struct publisher_place){ .topic = place->topic,
-						.dispatched = true,
-						.dead = dead,
-						.fifo = queue->fifo,
-						.classic = queue->classic,
-						.partitions = queue->partitions };
 	place->dispatched = metrics_series(d->o.metrics, METRIC_DISPATCHED, place->queue, NULL);
 	place->returned =
 		metrics_series(d->o.metrics, METRIC_DISPATCH_RETURNED, place->queue, NULL);
@@ -112,7 +98,6 @@ static void take_definitions(struct dispatcher *d, int64_t now_ms)
 	struct definitions *defs;
 	struct place *places;
 	struct arena *names;
-	const char *dead;
 	size_t count;
 
 	pthread_mutex_lock(&d->lock);
@@ -124,11 +109,8 @@ static void take_definitions(struct dispatcher *d, int64_t now_ms)
 	count = definitions_queue_count(defs);
 	places = xcalloc(count + 1, sizeof(*places));
 	names = arena_new(0);
-	dead = d->o.kind == BROKER_KAFKA ? NULL
-					 : broker_topic(d->o.kind, d->o.prefix, BROKER_DEAD_QUEUE,
-							NULL, names);
 	for (size_t i = 0; i < count; i++)
-		fill_place(d, &places[i], names, dead, definitions_queue_at(defs, i), now_ms);
+		fill_place(d, &places[i], names, definitions_queue_at(defs, i), now_ms);
 	free(d->places);
 	arena_free(&d->names);
 	if (d->defs)
@@ -137,7 +119,7 @@ static void take_definitions(struct dispatcher *d, int64_t now_ms)
 	d->place_count = count;
 	d->names = names;
 	d->defs = defs;
-	d->declared = false;
+	topology_of_jobs(&d->topology, defs, d->o.kind, d->o.prefix);
 }
 
 static void set_trouble(struct dispatcher *d, const char *why)
@@ -151,54 +133,23 @@ static void set_trouble(struct dispatcher *d, const char *why)
 
 static void broker_failed(struct dispatcher *d, const char *why, int64_t now_ms)
 {
-	d->declared = false;
+	topology_doubt(&d->topology);
 	set_trouble(d, why);
 	backoff_failed(&d->broker, NULL, why, now_ms);
 }
 
-static int declare_places(struct dispatcher *d, size_t first, size_t count, struct error *err_r)
-{
-	struct publisher_place *places = xcalloc(count + 1, sizeof(*places));
-	int rc;
-
-	for (size_t i = 0; i < count; i++)
-		places[i] = d->places[first + i].made;
-	rc = d->o.publisher->ops->declare(d->o.publisher, places, count, DECLARE_MS, err_r);
-	free(places);
-	return rc;
-}
-
-/* One that is there already in another form, or must not be made, wants a person, but may well take
- * messages: sending goes on, and shows. */
-static int declare_each(struct dispatcher *d, int64_t now_ms, struct error *err_r)
-{
-	for (size_t i = 0; i < d->place_count; i++) {
-		if (declare_places(d, i, 1, err_r) == 0) {
-			backoff_worked(&d->places[i].wrong, d->places[i].queue);
-			continue;
-		}
-		if (err_r->code != ERROR_INVALID)
-			return -1;
-		backoff_failed(&d->places[i].wrong, d->places[i].queue, err_r->message, now_ms);
-		d->again_ms = now_ms + DECLARE_AGAIN_MS;
-	}
-	return 0;
-}
-
 static bool declare(struct dispatcher *d, int64_t now_ms)
 {
+	bool anew = !d->topology.declared;
 	struct error error;
-	int rc = declare_places(d, 0, d->place_count, &error);
 
-	d->again_ms = INT64_MAX;
-	if (rc < 0 && error.code == ERROR_INVALID)
-		rc = declare_each(d, now_ms, &error);
-	d->declared = rc == 0;
-	for (size_t i = 0; rc == 0 && i < d->place_count; i++)
-		window_forgive(&d->places[i].window, now_ms);
-	if (rc < 0)
+	if (topology_declare(&d->topology, d->o.publisher, now_ms, &error) < 0) {
 		broker_failed(d, error.message, now_ms);
-	return rc == 0;
+		return false;
+	}
+	for (size_t i = 0; anew && i < d->place_count; i++)
+		window_forgive(&d->places[i].window, now_ms);
+	return true;
 }
 
 static bool broker_works(struct dispatcher *d, int64_t now_ms)
@@ -208,7 +159,7 @@ static bool broker_works(struct dispatcher *d, int64_t now_ms)
 
 	if (!backoff_due(&d->broker, now_ms))
 		return false;
-	if ((!d->declared || now_ms >= d->again_ms) && !declare(d, now_ms))
+	if (topology_due(&d->topology, now_ms) && !declare(d, now_ms))
 		return false;
 	strbuf_init(&why);
 	ready = d->o.publisher->ops->ready(d->o.publisher, &why);
@@ -378,7 +329,7 @@ static void settle_take(struct dispatcher *d, const struct parcel_take *taken, i
 		store_failed(d, &error, now_ms);
 	if (result->refused) {
 		/* It may have been deleted: it is made again. */
-		d->declared = false;
+		topology_doubt(&d->topology);
 		backoff_failed(&place->refused, place->queue, result->refused, now_ms);
 	} else if (result->confirmed) {
 		backoff_worked(&place->refused, place->queue);
@@ -559,6 +510,7 @@ void dispatcher_free(struct dispatcher **dispatcher)
 	parcel_release(&d->parcel);
 	claim_cursor_free(&d->cursor);
 	free(d->places);
+	topology_release(&d->topology);
 	arena_free(&d->names);
 	if (d->defs)
 		definitions_unref(&d->defs);

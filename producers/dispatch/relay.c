@@ -15,13 +15,13 @@
 #include "common/store/outbox.h"
 
 #include "producers/dispatch/backoff.h"
+#include "producers/dispatch/topology.h"
 
 #define READ_MAX    1000
 #define RESTING_MAX 16
 #define HOLD_MS     10000 /* another relay takes over after so long a silence */
 #define TURN_MS     500   /* at least so often: the connection wants to be tended, the hold kept */
 #define PAUSE_MS    5     /* between rounds that found little: rows come one by one otherwise */
-#define DECLARE_MS  10000
 #define SEND_MS     10000
 
 struct resting { /* a place that refuses: its rows are left alone for a while */
@@ -33,7 +33,8 @@ struct relay {
 	struct relay_options o;
 	struct definitions *defs;
 	struct uuid holder;
-	bool declared, eager; /* some type has its results sent: worth a look at every end */
+	struct topology topology;
+	bool eager; /* some type has its results sent: worth a look at every end */
 	struct backoff broker, store;
 	struct resting resting[RESTING_MAX];
 	size_t resting_count;
@@ -67,7 +68,7 @@ static void take_definitions(struct relay *r)
 	if (r->defs)
 		definitions_unref(&r->defs);
 	r->defs = defs;
-	r->declared = false;
+	topology_of_results(&r->topology, defs);
 	r->eager = false;
 	for (size_t i = 0; i < definitions_type_count(defs); i++)
 		r->eager = r->eager || definitions_type_at(defs, i)->result_topic;
@@ -75,44 +76,9 @@ static void take_definitions(struct relay *r)
 
 /* ---- the broker */
 
-static void add_place(struct publisher_place *places, size_t *count, const char *topic)
-{
-	for (size_t i = 0; i < *count; i++) {
-		if (strcmp(places[i].topic, topic) == 0)
-			return;
-	}
-	places[(*count)++] = (struct publisher_place){ .topic = topic };
-}
-
-/* Who names an exchange has made it, and what is bound to it. One place after the other, so that a
- * wrong one does not keep the others away; it may take results all the same. */
-static int declare(struct relay *r, struct error *err_r)
-{
-	size_t types = definitions_type_count(r->defs), count = 0;
-	struct publisher_place *places = xcalloc(types + 1, sizeof(*places));
-	int rc = 0;
-
-	for (size_t i = 0; i < types; i++) {
-		const struct job_type *type = definitions_type_at(r->defs, i);
-
-		if (type->result_topic && !type->result_exchange)
-			add_place(places, &count, type->result_topic);
-	}
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		rc = r->o.publisher->ops->declare(r->o.publisher, &places[i], 1, DECLARE_MS, err_r);
-		if (rc == 0 || err_r->code != ERROR_INVALID)
-			continue;
-		log_line(LOG_ERROR, "place-wrong", LOG_S("subject", places[i].topic),
-			 LOG_S("why", err_r->message));
-		rc = 0;
-	}
-	free(places);
-	return rc;
-}
-
 static void broker_failed(struct relay *r, const char *why, int64_t now_ms)
 {
-	r->declared = false;
+	topology_doubt(&r->topology);
 	backoff_failed(&r->broker, NULL, why, now_ms);
 }
 
@@ -124,11 +90,11 @@ static bool broker_works(struct relay *r, int64_t now_ms)
 
 	if (!backoff_due(&r->broker, now_ms))
 		return false;
-	if (!r->declared && declare(r, &error) < 0) {
+	if (topology_due(&r->topology, now_ms) &&
+	    topology_declare(&r->topology, r->o.publisher, now_ms, &error) < 0) {
 		broker_failed(r, error.message, now_ms);
 		return false;
 	}
-	r->declared = true;
 	strbuf_init(&why);
 	ready = r->o.publisher->ops->ready(r->o.publisher, &why);
 	if (!ready)
@@ -156,7 +122,7 @@ static void rest(struct relay *r, const char *topic, const char *why, int64_t no
 {
 	struct resting *resting = find_resting(r, topic);
 
-	r->declared = false;
+	topology_doubt(&r->topology);
 	if (!resting && r->resting_count < RESTING_MAX) {
 		resting = &r->resting[r->resting_count++];
 		*resting = (struct resting){ .topic = xstrdup(topic),
@@ -406,6 +372,7 @@ void relay_free(struct relay **relay)
 	relay_stop(r);
 	while (r->resting_count)
 		free(r->resting[--r->resting_count].topic);
+	topology_release(&r->topology);
 	strbuf_release(&r->bodies);
 	if (r->defs)
 		definitions_unref(&r->defs);

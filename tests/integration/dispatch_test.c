@@ -14,7 +14,8 @@
 static const char yaml[] = "queues: {q: {}, r: {order: key, broker: {topic: rows}}}\n"
 			   "jobs:\n"
 			   "  a: {exec: [sh], queue: q, result: {to: out}}\n"
-			   "  b: {exec: [sh], queue: r, result: {to: elsewhere}}\n";
+			   "  b: {exec: [sh], queue: r, result: {to: elsewhere}}\n"
+			   "sources: {s: {topic: incoming, type: a}}\n";
 
 struct scene {
 	struct fake_publisher fake;
@@ -117,7 +118,8 @@ static void sends_what_is_due(struct fixture *fx)
 		assert_int_equal(attempt, 1);
 		assert_int_equal(state_of(fx, &ids[i]), JOB_QUEUED);
 	}
-	assert_int_equal(scene->fake.declared_count, 2);
+	assert_int_equal(scene->fake.declared_count, 3);
+	assert_string_equal(scene->fake.declared[2], "incoming");
 	turn(scene);
 	assert_int_equal(scene->fake.sent_count, 3);
 	assert_int_equal(counted(scene, METRIC_DISPATCHED, "q"), 3);
@@ -211,7 +213,7 @@ static void tries_a_refused_place_with_one(struct fixture *fx)
 	turn(scene);
 	turn(scene);
 	assert_int_equal(counted(scene, METRIC_DISPATCHED, "q"), 5);
-	assert_true(scene->fake.declared_count >= 4); /* it may have been deleted */
+	assert_true(scene->fake.declared_count >= 6); /* it may have been deleted */
 	scene_free(scene);
 }
 
@@ -224,11 +226,11 @@ static void sends_past_a_wrong_place(struct fixture *fx)
 	turn(scene);
 	assert_int_equal(state_of(fx, &wrong), JOB_QUEUED); /* it exists, if otherwise */
 	assert_int_equal(state_of(fx, &right), JOB_QUEUED);
-	assert_int_equal(scene->fake.declared_count, 1);
+	assert_int_equal(scene->fake.declared_count, 2);
 	scene->fake.wrong_place = NULL;
 	later(scene);
 	turn(scene);
-	assert_int_equal(scene->fake.declared_count, 3);
+	assert_int_equal(scene->fake.declared_count, 5);
 	scene_free(scene);
 }
 

@@ -281,6 +281,7 @@ int kafka_topics_create(rd_kafka_t *rk, const struct kafka_topic *topics, size_t
 	}
 	if (done == 0 && count > 0) {
 		rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, why, sizeof(why));
+		rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, why, sizeof(why));
 		rd_kafka_CreateTopics(rk, wanted, count, options, queue);
 		event = rd_kafka_queue_poll(queue, timeout_ms + 500);
 		done = judge_all(rk, event, timeout_ms, err_r);

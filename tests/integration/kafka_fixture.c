@@ -111,6 +111,7 @@ struct kafka_fixture *kafka_fixture_new(const char *url, int partitions)
 	struct publisher_place place = { .topic = fx->topic, .partitions = partitions };
 	struct uuid id;
 	char hex[33];
+	int seen;
 
 	url = url ? url : getenv("TEST_KAFKA_URL");
 	assert_non_null(url);
@@ -129,6 +130,11 @@ struct kafka_fixture *kafka_fixture_new(const char *url, int partitions)
 	if (partitions > 0 &&
 	    fx->publisher->ops->declare(fx->publisher, &place, 1, WAIT_MS, &fx->error) < 0)
 		fail_msg("declare: %s", fx->error.message);
+	/* A cluster knows a topic a moment before each of its nodes does. */
+	if (partitions > 0)
+		kafka_await(kafka_topic_partitions(fx->plain, fx->topic, WAIT_MS, &seen,
+						   &fx->error) == 0 &&
+			    seen == partitions);
 	return fx;
 }
 

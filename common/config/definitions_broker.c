@@ -118,10 +118,11 @@ int definitions_check_broker(const struct definitions *defs, enum broker_kind ki
 	c.places = ARENA_ARRAY(arena, struct place,
 			       definitions_queue_count(defs) + definitions_source_count(defs) + 1);
 	if (kind != BROKER_NONE)
-		c.places[c.count++] = (struct place){ .what = "the place of",
-						      .name = "dead letters",
-						      .topic = broker_topic(kind, prefix, BROKER_DEAD_QUEUE,
-									    NULL, arena) };
+		c.places[c.count++] =
+			(struct place){ .what = "the place of",
+					.name = "dead letters",
+					.topic = broker_topic(kind, prefix, BROKER_DEAD_QUEUE, NULL,
+							      arena) };
 	add_queues(&c, defs, prefix, arena);
 	for (size_t i = 0; i < definitions_source_count(defs); i++) {
 		const struct source_definition *source = definitions_source_at(defs, i);

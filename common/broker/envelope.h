@@ -55,7 +55,7 @@ struct envelope_foreign {
 	size_t payload_bytes;
 	const char *order_key;   /* CloudEvents partitionkey, else the message's key; or NULL */
 	const char *traceparent; /* or NULL */
-	int64_t time_ms;         /* of the id */
+	int64_t time_ms;         /* of the id; 0: undated */
 };
 struct envelope_rules {
 	const char *source; /* name of the source, part of the identity's namespace */
@@ -66,12 +66,13 @@ struct envelope_rules {
 	int64_t now_ms;
 };
 /* Identity: CloudEvents source + id, else message->identity (DESIGN section 5). The id's time: of
- * an event its own `time` attribute first, since a sender that repeats an event repeats that, while
- * the broker stamps every sending anew; else the message's; without either the time out of a UUIDv7
- * identity, else (at_least_once) now, else it is refused like a missing identity. Times more than a
- * day ahead count as none. 0; -1: no job, and *why_r says why (in the arena); then foreign_r->id is
- * still filled in when an identity is known, else it is made of the message's bytes and `now`, so
- * that the refusal can be kept. Texts live in the arena. */
+ * an event its own `time` attribute, since a sender that repeats an event repeats that, while the
+ * broker stamps every sending anew; of other messages the message's; without it the time out of a
+ * UUIDv7 identity, else none (0): then the job is kept among the undated ones and is never too old.
+ * Times more than a day ahead count as none. A message without identity gets a fresh one
+ * (at_least_once), else it is refused. 0; -1: no job, and *why_r says why (in the arena); then
+ * foreign_r->id is still filled in when an identity is known, else it is made of the message's
+ * bytes and `now`, so that the refusal can be kept. Texts live in the arena. */
 int envelope_read_foreign(const struct message *message, const struct envelope_rules *rules,
 			  struct arena *arena, struct envelope_foreign *foreign_r,
 			  const char **why_r) must_check;

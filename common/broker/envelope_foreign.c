@@ -284,17 +284,16 @@ static int64_t dated_time(const struct reading *r, const char *identity)
 	return usable(r, uuid_time_ms(&id)) ? uuid_time_ms(&id) : 0;
 }
 
-/* An event is sent again with the same id and the same time of its own, while the broker stamps
- * each sending anew; a message that has only the broker's identity has the broker's time. */
+/* It must be the same whenever the message comes again. A sender that repeats an event repeats what
+ * the event says, while the broker stamps each sending anew; a message that has only the broker's
+ * identity has the broker's time. 0: undated. */
 static int64_t own_time(const struct reading *r, bool event)
 {
-	int64_t sent_ms = usable(r, r->message->time_ms) ? r->message->time_ms : 0;
-	int64_t first_ms = event ? event_time(r) : sent_ms;
-	int64_t second_ms = event ? sent_ms : event_time(r);
+	int64_t time_ms = event                            ? event_time(r)
+			  : usable(r, r->message->time_ms) ? r->message->time_ms
+							   : 0;
 
-	if (first_ms || second_ms)
-		return first_ms ? first_ms : second_ms;
-	return dated_time(r, event ? r->event.id : r->message->identity);
+	return time_ms ? time_ms : dated_time(r, event ? r->event.id : r->message->identity);
 }
 
 static void name_id(const struct reading *r, const char *const *parts, size_t count,
@@ -343,13 +342,6 @@ static void identify(struct reading *r, struct envelope_foreign *foreign_r)
 		return;
 	}
 	foreign_r->time_ms = own_time(r, named);
-	if (!foreign_r->time_ms) {
-		if (!r->rules->identity_at_least_once)
-			refuse(r, "nothing says when the message came to be: neither a timestamp "
-				  "nor a UUIDv7 as its id; `identity: at_least_once` would take "
-				  "it");
-		foreign_r->time_ms = r->rules->now_ms;
-	}
 	if (named)
 		name_id(r, event_parts, ARRAY_LEN(event_parts), foreign_r);
 	else

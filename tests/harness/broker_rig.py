@@ -18,6 +18,8 @@ class BrokerRig(Rig):
         jobs = folder / "jobs.yaml"
         jobs.write_text(text)
         super().__init__(windlass, url, str(jobs))
+        # a topic or queue that the dispatcher is just making
+        windlass.expect("kafka-consumer", "sqs-queue-trouble")
         self.rows("CREATE TABLE turns(row text NOT NULL, n int NOT NULL, place int NOT NULL)")
         self.settings.update(broker.settings, WINDLASS_DISPATCH_LEASE="3s")
         self.dispatcher = None
@@ -46,5 +48,5 @@ class BrokerRig(Rig):
         for source in ("events", "orders", "turns"):
             wait_for(lambda name=source: self.place_exists(name), 30, 0.1)
 
-    def jobs(self, **query):
+    def list(self, **query):
         return self.api.get("/v1/jobs", params=query).json()["items"]

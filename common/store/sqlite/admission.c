@@ -118,7 +118,7 @@ static int admit_foreign(struct admitter *a, struct admission *item, int64_t hor
 	if (rc)
 		return rc < 0 ? -1 : 0;
 	item->verdict = ADMISSION_TOO_OLD;
-	if (uuid_time_ms(&item->id) < horizon_ms)
+	if (uuid_time_ms(&item->id) > 0 && uuid_time_ms(&item->id) < horizon_ms)
 		return 0;
 	rc = is_behind(a, item, err_r);
 	item->verdict = rc ? ADMISSION_BEHIND : ADMISSION_RUN;

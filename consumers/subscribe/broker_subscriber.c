@@ -16,6 +16,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/idmap.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -102,6 +103,7 @@ static void tell_feed(struct broker_subscriber *self, struct item *item, bool ba
 		count(item, DELIVERY_RETURNED);
 		self->feed->ops->give_back(self->feed, item->delivery, 0);
 	} else {
+		(void)FAILPOINT("before_ack");
 		self->feed->ops->ack(self->feed, item->delivery);
 		position_book_moves(self->positions, self->feed, clock_mono_ms());
 	}

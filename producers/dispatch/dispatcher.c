@@ -10,6 +10,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/store/dispatch.h"
 #include "common/store/query.h"
 #include "common/store/session.h"
@@ -267,6 +268,8 @@ static int take(struct dispatcher *d, size_t index, size_t max, int64_t now_ms)
 
 	uuid_v7(&request.batch);
 	rc = dispatch_take(d->o.store, &request, arena, &claim, &error);
+	if (rc == 0 && claim.count && FAILPOINT("dispatch_taken"))
+		rc = error_set(&error, ERROR_UNKNOWN, "failpoint");
 	if (rc < 0) {
 		store_failed(d, &error, now_ms);
 		if (error.code == ERROR_UNKNOWN)
@@ -345,6 +348,7 @@ static void send_parcel(struct dispatcher *d)
 	parcel_close(&d->parcel);
 	rc = d->o.publisher->ops->send(d->o.publisher, d->parcel.items, d->parcel.count, SEND_MS,
 				       &error);
+	(void)FAILPOINT("published_unconfirmed");
 	for (size_t i = 0; i < d->parcel.count; i++) {
 		confirmed += d->parcel.items[i].confirmed;
 		refused += d->parcel.items[i].refused != NULL;

@@ -11,6 +11,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/broker/envelope.h"
 #include "common/store/outbox.h"
 
@@ -234,6 +235,8 @@ static void send_round(struct relay *r, struct round *round)
 	if (rc < 0)
 		broker_failed(r, error.message, clock_mono_ms());
 	metric_add(r->published, round->done_count);
+	if (round->done_count && FAILPOINT("confirmed_before_outbox_delete"))
+		return;
 	if (round->done_count &&
 	    outbox_delete(r->o.store, round->done, round->done_count, &error) < 0)
 		backoff_failed(&r->store, NULL, error.message, clock_mono_ms());

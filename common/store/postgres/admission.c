@@ -13,14 +13,18 @@ static const char dispatched[] = "SELECT" CLAIMED_SQL(
 		 " unnest($1::uuid[]))) IS TRUE AND NOT EXISTS (SELECT FROM windlass.done d WHERE d.id ="
 		 " u.id)) t JOIN windlass.jobs j ON j.id = t.id";
 
+/* Only those with something to say. Where no id at all lies between the least and the greatest of
+ * the batch, none of them is looked up: ids begin with their message's time. */
 static const char foreign[] =
-	"SELECT i.n, EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id) OR EXISTS (SELECT FROM"
-	" windlass.jobs j WHERE j.id = i.id), i.ms < (extract(epoch FROM clock_timestamp()) *"
-	" 1000)::int8 - $6::int8, i.key IS NOT NULL AND (EXISTS (SELECT FROM windlass.order_open o"
-	" WHERE o.queue = i.queue AND o.key = i.key) OR EXISTS (SELECT FROM windlass.ready r WHERE"
-	" r.queue = i.queue AND r.order_key = i.key))"
+	"SELECT * FROM (SELECT i.n, (SELECT EXISTS (SELECT FROM windlass.done d WHERE d.id BETWEEN $7"
+	" AND $8)) AND EXISTS (SELECT FROM windlass.done d WHERE d.id = i.id) OR (SELECT EXISTS"
+	" (SELECT FROM windlass.jobs j WHERE j.id BETWEEN $7 AND $8)) AND EXISTS (SELECT FROM"
+	" windlass.jobs j WHERE j.id = i.id) AS known, i.ms BETWEEN 1 AND (extract(epoch FROM"
+	" clock_timestamp()) * 1000)::int8 - $6::int8 AS old, i.key IS NOT NULL AND (EXISTS"
+	" (SELECT FROM windlass.order_open o WHERE o.queue = i.queue AND o.key = i.key) OR EXISTS"
+	" (SELECT FROM windlass.ready r WHERE r.queue = i.queue AND r.order_key = i.key)) AS behind"
 	" FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $5::int4[]) AS i(id, ms,"
-	" queue, key, n)";
+	" queue, key, n) OFFSET 0) AS q WHERE known OR old OR behind";
 
 struct check {
 	struct postgres *pg;
@@ -61,21 +65,29 @@ static void send_foreign(struct check *c, int64_t keep_ms)
 	struct array *queues = postgres_arg_array(c->pg, TYPE_TEXT),
 		     *keys = postgres_arg_array(c->pg, TYPE_TEXT),
 		     *numbers = postgres_arg_array(c->pg, TYPE_INT4);
+	const struct uuid *least = NULL, *greatest = NULL;
 
 	for (size_t i = 0; i < c->count; i++) {
 		const struct admission *item = &c->items[i];
 
 		if (!is_foreign(item))
 			continue;
+		if (!least || uuid_compare(&item->id, least) < 0)
+			least = &item->id;
+		if (!greatest || uuid_compare(&item->id, greatest) > 0)
+			greatest = &item->id;
 		array_uuid(ids, &item->id);
 		array_i64(times, uuid_time_ms(&item->id));
 		array_text(queues, item->queue);
 		array_text(keys, item->queue ? item->order_key : NULL);
 		array_i64(numbers, (int64_t)i);
 	}
+	if (!least)
+		return;
 	postgres_arg_i64(c->pg, keep_ms);
-	if (ids->count)
-		c->foreign = postgres_send(c->pg);
+	postgres_arg_uuid(c->pg, least);
+	postgres_arg_uuid(c->pg, greatest);
+	c->foreign = postgres_send(c->pg);
 }
 
 static void read_dispatched(struct check *c)
@@ -133,12 +145,11 @@ int postgres_admission_check(struct store *store, struct admission *items, size_
 
 	if (postgres_enter(c.pg, err_r) < 0)
 		return -1;
+	for (size_t i = 0; i < count; i++)
+		items[i].verdict = is_foreign(&items[i]) ? ADMISSION_RUN : ADMISSION_KNOWN;
 	c.by_id = idmap_new();
 	int rc = run(&c, keep_ms, err_r);
 
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		if (!is_foreign(&items[i]))
-			items[i].verdict = ADMISSION_KNOWN;
 	for (size_t i = 0; rc == 0 && i < c.claim.count; i++) {
 		struct admission *item = idmap_get(c.by_id, &c.claim.jobs[i]->id);
 

@@ -14,7 +14,7 @@
 
 #define BURST_MAX        256
 #define POLL_MS          50
-#define STALL_MS         250 /* without room before partitions are paused */
+#define STALL_MS         1000 /* without room before partitions are paused: that throws much away */
 #define STALL_STEP_MS    10
 #define UPKEEP_EVERY_MS  500
 #define PROBE_EVERY_MS   2000

@@ -29,7 +29,7 @@ SHORT_ON = {
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--long"):
+    if config.getoption("--long") or config.option.keyword:  # or asked for by name
         return
     for item in items:
         broker = getattr(item, "callspec", None) and item.callspec.params.get("broker_rig")

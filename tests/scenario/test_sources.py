@@ -149,3 +149,15 @@ def test_binary_mode(rig):
     headers = {mark + k: v for k, v in {"specversion": "1.0", "id": uuid.uuid4().hex, "source": "/shop", "type": "put"}.items()}
     rig.send("events", json.dumps({"who": "binary"}), headers=headers, content_type="application/json")
     wait_for(lambda: effects(rig, "binary"), 30)
+
+
+def test_what_the_broker_gives_up_is_kept(rig):
+    """A queue of somebody's that dead-letters to ours: what the broker says of it is the reason."""
+    if rig.broker.name != "rabbit":
+        pytest.skip("the broker gives nothing up by itself")
+    name = rig.broker.topic("short-lived")
+    rig.broker.declare(name, **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": rig.broker.topic("dead"), "x-message-ttl": 100})
+    rig.broker.send(name, event(data={"who": "late"}))
+    job = wait_for(lambda: discarded(rig, "expired"), 30)[0]
+    assert (job["type"], effects(rig, "late")) == ("put", [])
+    wait_for(lambda: rig.broker.depth(rig.broker.topic("dead")) == 0, 30, 0.2)

@@ -14,6 +14,8 @@
 #include "common/base/strbuf.h"
 #include "common/config/broker_url.h"
 
+#define ASK_MS 3000
+
 #define SCRAM_SOUND 0x020601ff /* repeats its nonce before: against RFC 5802 */
 
 static const struct kafka_setting shared_settings[] = {
@@ -259,6 +261,20 @@ static int judge_all(rd_kafka_t *rk, rd_kafka_event_t *event, int timeout_ms, st
 	return 0;
 }
 
+/* As long as topics are to be made and no broker is there, the library connects in a busy loop,
+ * with no regard to its own backoff. So nothing is to be made before a broker has just answered. */
+static int await_answer(rd_kafka_t *rk, int timeout_ms, struct error *err_r)
+{
+	const struct rd_kafka_metadata *metadata;
+	int wait_ms = timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, NULL, &metadata, wait_ms);
+
+	if (code)
+		return kafka_error(err_r, code, "making topics");
+	rd_kafka_metadata_destroy(metadata);
+	return 0;
+}
+
 int kafka_topics_create(rd_kafka_t *rk, const struct kafka_topic *topics, size_t count,
 			int timeout_ms, struct error *err_r)
 {
@@ -269,9 +285,9 @@ int kafka_topics_create(rd_kafka_t *rk, const struct kafka_topic *topics, size_t
 	rd_kafka_event_t *event = NULL;
 	size_t made = 0;
 	char why[200];
-	int done = 0;
+	int done = count > 0 ? await_answer(rk, timeout_ms, err_r) : 0;
 
-	for (; made < count; made++) {
+	for (; done == 0 && made < count; made++) {
 		int partitions = topics[made].partitions > 0 ? topics[made].partitions : -1;
 
 		wanted[made] =

@@ -292,6 +292,8 @@ static int publisher_declare(struct publisher *publisher, const struct publisher
 
 	if (ensure_client(p, err_r) < 0)
 		return -1;
+	if (p->away) /* tend tells when it is back */
+		return error_set(err_r, ERROR_UNAVAILABLE, "Kafka: %s", p->away);
 	topics = xcalloc(count + 1, sizeof(*topics));
 	for (size_t i = 0; i < count; i++)
 		topics[i] = (struct kafka_topic){ .name = places[i].topic,

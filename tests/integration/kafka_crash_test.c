@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A Kafka broker of this test's own is killed with -9 and comes back, three times, while messages
- * go through publisher and feed: what was confirmed is delivered, and what ended is stored. */
+ * go through publisher and feed: what was confirmed is delivered, and what ended is stored. While it
+ * is away nobody hammers at its door. */
 #include "tests/integration/kafka_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/base/arena.h"
@@ -14,6 +18,17 @@
 #define ROUNDS 3
 #define BATCH  100
 #define MOST   100000
+
+#define AWAY_MS 5000
+
+/* In the way of everybody's in this program. */
+static atomic_int connects;
+
+int connect(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+	atomic_fetch_add(&connects, 1);
+	return (int)syscall(SYS_connect, fd, address, bytes);
+}
 
 struct server {
 	char root[64], url[128];
@@ -163,10 +178,63 @@ static void killed_and_back(void **state)
 	free(flow);
 }
 
+static int64_t cpu_ms(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+}
+
+/* As the dispatcher does: it looks, declares anew, and sends. */
+static void try_everything(struct flow *flow)
+{
+	struct publisher *publisher = flow->fx->publisher;
+	struct publisher_place place = { .topic = flow->fx->topic, .partitions = 4 };
+
+	publisher->ops->tend(publisher);
+	assert_int_equal(publisher->ops->declare(publisher, &place, 1, 2000, &flow->fx->error), -1);
+	assert_int_equal(flow->fx->error.code, ERROR_UNAVAILABLE);
+	send_batch(flow);
+	take_some(flow);
+}
+
+/* The library would connect in a busy loop for as long as topics are to be made. */
+static void calm_while_away(void **state)
+{
+	struct server *server = *state;
+	struct flow *flow = xcalloc(1, sizeof(*flow));
+	int64_t until_ms, burnt_ms;
+	int tries;
+
+	flow->fx = kafka_fixture_new(server->url, 4);
+	flow->feed = kafka_feed_of(flow->fx, 500, false);
+	run_for(flow, 1000);
+	service(server, "crash", "");
+	burnt_ms = -cpu_ms();
+	tries = -atomic_load(&connects);
+	until_ms = clock_mono_ms() + AWAY_MS;
+	while (clock_mono_ms() < until_ms) {
+		try_everything(flow);
+		pause_ms(100);
+	}
+	burnt_ms += cpu_ms();
+	tries += atomic_load(&connects);
+	print_message("# %d connects, %d ms of CPU in %d ms\n", tries, (int)burnt_ms, AWAY_MS);
+	assert_in_range(tries, 1, 100);
+	assert_true(burnt_ms < AWAY_MS / 5);
+	kafka_feed_end(flow->fx, &flow->feed);
+	kafka_fixture_free(&flow->fx);
+	free(flow);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(killed_and_back, set_up,
-									    tear_down) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(killed_and_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(calm_while_away, set_up, tear_down),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

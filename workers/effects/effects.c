@@ -175,7 +175,9 @@ static bool made_ready(const struct completion *done)
 	if (done->kind == COMPLETION_LATER)
 		return done->delay_ms == 0;
 	if (done->kind == COMPLETION_FINISH && done->state != JOB_COMPLETED)
-		return true; /* perhaps an on_discard job, perhaps the next of its order */
+		return true; /* perhaps an on_discard job */
+	if (done->kind == COMPLETION_FINISH && done->job->order_key)
+		return true; /* perhaps the next of its key, which no claim before could find */
 	return done->writes.follow_up_count > 0;
 }
 

@@ -23,7 +23,7 @@ static struct {
 	struct store store;
 	int transactions, twice; /* transactions; those with two items of one job */
 	bool away;
-	_Atomic int tries, takes, tends;
+	_Atomic int tries, takes, tends, ready_rings;
 	_Atomic size_t give;      /* jobs that the next takes bring, one each */
 	enum settle_verb verb[8]; /* told to the subscriber, in this order */
 	struct uuid batch_then[8];
@@ -152,7 +152,7 @@ static const struct consumer_ops consumers = { .verb = settle_verb };
 static void no_ring(struct bell *bell, unsigned what)
 {
 	(void)bell;
-	(void)what;
+	fake.ready_rings += (what & BELL_READY) != 0;
 }
 
 static void no_ring_ended(struct bell *bell, const struct uuid *ids, size_t count)
@@ -378,6 +378,30 @@ static void jobs_are_taken_between_commits(void **state)
 	assert_int_equal(finish(false), 0);
 }
 
+/* The end of a job with a key may let the next one of its key go, which no claim before could find.
+ */
+static void the_end_of_a_key_s_job_is_told(void **state)
+{
+	struct claimed_job jobs[2] = { 0 };
+	struct completion completions[2];
+	struct effect items[2];
+
+	(void)state;
+	begin(&no_ops);
+	for (int i = 0; i < 2; i++) {
+		jobs[i].id.b[0] = (uint8_t)i;
+		jobs[i].order_key = i ? "row" : NULL;
+		completions[i] = (struct completion){ .kind = COMPLETION_FINISH,
+						      .job = &jobs[i],
+						      .state = JOB_COMPLETED };
+		items[i] = (struct effect){ .completion = &completions[i] };
+		submit(&items[i], 1, 0);
+		assert_int_equal(collect(1), 1);
+		assert_int_equal(fake.ready_rings, i);
+	}
+	assert_int_equal(finish(false), 0);
+}
+
 /* Nothing to do: no take, no turn of the loop, until somebody rings. */
 static void an_idle_thread_sleeps(void **state)
 {
@@ -411,6 +435,7 @@ int main(void)
 		cmocka_unit_test(nothing_waits_for_no_weather),
 		cmocka_unit_test(an_adopted_job_has_its_new_lease_at_once),
 		cmocka_unit_test(jobs_are_taken_between_commits),
+		cmocka_unit_test(the_end_of_a_key_s_job_is_told),
 		cmocka_unit_test(an_idle_thread_sleeps),
 	};
 

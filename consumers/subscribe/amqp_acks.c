@@ -127,14 +127,26 @@ static bool next_behind(struct amqp_acks *acks, struct amqp_ack *ack_r)
 	return false;
 }
 
-bool amqp_acks_next(struct amqp_acks *acks, struct amqp_ack *ack_r)
+size_t amqp_acks_settled(const struct amqp_acks *acks)
+{
+	return acks->settled;
+}
+
+bool amqp_acks_next_head(struct amqp_acks *acks, struct amqp_ack *ack_r)
 {
 	if (!acks->settled)
 		return false;
 	while (*state_of(acks, acks->first) == TAG_TOLD)
 		acks->first++;
-	if (next_of_head(acks, ack_r))
+	return next_of_head(acks, ack_r);
+}
+
+bool amqp_acks_next(struct amqp_acks *acks, struct amqp_ack *ack_r)
+{
+	if (amqp_acks_next_head(acks, ack_r))
 		return true;
+	if (!acks->settled)
+		return false;
 	if (acks->scan < acks->first)
 		acks->scan = acks->first;
 	return next_behind(acks, ack_r);

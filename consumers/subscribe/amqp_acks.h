@@ -35,5 +35,8 @@ bool must_check amqp_acks_delivered(struct amqp_acks *acks, uint64_t tag);
 void amqp_acks_settle(struct amqp_acks *acks, uint64_t tag, enum amqp_verb verb);
 /* What the broker is to be told next; it counts as told. False: nothing. */
 bool amqp_acks_next(struct amqp_acks *acks, struct amqp_ack *ack_r);
+/* The same, but only of what is settled up to the oldest open one. */
+bool amqp_acks_next_head(struct amqp_acks *acks, struct amqp_ack *ack_r);
+size_t amqp_acks_settled(const struct amqp_acks *acks); /* and not told */
 
 #endif

@@ -48,6 +48,7 @@ struct amqp_feed {
 	struct arena *new_arena; /* of their texts; NULL: nothing new */
 	bool stopping, quitting;
 	bool hungry; /* the taker wanted more than there was */
+	bool flushing;
 	struct strbuf why;
 	bool up;
 
@@ -183,11 +184,13 @@ static void amqp_feed_flush(struct feed *feed, int timeout_ms)
 	uint64_t want;
 	int rc = 0;
 
-	wake(self);
 	pthread_mutex_lock(&self->lock);
+	self->flushing = true;
+	wake(self);
 	want = self->settled_count;
 	while (self->told_count < want && rc == 0)
 		rc = pthread_cond_timedwait(&self->told, &self->lock, &until);
+	self->flushing = false;
 	pthread_mutex_unlock(&self->lock);
 }
 
@@ -210,11 +213,12 @@ static size_t prefetch_of(const struct amqp_feed *self, const struct feed_place 
 			  size_t count)
 {
 	size_t share = count ? self->buffer_max / count : self->buffer_max;
-	size_t want = place->prefetch ? place->prefetch : PREFETCH;
 
+	if (place->prefetch)
+		return place->prefetch;
 	if (share < PREFETCH_LEAST)
 		share = PREFETCH_LEAST;
-	return want < share ? want : share;
+	return share < PREFETCH ? share : PREFETCH;
 }
 
 static bool still_served(const struct amqp_tap *tap, const struct feed_place *places, size_t count)
@@ -291,7 +295,7 @@ static void settle_taken(struct amqp_feed *self, struct list *settled, int64_t n
 	settle_all(settled);
 	settle_delayed(self, now_ms);
 	for (size_t i = 0; i < self->tap_count; i++)
-		amqp_tap_put_acks(self->taps[i]);
+		amqp_tap_put_acks(self->taps[i], now_ms);
 }
 
 /* False: the thread shall end. */
@@ -315,6 +319,7 @@ static bool listen(struct amqp_feed *self, int64_t now_ms)
 	count = self->new_count;
 	self->new_arena = NULL;
 	self->hub.stopping = self->stopping;
+	self->hub.hurried = self->stopping || self->flushing;
 	hungry = self->hungry && list_empty(&self->ready);
 	quitting = self->quitting;
 	pthread_mutex_unlock(&self->lock);

@@ -23,6 +23,8 @@
 #define REST_FIRST_MS  5000
 #define REST_MAX_MS    600000
 #define REDUCED_MS     300000 /* then a prefetch that was halved is restored */
+#define BEHIND_MS      20     /* acknowledgements behind an open delivery wait for it */
+#define BEHIND_PART    4      /* unless they are this part of the prefetch */
 #define HELD_BYTES_MAX ((size_t)256 << 20)
 #define STUCK_MAX      8
 #define CONSUMER       "windlass"
@@ -69,7 +71,8 @@ struct amqp_tap {
 	size_t prefetch, prefetch_full;
 	int64_t rest_ms; /* the next one's length */
 	struct amqp_acks *acks;
-	size_t held; /* deliveries that exist, of older channels too */
+	int64_t behind_ms; /* since when some of them wait for the oldest; 0: none does */
+	size_t held;       /* deliveries that exist, of older channels too */
 	char why[256];
 	/* the message that is coming in */
 	uint64_t coming_tag; /* 0: none */
@@ -397,11 +400,19 @@ void amqp_delivery_settle(struct amqp_delivery *delivery)
 	arena_free(&arena);
 }
 
-void amqp_tap_put_acks(struct amqp_tap *tap)
+static bool patient(const struct amqp_tap *tap, int64_t now_ms)
+{
+	return tap->state == TAP_RUNNING && !tap->resting && !tap->leaving && !tap->hub->hurried &&
+	       amqp_acks_settled(tap->acks) < tap->prefetch / BEHIND_PART &&
+	       (!tap->behind_ms || now_ms < tap->behind_ms + BEHIND_MS);
+}
+
+static void put_acks(struct amqp_tap *tap,
+		     bool (*next)(struct amqp_acks *acks, struct amqp_ack *ack_r))
 {
 	struct amqp_ack ack;
 
-	while (tap->channel && amqp_acks_next(tap->acks, &ack)) {
+	while (tap->channel && next(tap->acks, &ack)) {
 		amqp_basic_ack_t good = { .delivery_tag = ack.tag, .multiple = ack.multiple };
 		amqp_basic_nack_t back = { .delivery_tag = ack.tag,
 					   .multiple = ack.multiple,
@@ -412,6 +423,17 @@ void amqp_tap_put_acks(struct amqp_tap *tap)
 		else
 			amqp_put_method(out_of(tap), tap->channel, AMQP_BASIC_NACK_METHOD, &back);
 	}
+}
+
+void amqp_tap_put_acks(struct amqp_tap *tap, int64_t now_ms)
+{
+	put_acks(tap, amqp_acks_next_head);
+	if (!patient(tap, now_ms))
+		put_acks(tap, amqp_acks_next);
+	if (!tap->channel || !amqp_acks_settled(tap->acks))
+		tap->behind_ms = 0;
+	else if (!tap->behind_ms)
+		tap->behind_ms = now_ms;
 }
 
 static void complete(struct amqp_tap *tap, int64_t now_ms)
@@ -605,7 +627,7 @@ int64_t amqp_tap_tend(struct amqp_tap *tap, int64_t now_ms)
 		return INT64_MAX;
 	if (tap->state == TAP_RUNNING) {
 		tend_running(tap, unwanted, now_ms);
-		return now_ms + STEADY_MS;
+		return tap->behind_ms ? tap->behind_ms + BEHIND_MS : now_ms + STEADY_MS;
 	}
 	if (idle && tap->leaving && tap->channel && !amqp_acks_open(tap->acks))
 		enter(tap, TAP_CLOSING, now_ms);

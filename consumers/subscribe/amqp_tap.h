@@ -21,6 +21,7 @@ struct amqp_hub {
 	struct amqp_link *link;
 	size_t message_bytes_max;
 	bool stopping;       /* no more messages */
+	bool hurried;        /* what is settled is told at once */
 	const char *dead;    /* queue for dead letters, of queues that we make; or NULL */
 	struct list arrived; /* struct amqp_delivery: complete, for the feed to fetch */
 	size_t held_bytes;   /* of all deliveries that exist */
@@ -63,7 +64,8 @@ void amqp_hub_lost(struct amqp_hub *hub); /* as amqp_tap_lost, once */
 bool amqp_delivery_valid(const struct amqp_delivery *delivery);
 /* Notes delivery->verb and frees the delivery. */
 void amqp_delivery_settle(struct amqp_delivery *delivery);
-void amqp_tap_put_acks(struct amqp_tap *tap);
+/* Those behind an open delivery wait a moment for being told with one `multiple`. */
+void amqp_tap_put_acks(struct amqp_tap *tap, int64_t now_ms);
 
 /* Nobody takes what it delivers: it stops for a while and then goes on with fewer at a time. */
 void amqp_tap_rest(struct amqp_tap *tap, const char *why, int64_t now_ms);

@@ -112,7 +112,9 @@ static void random_orders(void **state)
 			}
 			for (int n = rand() % 20; n > 0; n--)
 				settle_random(acks, &server);
-			while (rand() % 3 && amqp_acks_next(acks, &ack))
+			while (rand() % 3 && amqp_acks_next_head(acks, &ack))
+				server_hears(&server, &ack);
+			while (rand() % 3 == 0 && amqp_acks_next(acks, &ack))
 				server_hears(&server, &ack);
 		}
 		for (uint64_t tag = 1; tag <= server.last; tag++)
@@ -128,6 +130,28 @@ static void random_orders(void **state)
 		assert_true(server.frames < server.last);
 		amqp_acks_free(&acks);
 	}
+}
+
+/* Those behind an open delivery are kept, and go with it in one. */
+static void patience(void **state)
+{
+	struct amqp_acks *acks = amqp_acks_new();
+	struct amqp_ack ack;
+
+	(void)state;
+	for (uint64_t tag = 1; tag <= 4; tag++)
+		assert_true(amqp_acks_delivered(acks, tag));
+	for (uint64_t tag = 2; tag <= 4; tag++)
+		amqp_acks_settle(acks, tag, AMQP_VERB_ACK);
+	assert_false(amqp_acks_next_head(acks, &ack));
+	assert_int_equal(amqp_acks_settled(acks), 3);
+	amqp_acks_settle(acks, 1, AMQP_VERB_ACK);
+	assert_true(amqp_acks_next_head(acks, &ack));
+	assert_int_equal(ack.tag, 4);
+	assert_true(ack.multiple);
+	assert_int_equal(amqp_acks_settled(acks), 0);
+	assert_false(amqp_acks_next(acks, &ack));
+	amqp_acks_free(&acks);
 }
 
 static void out_of_step(void **state)
@@ -150,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(orders),
 		cmocka_unit_test(random_orders),
+		cmocka_unit_test(patience),
 		cmocka_unit_test(out_of_step),
 	};
 

@@ -44,7 +44,8 @@ struct flight {
 
 static struct flight flights[FLIGHTS_MAX];
 static unsigned flights_sent, flights_done;
-static unsigned char ids[20 + BATCH_MAX * 20]; /* uuid[] in PostgreSQL's binary form */
+/* uuid[] and text[] in PostgreSQL's binary form. */
+static unsigned char ids[20 + BATCH_MAX * 20], bodies[20 + BATCH_MAX * (4 + BODY_BYTES)];
 static int batched;
 
 typedef void ack_fn(struct run *run, const struct flight *flight);
@@ -69,37 +70,46 @@ static void batch_add(const char *body, size_t bytes)
 {
 	struct uuid id;
 
-	must(bytes > 50 && uuid_parse_n(body + 7, 36, &id), "a message without an id");
+	must(bytes == BODY_BYTES && uuid_parse_n(body + 7, 36, &id), "a message without an id");
 	put32(ids + 20 + batched * 20, 16);
 	memcpy(ids + 20 + batched * 20 + 4, &id, 16);
+	put32(bodies + 20 + batched * (4 + BODY_BYTES), BODY_BYTES);
+	memcpy(bodies + 20 + batched * (4 + BODY_BYTES) + 4, body, BODY_BYTES);
 	batched++;
 }
 
 static void rows_open(struct run *run, const char *url)
 {
 	run->pg = probe_connect(url);
-	probe_run(run->pg, "CREATE TABLE IF NOT EXISTS bench_rows(job_id uuid PRIMARY KEY, payload "
-			   "text)");
+	probe_run(run->pg, "CREATE TABLE IF NOT EXISTS bench_kept(job_id uuid PRIMARY KEY, payload "
+			   "jsonb, at timestamptz DEFAULT now())");
 	PQclear(probe_must(
 		run->pg,
 		PQprepare(run->pg, "row",
-			  "INSERT INTO bench_rows SELECT id, 'row' FROM unnest($1::uuid[]) id "
-			  "ON CONFLICT DO NOTHING",
+			  "INSERT INTO bench_kept(job_id, payload) SELECT id, body::jsonb FROM "
+			  "unnest($1::uuid[], $2::text[]) AS m(id, body) ON CONFLICT DO NOTHING",
 			  0, NULL)));
 	must(PQenterPipelineMode(run->pg) && !PQsetnonblocking(run->pg, 1), "pipeline mode");
 }
 
+static void put_head(unsigned char *array, uint32_t type)
+{
+	put32(array, 1);
+	put32(array + 4, 0);
+	put32(array + 8, type);
+	put32(array + 12, (uint32_t)batched);
+	put32(array + 16, 1);
+}
+
 static void batch_send(struct run *run, struct flight flight)
 {
-	const char *values[] = { (const char *)ids };
-	const int lengths[] = { 20 + batched * 20 }, formats[] = { 1 };
+	const char *values[] = { (const char *)ids, (const char *)bodies };
+	const int lengths[] = { 20 + batched * 20, 20 + batched * (4 + BODY_BYTES) };
+	const int formats[] = { 1, 1 };
 
-	put32(ids, 1);
-	put32(ids + 4, 0);
-	put32(ids + 8, 2950);
-	put32(ids + 12, (uint32_t)batched);
-	put32(ids + 16, 1);
-	must(PQsendQueryPrepared(run->pg, "row", 1, values, lengths, formats, 1) &&
+	put_head(ids, 2950);
+	put_head(bodies, 25);
+	must(PQsendQueryPrepared(run->pg, "row", 2, values, lengths, formats, 1) &&
 		     PQpipelineSync(run->pg),
 	     PQerrorMessage(run->pg));
 	PQflush(run->pg);

@@ -133,14 +133,14 @@ def wait_calm(limit_s, busy_cores=0.3):
 
 
 class Watch:
-    """with Watch(roots) as watch: … ; then watch.foreign_cores: the cores that others than the trees of `roots` kept busy."""
+    """with Watch(roots) as watch: … ; then watch.foreign_cores: the cores that others than the trees of `roots()` kept busy."""
 
     def __init__(self, roots):
         self.roots = roots
 
     def own_s(self):
         all = processes()
-        return sum(all[pid][1] for pid in set().union(*(family(all, root) for root in self.roots)))
+        return sum(all[pid][1] for pid in set().union(*(family(all, root) for root in self.roots())))
 
     def __enter__(self):
         self.cpu_probe_ms = cpu_probe_ms()

@@ -70,8 +70,8 @@ def drain_peer(name, work):
     return run
 
 
-def rows_are_exact(url, count):
-    rows, ids = store.rows(url, "SELECT count(*), count(DISTINCT job_id) FROM bench_rows")[0]
+def rows_are_exact(url, count, table="bench_rows"):
+    rows, ids = store.rows(url, f"SELECT count(*), count(DISTINCT job_id) FROM {table}")[0]
     if (rows, ids) != (count, count):
         raise Wrong(f"{rows} rows of {ids} jobs, {count} accepted")
 
@@ -162,8 +162,10 @@ def source_rows(kind, workers=1, **declared):
     def run(rig, size):
         with rig.database() as url, rig.broker(kind) as view, rig.windlass(url, view) as system:
             rig.fill_broker(view, "rows", size.broker_jobs, **declared)
-            figures = system.drain(size.broker_jobs, workers)
-            rows_are_exact(url, size.broker_jobs)
+            figures = {}
+            with rig.services_cpu(figures, size.broker_jobs):
+                figures.update(system.drain(size.broker_jobs, workers))
+            rows_are_exact(url, size.broker_jobs, "bench_kept")
             return figures
     return run
 
@@ -172,8 +174,10 @@ def source_limit(kind, work, **declared):
     def run(rig, size):
         count = size.broker_jobs if work == "row" else size.stream_jobs
         with rig.database() as url, rig.broker(kind) as view:
-            place = rig.fill_broker(view, "rows", count, **declared)
-            return rig.probe("broker_probe", "drain", *place, count, work, url, jobs=count)
+            place, figures = rig.fill_broker(view, "rows", count, **declared), {}
+            with rig.services_cpu(figures, count):
+                figures.update(rig.probe("broker_probe", "drain", *place, count, work, url, jobs=count))
+            return figures
     return run
 
 
@@ -181,8 +185,10 @@ def source_peer(kind, name, **declared):
     def run(rig, size):
         with rig.database() as url, rig.broker(kind) as view:
             count = size.peer_jobs.get((name, "row"), size.broker_jobs)
-            place = rig.fill_broker(view, "rows", count, **declared)
-            return peers.run(rig, name, url, count, "row", view.url, place[-1])
+            place, figures = rig.fill_broker(view, "rows", count, **declared), {}
+            with rig.services_cpu(figures, count):
+                figures.update(peers.run(rig, name, url, count, "row", view.url, place[-1]))
+            return figures
     return run
 
 

@@ -27,6 +27,7 @@ BATCH_JOBS = 10_000
 PAYLOAD = {"pad": "x" * 190}  # 200 bytes
 TABLES = {
     "postgres": """CREATE TABLE bench_rows(job_id uuid PRIMARY KEY, payload text);
+                   CREATE TABLE bench_kept(job_id uuid PRIMARY KEY, payload jsonb, at timestamptz DEFAULT now());
                    CREATE TABLE bench_hot(id int PRIMARY KEY, n bigint) WITH (fillfactor = 50);
                    INSERT INTO bench_hot SELECT generate_series(0, 19), 0""",
     "sqlite": """CREATE TABLE bench_rows(job_id text PRIMARY KEY, payload text);
@@ -82,7 +83,19 @@ class Rig:
         shutil.rmtree(self.folder / "runs", ignore_errors=True)
 
     def watch(self):
-        return conditions.Watch((os.getpid(), self.postmaster))
+        return conditions.Watch(lambda: (os.getpid(), *self.service_pids().values()))
+
+    def service_pids(self):
+        """PostgreSQL and the brokers that run."""
+        return {path.stem: int(path.read_text().split()[0]) for path in (self.folder / "services/run").glob("*.pid")}
+
+    @contextlib.contextmanager
+    def services_cpu(self, figures, jobs):
+        """Adds to the figures what store and broker took for one job."""
+        before = {name: conditions.tree_cpu_s(pid) for name, pid in self.service_pids().items()}
+        yield
+        after = {name: conditions.tree_cpu_s(pid) for name, pid in self.service_pids().items()}
+        figures["services_us_per_job"] = {name: round((s - before.get(name, 0)) / jobs * 1e6, 1) for name, s in after.items()}
 
     def scratch(self):
         folder = self.folder / "runs" / str(next(self.numbers))

@@ -22,6 +22,14 @@ static enum wl_outcome row_run(struct wl_job *job)
 	return wl_done(job, NULL);
 }
 
+/* One row with the message itself. */
+static enum wl_outcome keep_run(struct wl_job *job)
+{
+	wl_write(job, WL_ANY, "INSERT INTO bench_kept(job_id, payload) VALUES ($1, $2)",
+		 WL(wl_text(wl_id(job)), wl_text(wl_payload(job, NULL))));
+	return wl_done(job, NULL);
+}
+
 /* An update of a row that every batch fights for: the id's random end says which. */
 static enum wl_outcome hot_run(struct wl_job *job)
 {
@@ -46,4 +54,4 @@ static enum wl_outcome stamp_run(struct wl_job *job)
 
 WL_MODULE({ .type = "bench.noop", .run = noop_run }, { .type = "bench.row", .run = row_run },
 	  { .type = "bench.hot", .run = hot_run }, { .type = "bench.stamp", .run = stamp_run },
-	  { .type = "bench.trip", .run = noop_run })
+	  { .type = "bench.keep", .run = keep_run }, { .type = "bench.trip", .run = noop_run })

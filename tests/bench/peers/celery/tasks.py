@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Celery application of main.py: one row a task, acknowledged after its commit, no results. Each child has one connection."""
 
+import json
 import os
 
 import psycopg
@@ -22,4 +23,4 @@ def connect(**_):
 
 @app.task(name="row")
 def row(job):
-    connections[0].execute("INSERT INTO bench_rows(job_id, payload) VALUES (%s, 'row') ON CONFLICT DO NOTHING", (job["id"],))
+    connections[0].execute("INSERT INTO bench_kept(job_id, payload) VALUES (%s, %s) ON CONFLICT DO NOTHING", (job["id"], json.dumps(job)))

@@ -19,9 +19,9 @@ import (
 
 const (
 	pollMax = 2000
-	tables  = `CREATE TABLE IF NOT EXISTS bench_rows(job_id uuid PRIMARY KEY, payload text);
+	tables  = `CREATE TABLE IF NOT EXISTS bench_kept(job_id uuid PRIMARY KEY, payload jsonb, at timestamptz DEFAULT now());
 		CREATE TABLE offsets(part int PRIMARY KEY, next bigint)`
-	insert = `INSERT INTO bench_rows SELECT id, 'row' FROM unnest($1::uuid[]) id ON CONFLICT DO NOTHING`
+	insert = `INSERT INTO bench_kept(job_id, payload) SELECT * FROM unnest($1::uuid[], $2::jsonb[]) ON CONFLICT DO NOTHING`
 	note   = `INSERT INTO offsets VALUES ($1, $2) ON CONFLICT (part) DO UPDATE SET next = excluded.next`
 )
 
@@ -43,7 +43,7 @@ func consumer(broker, topic string) *kgo.Client {
 
 // store commits the rows of these records and how far their partitions have come, or neither.
 func store(ctx context.Context, db *pgx.Conn, records []*kgo.Record) error {
-	ids, next := make([]string, len(records)), map[int32]int64{}
+	ids, bodies, next := make([]string, len(records)), make([]string, len(records)), map[int32]int64{}
 	for i, record := range records {
 		var job struct {
 			ID string `json:"id"`
@@ -51,15 +51,18 @@ func store(ctx context.Context, db *pgx.Conn, records []*kgo.Record) error {
 		if err := json.Unmarshal(record.Value, &job); err != nil {
 			return err
 		}
-		ids[i], next[record.Partition] = job.ID, record.Offset+1
+		ids[i], bodies[i], next[record.Partition] = job.ID, string(record.Value), record.Offset+1
 	}
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		batch := &pgx.Batch{}
-		batch.Queue(insert, ids)
-		for part, offset := range next {
-			batch.Queue(note, part, offset)
+		if _, err := tx.Exec(ctx, insert, ids, bodies); err != nil {
+			return err
 		}
-		return tx.SendBatch(ctx, batch).Close()
+		for part, offset := range next {
+			if _, err := tx.Exec(ctx, note, part, offset); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -94,7 +97,7 @@ func main() {
 	seconds := drain(ctx, client, db, jobs)
 	client.Close()
 	var rows int
-	must(db.QueryRow(ctx, "SELECT count(*) FROM bench_rows").Scan(&rows))
+	must(db.QueryRow(ctx, "SELECT count(*) FROM bench_kept").Scan(&rows))
 	if rows != jobs {
 		must(fmt.Errorf("%d rows of %d jobs", rows, jobs))
 	}

@@ -20,8 +20,8 @@ import (
 const (
 	prefetch = 2000
 	batchMax = 500
-	table    = `CREATE TABLE IF NOT EXISTS bench_rows(job_id uuid PRIMARY KEY, payload text)`
-	insert   = `INSERT INTO bench_rows SELECT id, 'row' FROM unnest($1::uuid[]) id ON CONFLICT DO NOTHING`
+	table    = `CREATE TABLE IF NOT EXISTS bench_kept(job_id uuid PRIMARY KEY, payload jsonb, at timestamptz DEFAULT now())`
+	insert   = `INSERT INTO bench_kept(job_id, payload) SELECT * FROM unnest($1::uuid[], $2::jsonb[]) ON CONFLICT DO NOTHING`
 )
 
 func must(err error) {
@@ -81,15 +81,15 @@ func drain(ctx context.Context, db *pgx.Conn, jobs int, deliveries <-chan amqp.D
 		if done == 0 {
 			began = time.Now()
 		}
-		ids := make([]string, len(batch))
+		ids, bodies := make([]string, len(batch)), make([]string, len(batch))
 		for i, delivery := range batch {
 			var job struct {
 				ID string `json:"id"`
 			}
 			must(json.Unmarshal(delivery.Body, &job))
-			ids[i] = job.ID
+			ids[i], bodies[i] = job.ID, string(delivery.Body)
 		}
-		_, err := db.Exec(ctx, insert, ids)
+		_, err := db.Exec(ctx, insert, ids, bodies)
 		must(err)
 		must(batch[len(batch)-1].Ack(true))
 		if done += len(batch); done >= jobs {
@@ -110,7 +110,7 @@ func main() {
 	must(err)
 	seconds := drain(ctx, db, jobs, consume(os.Args[4], os.Args[5]))
 	var rows int
-	must(db.QueryRow(ctx, "SELECT count(*) FROM bench_rows").Scan(&rows))
+	must(db.QueryRow(ctx, "SELECT count(*) FROM bench_kept").Scan(&rows))
 	if rows != jobs {
 		must(fmt.Errorf("%d rows of %d jobs", rows, jobs))
 	}

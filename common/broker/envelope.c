@@ -51,8 +51,10 @@ void envelope_add_job(struct strbuf *out, const struct envelope_job *job, size_t
 	strbuf_addch(out, '}');
 }
 
-void envelope_add_result(struct strbuf *out, const struct envelope_result *result)
+void envelope_add_result(struct strbuf *out, const struct envelope_result *result, size_t bytes_max)
 {
+	const char *data = result->result ? result->result : "null";
+	size_t start = out->len, bytes = strlen(data);
 	char id[UUID_TEXT];
 
 	add_head(out, &result->id, result->finished_ms, result->traceparent);
@@ -60,8 +62,13 @@ void envelope_add_result(struct strbuf *out, const struct envelope_result *resul
 	strbuf_addstr(out, uuid_format(&result->id, id));
 	strbuf_addstr(out, "\",\"type\":\"");
 	strbuf_addstr(out, result->type);
-	strbuf_addstr(out, ".completed\",\"data\":");
-	strbuf_addstr(out, result->result ? result->result : "null");
+	strbuf_addstr(out, ".completed\"");
+	if (out->len - start + strlen(",\"data\":}") + bytes > bytes_max) {
+		strbuf_addstr(out, ",\"windlassresult\":\"stored\"}");
+		return;
+	}
+	strbuf_addstr(out, ",\"data\":");
+	strbuf_add(out, data, bytes);
 	strbuf_addch(out, '}');
 }
 

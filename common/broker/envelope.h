@@ -39,7 +39,9 @@ struct envelope_result {
 	int64_t finished_ms;
 	const char *traceparent; /* or NULL */
 };
-void envelope_add_result(struct strbuf *out, const struct envelope_result *result);
+/* Appends the message of a result, as above. */
+void envelope_add_result(struct strbuf *out, const struct envelope_result *result,
+			 size_t bytes_max);
 
 /* What a message from a queue of ours says: just enough to ask the store. 0; -1: it is none, and
  * *why_r says so (static). */

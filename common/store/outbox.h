@@ -25,10 +25,18 @@ struct outbox_item {
 	const char *traceparent; /* or NULL */
 	int64_t finished_ms;
 };
+struct outbox_request {
+	struct uuid holder;
+	int64_t hold_ms;
+	size_t max;
+	/* topics whose rows are passed over; or NULL */
+	const char *const *without;
+	size_t without_count;
+};
 /* The oldest rows, if `holder` is or can become the one who relays (its hold is renewed to hold_ms
  * by every call). *held_r false: another one is, count 0. Texts live in the arena. */
-int outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms, size_t max,
-		struct arena *arena, struct outbox_item **items_r, size_t *count_r, bool *held_r,
+int outbox_read(struct store *store, const struct outbox_request *request, struct arena *arena,
+		struct outbox_item **items_r, size_t *count_r, bool *held_r,
 		struct error *err_r) must_check;
 /* The broker has these. Repeating is harmless. */
 int outbox_delete(struct store *store, const int64_t *rows, size_t count,

@@ -235,16 +235,15 @@ int dispatch_survey(struct store *store, const struct uuid *owner, struct arena 
 	return store->ops->dispatch_survey(store, owner, arena, views_r, count_r, err_r);
 }
 
-int outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms, size_t max,
-		struct arena *arena, struct outbox_item **items_r, size_t *count_r, bool *held_r,
-		struct error *err_r)
+int outbox_read(struct store *store, const struct outbox_request *request, struct arena *arena,
+		struct outbox_item **items_r, size_t *count_r, bool *held_r, struct error *err_r)
 {
-	CHECK(store->use == STORE_WRITE && !uuid_is_nil(holder) && hold_ms > 0 && max > 0);
+	CHECK(store->use == STORE_WRITE && !uuid_is_nil(&request->holder));
+	CHECK(request->hold_ms > 0 && request->max > 0);
 	*items_r = NULL;
 	*count_r = 0;
 	*held_r = false;
-	return store->ops->outbox_read(store, holder, hold_ms, max, arena, items_r, count_r, held_r,
-				       err_r);
+	return store->ops->outbox_read(store, request, arena, items_r, count_r, held_r, err_r);
 }
 
 int outbox_delete(struct store *store, const int64_t *rows, size_t count, struct error *err_r)

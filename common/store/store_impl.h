@@ -47,7 +47,7 @@ struct store_ops {
 			       struct error *);
 	int (*dispatch_survey)(struct store *, const struct uuid *, struct arena *,
 			       struct dispatch_view **, size_t *, struct error *);
-	int (*outbox_read)(struct store *, const struct uuid *, int64_t, size_t, struct arena *,
+	int (*outbox_read)(struct store *, const struct outbox_request *, struct arena *,
 			   struct outbox_item **, size_t *, bool *, struct error *);
 	int (*outbox_delete)(struct store *, const int64_t *, size_t, struct error *);
 	int (*outbox_depth)(struct store *, int64_t *, struct error *);

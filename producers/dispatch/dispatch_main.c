@@ -117,7 +117,8 @@ static int start_threads(struct role *role, struct error *err_r)
 {
 	const struct settings *settings = role->service->settings;
 
-	if (open_side(role, &role->jobs, BELL_READY | BELL_PAUSE, "windlass-dispatch", err_r) < 0 ||
+	if (open_side(role, &role->jobs, BELL_READY | BELL_PAUSE | BELL_ENDED, "windlass-dispatch",
+		      err_r) < 0 ||
 	    open_side(role, &role->results, BELL_ENDED, "windlass-results", err_r) < 0)
 		return -1;
 	role->dispatcher = dispatcher_new(&(struct dispatcher_options){

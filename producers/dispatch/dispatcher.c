@@ -276,9 +276,13 @@ static int take(struct dispatcher *d, size_t index, size_t max, int64_t now_ms)
 			release_lease(d, &request.batch);
 	} else if (claim.count) {
 		size_t before = d->parcel.bodies.len;
+		/* What is refused for its size alone must not hold up its queue for ever. */
+		size_t bytes_max = place->refused.pause_ms
+					   ? 0
+					   : d->o.publisher->ops->body_bytes_max(d->o.publisher);
 
 		parcel_add(&d->parcel, index, &request.batch, &claim, place->topic, place->ordered,
-			   d->o.publisher->ops->body_bytes_max(d->o.publisher));
+			   bytes_max);
 		place->bytes_each = (d->parcel.bodies.len - before) / claim.count + 1;
 		d->more = d->more || claim.count == max;
 	} else if (claim.unread) {
@@ -408,19 +412,42 @@ int dispatcher_turn(struct dispatcher *d, int64_t now_ms)
 	return d->more && !d->broker.pause_ms ? 0 : wait_ms(d, now_ms);
 }
 
+bool dispatcher_job_ended(struct dispatcher *d, int64_t now_ms)
+{
+	bool paused = false;
+
+	for (size_t i = 0; i < d->place_count; i++) {
+		if (now_ms >= d->places[i].window.paused_until_ms)
+			continue;
+		window_forgive(&d->places[i].window, now_ms);
+		paused = true;
+	}
+	return paused;
+}
+
 /* ---- the thread */
+
+/* Ends of jobs are news only for queues that are paused. */
+static void wait_for_news(struct dispatcher *d, int wait_ms)
+{
+	int64_t until_ms = clock_mono_ms() + wait_ms;
+	struct bell_event event;
+
+	for (; wait_ms > 0 && !atomic_load(&d->stop); wait_ms = (int)(until_ms - clock_mono_ms())) {
+		if (!bell_wait(d->o.bell, wait_ms, &event))
+			return;
+		if (event.missed || event.what != BELL_ENDED ||
+		    dispatcher_job_ended(d, clock_mono_ms()))
+			return;
+	}
+}
 
 static void *run(void *ctx)
 {
 	struct dispatcher *d = ctx;
-	struct bell_event event;
 
-	while (!atomic_load(&d->stop)) {
-		int wait = dispatcher_turn(d, clock_mono_ms());
-
-		if (wait > 0 && !atomic_load(&d->stop))
-			(void)bell_wait(d->o.bell, wait, &event);
-	}
+	while (!atomic_load(&d->stop))
+		wait_for_news(d, dispatcher_turn(d, clock_mono_ms()));
 	atomic_store(&d->ended, true);
 	return NULL;
 }

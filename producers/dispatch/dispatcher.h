@@ -15,8 +15,8 @@ struct dispatcher;
 
 struct dispatcher_options { /* all but the definitions are borrowed, and the thread's alone */
 	struct store *store;
-	struct bell
-		*bell; /* listens to BELL_READY | BELL_PAUSE; NULL: the caller makes the turns */
+	/* listens to BELL_READY | BELL_PAUSE | BELL_ENDED; NULL: the caller makes the turns */
+	struct bell *bell;
 	struct publisher *publisher;
 	enum broker_kind kind;
 	const char *prefix; /* of names on the broker */
@@ -33,6 +33,9 @@ void dispatcher_serve(struct dispatcher *dispatcher, struct definitions *defs);
 /* One round: looks, takes, sends, and gives back what was not confirmed. Returns how long nothing
  * is to be done, in ms, unless the bell rings. For the thread, and for tests without one. */
 int dispatcher_turn(struct dispatcher *dispatcher, int64_t now_mono_ms);
+/* Somewhere a job has ended, so a worker has room: queues that stalled because all hands were full
+ * for long are tried again at once. True: there are some. For the thread, and for tests. */
+bool dispatcher_job_ended(struct dispatcher *dispatcher, int64_t now_mono_ms);
 /* Does the broker take what is sent? Else the reason is appended. Any thread. */
 bool dispatcher_ready(struct dispatcher *dispatcher, struct strbuf *why_r);
 /* The thread ends after the round that it is in. Does not block. */

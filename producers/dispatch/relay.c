@@ -24,10 +24,12 @@
 #define TURN_MS     500   /* at least so often: the connection wants to be tended, the hold kept */
 #define PAUSE_MS    5     /* between rounds that found little: rows come one by one otherwise */
 #define SEND_MS     10000
+#define LARGE_BYTES (16 * 1024) /* no broker refuses less for its size */
 
 struct resting { /* a place that refuses: its rows are left alone for a while */
 	char *topic;
 	struct backoff backoff;
+	size_t bytes_max; /* it takes messages, but none of more bytes; 0: not known */
 };
 
 struct relay {
@@ -138,6 +140,7 @@ static void rest(struct relay *r, const char *topic, const char *why, int64_t no
 		backoff_failed(&resting->backoff, topic, why, now_ms);
 }
 
+/* What is known of its size is kept. */
 static void welcome(struct relay *r, const char *topic)
 {
 	struct resting *resting = r->resting_count ? find_resting(r, topic) : NULL;
@@ -145,24 +148,32 @@ static void welcome(struct relay *r, const char *topic)
 	if (!resting)
 		return;
 	backoff_worked(&resting->backoff, topic);
+	if (resting->bytes_max)
+		return;
 	free(resting->topic);
 	*resting = r->resting[--r->resting_count];
 }
 
 /* ---- a round */
 
-/* Keeps the rows that may be tried now, in their order. */
-static void leave_resting(struct relay *r, struct round *round, int64_t now_ms)
+/* Topics whose rows may not be tried now. */
+static size_t list_resting(const struct relay *r, const char **topics_r, int64_t now_ms)
 {
-	size_t kept = 0;
+	size_t count = 0;
 
-	for (size_t i = 0; i < round->count; i++) {
-		const struct resting *resting = find_resting(r, round->items[i].topic);
-
-		if (!resting || backoff_due(&resting->backoff, now_ms))
-			round->items[kept++] = round->items[i];
+	for (size_t i = 0; i < r->resting_count; i++) {
+		if (!backoff_due(&r->resting[i].backoff, now_ms))
+			topics_r[count++] = r->resting[i].topic;
 	}
-	round->count = kept;
+	return count;
+}
+
+static size_t bytes_max_of(struct relay *r, const char *topic)
+{
+	const struct resting *resting = find_resting(r, topic);
+	size_t max = r->o.publisher->ops->body_bytes_max(r->o.publisher);
+
+	return resting && resting->bytes_max && resting->bytes_max < max ? resting->bytes_max : max;
 }
 
 static void make_publications(struct relay *r, struct round *round)
@@ -181,7 +192,8 @@ static void make_publications(struct relay *r, struct round *round)
 							       .type = item->type,
 							       .result = item->result,
 							       .finished_ms = item->finished_ms,
-							       .traceparent = item->traceparent });
+							       .traceparent = item->traceparent },
+				    bytes_max_of(r, item->topic));
 		round->publications[i] =
 			(struct publication){ .id = item->id,
 					      .topic = item->topic,
@@ -205,6 +217,62 @@ static bool overtook(const struct round *round, size_t index)
 	return false;
 }
 
+/* What the rows of a topic have come to. */
+struct tally {
+	const char *refused; /* the last one, and why; NULL: none */
+	size_t taken_bytes;  /* the largest that was confirmed, 0: none */
+	size_t refused_bytes; /* the smallest that was refused */
+};
+
+static struct tally count_topic(const struct round *round, const char *topic)
+{
+	struct tally tally = { .refused_bytes = SIZE_MAX };
+
+	for (size_t i = 0; i < round->count; i++) {
+		const struct publication *item = &round->publications[i];
+
+		if (strcmp(item->topic, topic) != 0)
+			continue;
+		if (item->confirmed && item->body_bytes > tally.taken_bytes)
+			tally.taken_bytes = item->body_bytes;
+		if (!item->refused)
+			continue;
+		tally.refused = item->refused;
+		if (item->body_bytes < tally.refused_bytes)
+			tally.refused_bytes = item->body_bytes;
+	}
+	return tally;
+}
+
+/* A place that takes the small ones and refuses the large ones gets pointers from now on: else a
+ * row that is never taken would hold up its key for ever. */
+static void settle_topic(struct relay *r, const struct round *round, const char *topic,
+			 int64_t now_ms)
+{
+	struct tally tally = count_topic(round, topic);
+	struct resting *resting;
+
+	if (!tally.refused) {
+		if (tally.taken_bytes)
+			welcome(r, topic);
+		return;
+	}
+	rest(r, topic, tally.refused, now_ms);
+	resting = find_resting(r, topic);
+	if (resting && tally.taken_bytes && tally.refused_bytes > tally.taken_bytes &&
+	    tally.refused_bytes > LARGE_BYTES)
+		resting->bytes_max = tally.refused_bytes - 1;
+}
+
+static bool is_first_of_topic(const struct round *round, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (strcmp(round->items[i].topic, round->items[index].topic) == 0)
+			return false;
+	}
+	return true;
+}
+
 static void settle_round(struct relay *r, struct round *round, int64_t now_ms)
 {
 	size_t failed = 0;
@@ -215,10 +283,10 @@ static void settle_round(struct relay *r, struct round *round, int64_t now_ms)
 		failed += !item->confirmed;
 		if (item->confirmed && (!failed || !overtook(round, i)))
 			round->done[round->done_count++] = round->items[i].n;
-		if (item->confirmed)
-			welcome(r, item->topic);
-		else if (item->refused)
-			rest(r, item->topic, item->refused, now_ms);
+	}
+	for (size_t i = 0; (failed || r->resting_count) && i < round->count; i++) {
+		if (is_first_of_topic(round, i))
+			settle_topic(r, round, round->items[i].topic, now_ms);
 	}
 }
 
@@ -245,16 +313,21 @@ static void send_round(struct relay *r, struct round *round)
 /* Reads and sends. Returns how long to wait. */
 static int work(struct relay *r, struct round *round, int64_t now_ms)
 {
+	const char *resting[RESTING_MAX];
+	struct outbox_request request = { .holder = r->holder,
+					  .hold_ms = HOLD_MS,
+					  .max = READ_MAX,
+					  .without = resting,
+					  .without_count = list_resting(r, resting, now_ms) };
 	struct error error;
 	bool held = false;
 
-	if (outbox_read(r->o.store, &r->holder, HOLD_MS, READ_MAX, round->arena, &round->items,
-			&round->count, &held, &error) < 0) {
+	if (outbox_read(r->o.store, &request, round->arena, &round->items, &round->count, &held,
+			&error) < 0) {
 		backoff_failed(&r->store, NULL, error.message, now_ms);
 		return TURN_MS;
 	}
 	backoff_worked(&r->store, NULL);
-	leave_resting(r, round, now_ms);
 	if (!held || !round->count)
 		return TURN_MS;
 	send_round(r, round);

@@ -217,6 +217,30 @@ static void tries_a_refused_place_with_one(struct fixture *fx)
 	scene_free(scene);
 }
 
+/* A place that takes less than the broker says it does: the next try is a pointer. */
+static void gets_past_a_place_that_takes_less(struct fixture *fx)
+{
+	struct scene *scene = scene_new(fx);
+	struct new_job job = a_job("a");
+	char payload[3000];
+
+	memset(payload, 'x', sizeof(payload));
+	payload[0] = payload[sizeof(payload) - 1] = '"';
+	job.payload = payload;
+	job.payload_bytes = sizeof(payload);
+	job.queue = "q";
+	accept_job(fx, job);
+	accept_one(fx, "a", "q", NULL);
+	scene->fake.refused_bytes = 2000;
+	turn(scene);
+	assert_int_equal(state_of(fx, &job.id), JOB_AVAILABLE);
+	later(scene);
+	turn(scene);
+	assert_int_equal(state_of(fx, &job.id), JOB_QUEUED);
+	assert_int_equal(counted(scene, METRIC_DISPATCHED, "q"), 2);
+	scene_free(scene);
+}
+
 static void sends_past_a_wrong_place(struct fixture *fx)
 {
 	struct scene *scene = scene_new(fx);
@@ -301,6 +325,28 @@ static void keeps_to_windows_of_each_queue(struct fixture *fx)
 	for (int i = 0; i < 9; i++)
 		turn(scene);
 	assert_int_equal(counted(scene, METRIC_DISPATCHED, "q"), 100);
+	scene_free(scene);
+}
+
+/* All hands are full for longer than a lease: that looks like readers who are gone, until one of
+ * them has something to show. */
+static void an_end_ends_the_pause_of_a_stall(struct fixture *fx)
+{
+	struct scene *scene = scene_new(fx);
+
+	accept_one(fx, "a", "q", NULL);
+	turn(scene);
+	assert_false(dispatcher_job_ended(scene->dispatcher, scene->now_ms));
+	for (int i = 0; i < 2; i++) { /* nothing comes of it */
+		later(scene);
+		turn(scene);
+	}
+	accept_one(fx, "a", "q", NULL);
+	turn(scene);
+	assert_int_equal(counted(scene, METRIC_DISPATCHED, "q"), 1);
+	assert_true(dispatcher_job_ended(scene->dispatcher, scene->now_ms));
+	turn(scene);
+	assert_int_equal(counted(scene, METRIC_DISPATCHED, "q"), 2);
 	scene_free(scene);
 }
 
@@ -446,6 +492,70 @@ static void a_place_that_refuses_holds_up_no_other(struct fixture *fx)
 	scene_free(scene);
 }
 
+/* More of them than are read at once. */
+static void rows_that_rest_hide_no_others(struct fixture *fx)
+{
+	static const size_t many = 1100;
+	struct result_target target = { .topic = "elsewhere", .key = "k" };
+	struct scene *scene = scene_new(fx);
+	struct claim claim;
+	size_t left = many;
+
+	complete(fx, "elsewhere", "k", "0");
+	scene->fake.refused_topic = "elsewhere";
+	relay_rows(scene); /* it rests */
+	for (size_t i = 0; i < many; i++)
+		accept_one(fx, "a", "q", NULL);
+	while (left) {
+		struct completion items[100];
+
+		claim = claim_some(fx, 100);
+		assert_in_range(claim.count, 1, left);
+		for (size_t i = 0; i < claim.count; i++) {
+			items[i] = a_finish(claim.jobs[i], JOB_COMPLETED);
+			items[i].target = &target;
+		}
+		check_store(fx, commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items,
+					     claim.count));
+		left -= claim.count;
+	}
+	complete(fx, "out", "k2", "2");
+	relay_rows(scene);
+	assert_int_equal(scene->fake.sent_count, 2);
+	assert_sent(scene, 1, "out", "k2", "\"data\":2}");
+	scene_free(scene);
+}
+
+/* A result that its place finds too large is named instead, and those of its key go on. */
+static void names_results_that_are_too_large(struct fixture *fx)
+{
+	struct scene *scene = scene_new(fx);
+	char large[30000];
+
+	memset(large, 'x', sizeof(large));
+	large[0] = large[sizeof(large) - 2] = '"';
+	large[sizeof(large) - 1] = '\0';
+	complete(fx, "out", "k", large);
+	complete(fx, "out", "k", "2");
+	scene->fake.refused_bytes = 20000;
+	relay_rows(scene);
+	assert_int_equal(depth(fx), 2);
+	relay_rows(scene); /* it rests */
+	assert_int_equal(scene->fake.sent_count, 2);
+	later(scene);
+	relay_rows(scene);
+	assert_int_equal(depth(fx), 0);
+	assert_sent(scene, 2, "out", "k", "\"windlassresult\":\"stored\"}");
+	assert_sent(scene, 3, "out", "k", "\"data\":2}");
+	scene->fake.refused_bytes = 0;
+	scene->fake.body_bytes_max = 10000;
+	complete(fx, "elsewhere", "k", large);
+	relay_rows(scene);
+	assert_int_equal(depth(fx), 0);
+	assert_sent(scene, 4, "elsewhere", "k", "\"windlassresult\":\"stored\"}");
+	scene_free(scene);
+}
+
 static void one_relay_at_a_time(struct fixture *fx)
 {
 	struct scene *scene = scene_new(fx), *rival = scene_new(fx);
@@ -469,17 +579,21 @@ int main(void)
 		  leaves_jobs_alone_while_the_broker_is_away },
 		{ "gives_back_what_is_not_confirmed", gives_back_what_is_not_confirmed },
 		{ "tries_a_refused_place_with_one", tries_a_refused_place_with_one },
+		{ "gets_past_a_place_that_takes_less", gets_past_a_place_that_takes_less },
 		{ "sends_past_a_wrong_place", sends_past_a_wrong_place },
 		{ "waits_for_workers", waits_for_workers },
 		{ "leaves_paused_queues", leaves_paused_queues },
 		{ "sends_pointers_to_what_is_large", sends_pointers_to_what_is_large },
 		{ "keeps_to_windows_of_each_queue", keeps_to_windows_of_each_queue },
+		{ "an_end_ends_the_pause_of_a_stall", an_end_ends_the_pause_of_a_stall },
 		{ "sends_one_of_a_key", sends_one_of_a_key },
 		{ "relays_results", relays_results },
 		{ "ends_with_the_last_of_a_key", ends_with_the_last_of_a_key },
 		{ "overtaken_results_are_sent_again", overtaken_results_are_sent_again },
 		{ "a_place_that_refuses_holds_up_no_other",
 		  a_place_that_refuses_holds_up_no_other },
+		{ "rows_that_rest_hide_no_others", rows_that_rest_hide_no_others },
+		{ "names_results_that_are_too_large", names_results_that_are_too_large },
 		{ "one_relay_at_a_time", one_relay_at_a_time },
 	};
 

@@ -237,10 +237,11 @@ static struct completion with_target(struct fixture *fx, enum job_state state)
 static size_t read_outbox(struct fixture *fx, const struct uuid *holder, int64_t hold_ms,
 			  struct outbox_item **items_r, bool *held_r)
 {
+	struct outbox_request request = { .holder = *holder, .hold_ms = hold_ms, .max = 100 };
 	size_t count;
 
-	check_store(fx, outbox_read(fx->store, holder, hold_ms, 100, fx->arena, items_r, &count,
-				    held_r, &fx->error));
+	check_store(fx, outbox_read(fx->store, &request, fx->arena, items_r, &count, held_r,
+				    &fx->error));
 	return count;
 }
 

@@ -42,7 +42,7 @@ static const char take_hold[] =
 static const char oldest[] =
 	"SELECT n, id, type, topic, exchange, key, result, traceparent, finished FROM"
 	" windlass.outbox WHERE EXISTS (SELECT FROM windlass.outbox_hold h WHERE h.holder ="
-	" $1::uuid) ORDER BY n LIMIT $2::int4";
+	" $1::uuid) AND topic <> ALL ($3::text[]) ORDER BY n LIMIT $2::int4";
 
 static void read_items(const PGresult *result, struct arena *arena, struct outbox_item **items_r,
 		       size_t *count_r)
@@ -63,9 +63,21 @@ static void read_items(const PGresult *result, struct arena *arena, struct outbo
 		};
 }
 
-int postgres_outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms,
-			 size_t max, struct arena *arena, struct outbox_item **items_r,
-			 size_t *count_r, bool *held_r, struct error *err_r)
+static size_t send_oldest(struct postgres *pg, const struct outbox_request *request)
+{
+	postgres_say(pg, oldest);
+	postgres_arg_uuid(pg, &request->holder);
+	postgres_arg_i32(pg, (int32_t)(request->max < INT32_MAX ? request->max : INT32_MAX));
+	struct array *without = postgres_arg_array(pg, TYPE_TEXT);
+
+	for (size_t i = 0; i < request->without_count; i++)
+		array_text(without, request->without[i]);
+	return postgres_send(pg);
+}
+
+int postgres_outbox_read(struct store *store, const struct outbox_request *request,
+			 struct arena *arena, struct outbox_item **items_r, size_t *count_r,
+			 bool *held_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -75,14 +87,9 @@ int postgres_outbox_read(struct store *store, const struct uuid *holder, int64_t
 	postgres_say(pg, "SET LOCAL synchronous_commit = off");
 	postgres_send(pg);
 	postgres_say(pg, take_hold);
-	postgres_arg_uuid(pg, holder);
-	postgres_arg_i64(pg, hold_ms);
-	size_t hold = postgres_send(pg);
-
-	postgres_say(pg, oldest);
-	postgres_arg_uuid(pg, holder);
-	postgres_arg_i32(pg, (int32_t)(max < INT32_MAX ? max : INT32_MAX));
-	size_t rows = postgres_send(pg);
+	postgres_arg_uuid(pg, &request->holder);
+	postgres_arg_i64(pg, request->hold_ms);
+	size_t hold = postgres_send(pg), rows = send_oldest(pg, request);
 
 	postgres_commit(pg);
 	if (postgres_fly(pg, err_r) < 0) {

@@ -505,9 +505,9 @@ int postgres_dispatch_return(struct store *store, const struct uuid *batch, cons
 			     size_t count, struct error *err_r);
 int postgres_dispatch_survey(struct store *store, const struct uuid *owner, struct arena *arena,
 			     struct dispatch_view **views_r, size_t *count_r, struct error *err_r);
-int postgres_outbox_read(struct store *store, const struct uuid *holder, int64_t hold_ms,
-			 size_t max, struct arena *arena, struct outbox_item **items_r,
-			 size_t *count_r, bool *held_r, struct error *err_r);
+int postgres_outbox_read(struct store *store, const struct outbox_request *request,
+			 struct arena *arena, struct outbox_item **items_r, size_t *count_r,
+			 bool *held_r, struct error *err_r);
 int postgres_outbox_delete(struct store *store, const int64_t *rows, size_t count,
 			   struct error *err_r);
 int postgres_outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r);

@@ -16,8 +16,8 @@ static int is_taken(struct sqlite_store *store, const struct uuid *holder, struc
 			     holder, clock_wall_ms());
 }
 
-static int hold(struct sqlite_store *store, const struct uuid *holder, int64_t hold_ms,
-		bool *held_r, struct error *err_r)
+static int hold(struct sqlite_store *store, const struct outbox_request *request, bool *held_r,
+		struct error *err_r)
 {
 	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
 		return -1;
@@ -25,7 +25,8 @@ static int hold(struct sqlite_store *store, const struct uuid *holder, int64_t h
 		    store, err_r,
 		    "INSERT INTO windlass_relay (one, holder, until) VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE "
 		    "SET holder = ?1, until = ?2 WHERE holder = ?1 OR until <= ?3",
-		    "uii", holder, store->tx.now_ms + hold_ms, store->tx.now_ms)) {
+		    "uii", &request->holder, store->tx.now_ms + request->hold_ms,
+		    store->tx.now_ms)) {
 		sqlite_rollback(store);
 		return -1;
 	}
@@ -33,14 +34,34 @@ static int hold(struct sqlite_store *store, const struct uuid *holder, int64_t h
 	return sqlite_commit(store, err_r);
 }
 
-static int read_rows(struct sqlite_store *store, size_t max, struct arena *arena,
-		     struct outbox_item *items, size_t *count_r, struct error *err_r)
+/* Topics as a JSON array. */
+static char *without(const struct outbox_request *request, struct arena *arena)
+{
+	struct strbuf topics;
+	char *text;
+
+	strbuf_init(&topics);
+	strbuf_addch(&topics, '[');
+	for (size_t i = 0; i < request->without_count; i++) {
+		if (i)
+			strbuf_addch(&topics, ',');
+		strbuf_json(&topics, request->without[i]);
+	}
+	strbuf_addch(&topics, ']');
+	text = arena_strndup(arena, topics.data, topics.len);
+	strbuf_release(&topics);
+	return text;
+}
+
+static int read_rows(struct sqlite_store *store, const struct outbox_request *request,
+		     struct arena *arena, struct outbox_item *items, size_t *count_r,
+		     struct error *err_r)
 {
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
 		"SELECT n, id, type, topic, exchange, key, result, traceparent, finished FROM windlass_outbox "
-		"ORDER BY n LIMIT ?1",
-		"i", (int64_t)max);
+		"WHERE topic NOT IN (SELECT value FROM json_each(?2)) ORDER BY n LIMIT ?1",
+		"is", (int64_t)request->max, without(request, arena));
 	int rc;
 
 	if (!stmt)
@@ -63,7 +84,7 @@ static int read_rows(struct sqlite_store *store, size_t max, struct arena *arena
 	return rc;
 }
 
-int sqlite_outbox_read(struct store *base, const struct uuid *holder, int64_t hold_ms, size_t max,
+int sqlite_outbox_read(struct store *base, const struct outbox_request *request,
 		       struct arena *arena, struct outbox_item **items_r, size_t *count_r,
 		       bool *held_r, struct error *err_r)
 {
@@ -75,15 +96,15 @@ int sqlite_outbox_read(struct store *base, const struct uuid *holder, int64_t ho
 	*held_r = false;
 	if (sqlite_ensure(store, err_r))
 		return -1;
-	rc = is_taken(store, holder, err_r);
+	rc = is_taken(store, &request->holder, err_r);
 	if (rc)
 		return rc < 0 ? -1 : 0;
-	if (hold(store, holder, hold_ms, held_r, err_r))
+	if (hold(store, request, held_r, err_r))
 		return -1;
 	if (!*held_r)
 		return 0;
-	*items_r = ARENA_ARRAY(arena, struct outbox_item, max);
-	return read_rows(store, max, arena, *items_r, count_r, err_r);
+	*items_r = ARENA_ARRAY(arena, struct outbox_item, request->max);
+	return read_rows(store, request, arena, *items_r, count_r, err_r);
 }
 
 int sqlite_outbox_delete(struct store *base, const int64_t *rows, size_t count, struct error *err_r)

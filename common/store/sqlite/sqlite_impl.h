@@ -295,7 +295,7 @@ int sqlite_dispatch_return(struct store *, const struct uuid *, const struct uui
 			   struct error *);
 int sqlite_dispatch_survey(struct store *, const struct uuid *, struct arena *,
 			   struct dispatch_view **, size_t *, struct error *);
-int sqlite_outbox_read(struct store *, const struct uuid *, int64_t, size_t, struct arena *,
+int sqlite_outbox_read(struct store *, const struct outbox_request *, struct arena *,
 		       struct outbox_item **, size_t *, bool *, struct error *);
 int sqlite_outbox_delete(struct store *, const int64_t *, size_t, struct error *);
 int sqlite_outbox_depth(struct store *, int64_t *, struct error *);

@@ -155,12 +155,13 @@ static void writes_a_result(void **state)
 					  .result = "{\"ok\":true}",
 					  .finished_ms = 1763879000123 };
 	struct strbuf out;
+	size_t bytes;
 	json_t *event;
 
 	(void)state;
 	assert_true(uuid_parse("01890a5d-ac96-774b-bcce-b302099a8057", &result.id));
 	strbuf_init(&out);
-	envelope_add_result(&out, &result);
+	envelope_add_result(&out, &result, SIZE_MAX);
 	event = parse(&out);
 	assert_member(event, "type", "order.checkout.completed");
 	assert_member(event, "source", "/windlass/jobs");
@@ -170,10 +171,20 @@ static void writes_a_result(void **state)
 	json_decref(event);
 	strbuf_clear(&out);
 	result.result = NULL;
-	envelope_add_result(&out, &result);
+	envelope_add_result(&out, &result, SIZE_MAX);
 	event = parse(&out);
 	assert_true(json_is_null(json_object_get(event, "data")));
 	json_decref(event);
+	bytes = out.len;
+	for (size_t less = 0; less < 2; less++) {
+		strbuf_clear(&out);
+		envelope_add_result(&out, &result, bytes - less);
+		event = parse(&out);
+		assert_int_equal(json_object_get(event, "data") == NULL, less);
+		if (less)
+			assert_member(event, "windlassresult", "stored");
+		json_decref(event);
+	}
 	strbuf_release(&out);
 }
 

@@ -46,6 +46,8 @@ static int fake_send(struct publisher *publisher, struct publication *items, siz
 		CHECK(item->body_bytes <= fake->body_bytes_max);
 		if (fake->refused_topic && strcmp(fake->refused_topic, item->topic) == 0)
 			item->refused = "no route";
+		if (fake->refused_bytes && item->body_bytes >= fake->refused_bytes)
+			item->refused = "too large";
 		item->confirmed =
 			!item->refused && !(fake->unconfirmed_every &&
 					    fake->sent_count % fake->unconfirmed_every == 0);

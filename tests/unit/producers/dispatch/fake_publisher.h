@@ -24,6 +24,7 @@ struct fake_publisher {
 	bool blocked;              /* not ready */
 	const char *wrong_place;   /* declaring it is ERROR_INVALID */
 	const char *refused_topic; /* what goes there is refused */
+	size_t refused_bytes;      /* from so many on a body is refused; 0: none */
 	size_t unconfirmed_every;  /* every n-th message is not confirmed; 0: none */
 	size_t body_bytes_max;
 };

@@ -21,7 +21,7 @@ static void check_foreign(const struct message *message, const struct envelope_r
 	const char *why;
 	int rc = envelope_read_foreign(message, rules, arena, &job, &why);
 
-	CHECK(uuid_version(&job.id) == 8 && job.time_ms > 0);
+	CHECK(uuid_version(&job.id) == 8 && job.time_ms >= 0);
 	CHECK(!job.order_key || (strlen(job.order_key) <= JOB_KEY_MAX &&
 				 utf8_text(job.order_key, strlen(job.order_key))));
 	if (rc == 0) {

@@ -224,6 +224,82 @@ def test_f11_rebalance_storm(broker_rig, report, long_form):
     assert first.popen.poll() is None
 
 
+def assignments(process):
+    """How often partitions came or went."""
+    return sum(line["count"] > 0 for event in ("kafka-partitions-assigned", "kafka-partitions-revoked") for line in process.events(event))
+
+
+@pytest.mark.parametrize("detach_after", ["1s", "1h"])
+@one_broker("kafka")
+def test_f12_longer_than_the_poll_interval(broker_rig, report, long_form, detach_after):
+    """A job that runs longer than the group waits for its members to poll: nobody else gets it."""
+    rig = broker_rig
+    process = rig.run(WINDLASS_DETACH_AFTER=detach_after)
+    rig.ready()
+    wait_for(lambda: assignments(process) > 1, 30)
+    time.sleep(5)
+    before = assignments(process)
+    api = process.api()
+    id = api.enqueue("fault.slow", {"account": 1, "amount": 5, "work_ms": 35000 if long_form else 6000})
+    time.sleep(2)
+    rig.send(200)
+    rig.numbers_done(20)  # meanwhile
+    assert api.get_job(id)["state"] in ("queued", "running")
+    api.wait(id, "completed", 60)
+    assert rig.oracle.states()[id] == ("completed", 1, None)
+    assert rig.oracle.rows("SELECT count(*) FROM effects WHERE job_id = ?", id) == [(1,)]
+    assert assignments(process) == before
+    report(f"F12 long job, detached after {detach_after}", 1, {"accepted": 201, "lost": 0, "doubled": 0}, 0)
+
+
+@one_broker("kafka")
+def test_f12_worker_frozen(broker_rig, report, long_form):
+    """A member that is silent for longer than the group waits is put out of it, and comes back."""
+    if not long_form:
+        pytest.skip("long form")
+    rig = broker_rig
+    gateway = rig.gateway()
+    rig.windlass.dispatch(**rig.settings)
+    victim, other = rig.work(), rig.work()
+    rig.ready()
+    load = Load(gateway.url, deposits(5), threads=2)
+    time.sleep(3)
+    rig.send(200)
+    victim.signal(signal.SIGSTOP)
+    for _ in range(4):
+        time.sleep(10)
+        rig.send(100)
+    victim.signal(signal.SIGCONT)
+    time.sleep(5)
+    rig.send(200)
+    finish(rig, load, report, "F12 worker SIGSTOP 40 s", 1)
+    rig.numbers_done()
+    assert victim.ready() and other.ready()
+
+
+def test_f10_leaders_killed(request, windlass, pg_url, fault_jobs, tmp_path, report, long_form):
+    """Three nodes, three copies, two needed: the one that leads is killed, and everything goes on without it."""
+    if not long_form:
+        pytest.skip("long form")
+    broker = request.getfixturevalue("own_kafka3")
+    broker.start()
+    rig = BrokerRig(windlass, pg_url, broker, fault_jobs, tmp_path)
+    process = rig.run()
+    rig.ready()
+    load = Load(process.url, deposits(), threads=2)
+    strikes = 5
+    for _ in range(strikes):
+        rig.send(100)
+        leader = wait_for(lambda: broker.leader(broker.topic("deposits")), 30)
+        broker.crash(leader)
+        rig.send(100)
+        rig.numbers_done(60)
+        broker.start(leader)
+        time.sleep(8)
+    finish(rig, load, report, "F10 leader kill -9, three nodes", strikes)
+    rig.numbers_done()
+
+
 @one_broker("rabbit")
 @pytest.mark.parametrize("alarm", ["memory", "disk"])
 def test_f15_alarms(broker_rig, report, long_form, alarm):

@@ -33,6 +33,6 @@ def attempts(worker, id=None):
     return [e for e in worker.events("attempt") if id in (None, e["id"])]
 
 
-def napping(rig, id):
-    """Waits until its handler has said so."""
-    wait_for(lambda: (rig.api.get_job(id).get("progress") or {}).get("note") == "napping")
+def napping(rig, *ids):
+    """Waits until the handler of one of them has said so; it is shown within a second."""
+    wait_for(lambda: any((rig.api.get_job(id).get("progress") or {}).get("note") == "napping" for id in ids))

@@ -108,7 +108,7 @@ def test_high_priority_comes_first(broker_rig):
     rig.api.post("/v1/queues/default/resume", json={})
     for id in low + high:
         rig.api.wait(id)
-    order = [line["id"] for line in attempts(worker)]
+    order = [line["id"] for line in worker.wait_event("attempt", 20)]
     assert set(order[:10]) == set(high)
 
 
@@ -160,8 +160,8 @@ def test_a_long_job_leaves_the_broker(broker_rig):
 def test_drain_gives_back_what_has_not_begun(broker_rig):
     rig = broker_rig
     worker = rig.work(WINDLASS_CONCURRENCY=2)
-    ids = [rig.api.enqueue("nap", {"ms": 800, "deaf": 1}) for _ in range(10)]
-    napping(rig, ids[0])
+    ids = [rig.api.enqueue("nap", {"ms": 1500, "deaf": 1}) for _ in range(10)]
+    napping(rig, *ids)
     worker.stop(15)
     states = collections.Counter(rig.api.get_job(id)["state"] for id in ids)
     assert states["completed"] >= 1 and not states["running"], states

@@ -33,7 +33,7 @@ struct publication {
 struct publisher_place {
 	const char *topic;
 	bool dispatched;  /* a queue of ours: with what belongs to it (dead-letter queue …) */
-	const char *dead; /* dispatched: the queue for what the broker gives up; NULL: none */
+	const char *dead; /* the queue for what the broker gives up; NULL: none */
 	bool fifo;        /* SQS */
 	bool classic;     /* AMQP */
 	int partitions;   /* Kafka; 0: the broker's default */

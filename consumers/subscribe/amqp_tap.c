@@ -27,6 +27,7 @@
 #define BEHIND_PART    4      /* unless they are this part of the prefetch */
 #define HELD_BYTES_MAX ((size_t)256 << 20)
 #define STUCK_MAX      8
+#define NEWBORN_MS     300
 #define CONSUMER       "windlass"
 
 enum tap_state {
@@ -67,6 +68,7 @@ struct amqp_tap {
 	int64_t since_ms, until_ms;
 	int failures;
 	bool missing; /* the queue; it is to be declared */
+	bool patient; /* it was given time to be born, on this channel */
 	bool leaving, resting;
 	size_t prefetch, prefetch_full;
 	int64_t rest_ms; /* the next one's length */
@@ -267,6 +269,7 @@ static void channel_end(struct amqp_tap *tap)
 {
 	tap->hub->by_channel[tap->channel] = NULL;
 	tap->channel = 0;
+	tap->patient = false;
 	tap->epoch = ++tap->hub->epochs;
 	tap->hub->stale = true;
 	amqp_acks_reset(tap->acks);
@@ -328,7 +331,21 @@ void amqp_hub_lost(struct amqp_hub *hub)
 
 /* ---- answers */
 
-static void on_answer(struct amqp_tap *tap, int64_t now_ms)
+/* A quorum queue that somebody is just making is there before it has a leader, and RabbitMQ closes
+ * the whole connection (INTERNAL_ERROR) over a consumer that comes in between. It looks like one
+ * that is empty and that nobody consumes, for which a moment costs nothing. */
+static void on_found(struct amqp_tap *tap, const amqp_queue_declare_ok_t *queue, int64_t now_ms)
+{
+	if (tap->patient || queue->message_count || queue->consumer_count) {
+		enter(tap, TAP_LIMITING, now_ms);
+		return;
+	}
+	tap->patient = true;
+	enter(tap, TAP_WAITING, now_ms);
+	tap->until_ms = now_ms + NEWBORN_MS;
+}
+
+static void on_answer(struct amqp_tap *tap, const void *answer, int64_t now_ms)
 {
 	switch (tap->state) {
 	case TAP_OPENING:
@@ -348,7 +365,7 @@ static void on_answer(struct amqp_tap *tap, int64_t now_ms)
 		enter(tap, TAP_LIMITING, now_ms);
 		break;
 	case TAP_PROBING:
-		enter(tap, TAP_LIMITING, now_ms);
+		on_found(tap, answer, now_ms);
 		break;
 	case TAP_LIMITING:
 		enter(tap, TAP_CONSUMING, now_ms);
@@ -530,7 +547,7 @@ static void on_method(struct amqp_tap *tap, const amqp_method_t *method, int64_t
 	} else if (method->id == AMQP_BASIC_CANCEL_METHOD) {
 		on_cancel(tap, now_ms);
 	} else if (method->id == answers[tap->state]) {
-		on_answer(tap, now_ms);
+		on_answer(tap, method->decoded, now_ms);
 	}
 }
 

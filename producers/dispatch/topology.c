@@ -63,7 +63,9 @@ void topology_of_jobs(struct topology *topology, const struct definitions *defs,
 	for (size_t i = 0; i < sources; i++) {
 		const struct source_definition *source = definitions_source_at(defs, i);
 
+		/* As the workers make it, whoever comes first. */
 		add(topology, (struct publisher_place){ .topic = source->topic,
+							.dead = dead,
 							.fifo = source->fifo,
 							.classic = source->classic,
 							.partitions = source->partitions });

@@ -28,6 +28,8 @@
 #define HELD_BYTES_MAX ((size_t)256 << 20)
 #define STUCK_MAX      8
 #define NEWBORN_MS     300
+#define GONE_MS        1000  /* before a queue that was deleted is made again */
+#define RENEW_MS       60000 /* a consumer that heard nothing for so long is renewed */
 #define CONSUMER       "windlass"
 
 enum tap_state {
@@ -69,7 +71,8 @@ struct amqp_tap {
 	int failures;
 	bool missing; /* the queue; it is to be declared */
 	bool patient; /* it was given time to be born, on this channel */
-	bool leaving, resting;
+	bool leaving, resting, renewing;
+	int64_t heard_ms; /* the last delivery */
 	size_t prefetch, prefetch_full;
 	int64_t rest_ms; /* the next one's length */
 	struct amqp_acks *acks;
@@ -269,7 +272,7 @@ static void channel_end(struct amqp_tap *tap)
 {
 	tap->hub->by_channel[tap->channel] = NULL;
 	tap->channel = 0;
-	tap->patient = false;
+	tap->patient = tap->renewing = false;
 	tap->epoch = ++tap->hub->epochs;
 	tap->hub->stale = true;
 	amqp_acks_reset(tap->acks);
@@ -381,6 +384,7 @@ static void on_answer(struct amqp_tap *tap, const void *answer, int64_t now_ms)
 	case TAP_CLOSING:
 		channel_end(tap);
 		enter(tap, TAP_WAITING, now_ms);
+		tap->until_ms = now_ms;
 		break;
 	default:
 		break;
@@ -396,6 +400,7 @@ static void on_cancel(struct amqp_tap *tap, int64_t now_ms)
 	log_line(LOG_ERROR, "broker-queue-gone", LOG_S("queue", tap->topic));
 	say(tap, "the server ended the consumer: the queue is gone");
 	wait_some(tap, now_ms);
+	tap->until_ms += GONE_MS;
 }
 
 /* ---- messages */
@@ -469,8 +474,9 @@ static void complete(struct amqp_tap *tap, int64_t now_ms)
 		list_append(&tap->hub->arrived, &delivery->link);
 }
 
-static void on_deliver(struct amqp_tap *tap, const amqp_basic_deliver_t *deliver)
+static void on_deliver(struct amqp_tap *tap, const amqp_basic_deliver_t *deliver, int64_t now_ms)
 {
+	tap->heard_ms = now_ms;
 	if (tap->coming_tag || !amqp_acks_delivered(tap->acks, deliver->delivery_tag)) {
 		amqp_link_fail(tap->hub->link, "deliveries are out of step");
 		return;
@@ -540,7 +546,7 @@ static void put_close_ok(struct amqp_hub *hub, uint16_t channel)
 static void on_method(struct amqp_tap *tap, const amqp_method_t *method, int64_t now_ms)
 {
 	if (method->id == AMQP_BASIC_DELIVER_METHOD) {
-		on_deliver(tap, method->decoded);
+		on_deliver(tap, method->decoded, now_ms);
 	} else if (method->id == AMQP_CHANNEL_CLOSE_METHOD) {
 		put_close_ok(tap->hub, tap->channel);
 		channel_closed(tap, method->decoded, now_ms);
@@ -617,21 +623,30 @@ static void end_rest(struct amqp_tap *tap, int64_t now_ms)
 {
 	if (tap->resting && tap->until_ms)
 		tap->rest_ms = 2 * tap->rest_ms < REST_MAX_MS ? 2 * tap->rest_ms : REST_MAX_MS;
-	tap->resting = false;
+	tap->resting = tap->renewing = false;
 	enter(tap, TAP_LIMITING, now_ms);
+}
+
+/* A queue that was deleted and made again at once keeps its consumers, by what RabbitMQ says, but
+ * delivers to none of them, and holds what it handed out. A new channel ends that. */
+static bool is_deaf(const struct amqp_tap *tap, int64_t now_ms)
+{
+	return !tap->held && now_ms - tap->since_ms >= RENEW_MS &&
+	       now_ms - tap->heard_ms >= RENEW_MS;
 }
 
 static void tend_running(struct amqp_tap *tap, bool unwanted, int64_t now_ms)
 {
 	int64_t ran_ms = now_ms - tap->since_ms;
 
+	tap->renewing = is_deaf(tap, now_ms);
 	if (ran_ms >= STEADY_MS)
 		tap->failures = 0;
 	if (ran_ms >= REDUCED_MS && tap->prefetch < tap->prefetch_full) {
 		tap->prefetch = tap->prefetch_full;
 		tap->rest_ms = REST_FIRST_MS;
 		enter(tap, TAP_CANCELLING, now_ms);
-	} else if (unwanted || tap->resting)
+	} else if (unwanted || tap->resting || tap->renewing)
 		enter(tap, TAP_CANCELLING, now_ms);
 }
 
@@ -646,7 +661,7 @@ int64_t amqp_tap_tend(struct amqp_tap *tap, int64_t now_ms)
 		tend_running(tap, unwanted, now_ms);
 		return tap->behind_ms ? tap->behind_ms + BEHIND_MS : now_ms + STEADY_MS;
 	}
-	if (idle && tap->leaving && tap->channel && !amqp_acks_open(tap->acks))
+	if (idle && (tap->leaving || tap->renewing) && tap->channel && !amqp_acks_open(tap->acks))
 		enter(tap, TAP_CLOSING, now_ms);
 	else if (idle && unwanted)
 		return INT64_MAX;

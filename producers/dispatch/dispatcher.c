@@ -134,7 +134,7 @@ static void set_trouble(struct dispatcher *d, const char *why)
 
 static void broker_failed(struct dispatcher *d, const char *why, int64_t now_ms)
 {
-	topology_doubt(&d->topology);
+	topology_doubt(&d->topology, now_ms);
 	set_trouble(d, why);
 	backoff_failed(&d->broker, NULL, why, now_ms);
 }
@@ -336,7 +336,7 @@ static void settle_take(struct dispatcher *d, const struct parcel_take *taken, i
 		store_failed(d, &error, now_ms);
 	if (result->refused) {
 		/* It may have been deleted: it is made again. */
-		topology_doubt(&d->topology);
+		topology_doubt(&d->topology, now_ms);
 		backoff_failed(&place->refused, place->queue, result->refused, now_ms);
 	} else if (result->confirmed) {
 		backoff_worked(&place->refused, place->queue);

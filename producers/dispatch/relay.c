@@ -81,7 +81,7 @@ static void take_definitions(struct relay *r)
 
 static void broker_failed(struct relay *r, const char *why, int64_t now_ms)
 {
-	topology_doubt(&r->topology);
+	topology_doubt(&r->topology, now_ms);
 	backoff_failed(&r->broker, NULL, why, now_ms);
 }
 
@@ -125,7 +125,7 @@ static void rest(struct relay *r, const char *topic, const char *why, int64_t no
 {
 	struct resting *resting = find_resting(r, topic);
 
-	topology_doubt(&r->topology);
+	topology_doubt(&r->topology, now_ms);
 	if (!resting && r->resting_count < RESTING_MAX) {
 		resting = &r->resting[r->resting_count++];
 		*resting = (struct resting){ .topic = xstrdup(topic),

@@ -7,6 +7,7 @@
 
 #define DECLARE_MS 10000
 #define AGAIN_MS   60000
+#define GONE_MS    2000
 
 void topology_release(struct topology *topology)
 {
@@ -20,7 +21,7 @@ static void start(struct topology *topology, size_t room)
 	topology_release(topology);
 	topology->places = xcalloc(room + 1, sizeof(*topology->places));
 	topology->names = arena_new(0);
-	topology->again_ms = INT64_MAX;
+	topology->due_ms = 0;
 }
 
 static void add(struct topology *topology, struct publisher_place place)
@@ -84,14 +85,16 @@ void topology_of_results(struct topology *topology, const struct definitions *de
 	}
 }
 
-void topology_doubt(struct topology *topology)
+void topology_doubt(struct topology *topology, int64_t now_ms)
 {
 	topology->declared = false;
+	if (now_ms + GONE_MS < topology->due_ms)
+		topology->due_ms = now_ms + GONE_MS;
 }
 
 bool topology_due(const struct topology *topology, int64_t now_ms)
 {
-	return !topology->declared || now_ms >= topology->again_ms;
+	return now_ms >= topology->due_ms;
 }
 
 static int declare_some(struct topology *topology, struct publisher *publisher, size_t first,
@@ -120,7 +123,7 @@ static int declare_each(struct topology *topology, struct publisher *publisher, 
 		if (err_r->code != ERROR_INVALID)
 			return -1;
 		backoff_failed(&one->wrong, one->place.topic, err_r->message, now_ms);
-		topology->again_ms = now_ms + AGAIN_MS;
+		topology->due_ms = now_ms + AGAIN_MS;
 	}
 	return 0;
 }
@@ -140,9 +143,11 @@ int topology_declare(struct topology *topology, struct publisher *publisher, int
 	int rc = any_wrong(topology) ? error_set(err_r, ERROR_INVALID, "was wrong")
 				     : declare_some(topology, publisher, 0, topology->count, err_r);
 
-	topology->again_ms = INT64_MAX;
+	topology->due_ms = INT64_MAX;
 	if (rc < 0 && err_r->code == ERROR_INVALID)
 		rc = declare_each(topology, publisher, now_ms, err_r);
 	topology->declared = rc == 0;
+	if (rc < 0)
+		topology->due_ms = 0;
 	return rc;
 }

@@ -19,7 +19,7 @@ struct topology {
 	size_t count;
 	struct arena *names; /* made with it */
 	bool declared;
-	int64_t again_ms; /* while one is wrong: when all are declared once more */
+	int64_t due_ms; /* when all of it is declared, or declared once more */
 };
 
 void topology_release(struct topology *topology);
@@ -27,8 +27,10 @@ void topology_release(struct topology *topology);
 void topology_of_jobs(struct topology *topology, const struct definitions *defs,
 		      enum broker_kind kind, const char *prefix);
 void topology_of_results(struct topology *topology, const struct definitions *defs);
-/* Something was refused, or the broker was away: it may not be as it was. */
-void topology_doubt(struct topology *topology);
+/* Something was refused, or the broker was away: it may not be as it was. What was there is looked
+ * for after a pause: RabbitMQ moves the consumers of a quorum queue that was deleted to one that is
+ * made in the next moment, and never delivers to them. */
+void topology_doubt(struct topology *topology, int64_t now_ms);
 bool topology_due(const struct topology *topology, int64_t now_ms);
 /* Declares all of it. 0, also when some of it is wrong, which is logged: it may take messages all
  * the same, and what else there is does not wait for it. -1: weather. */

@@ -33,6 +33,7 @@
 #define PASSES_MAX    8     /* of one take, in which all that came was known */
 #define STALE_MS      30000 /* without room for so long, others shall have what the feed holds */
 #define STALE_AT_ONCE 256
+#define STALE_AGAIN   20 /* times so long, for those that have come back before */
 #define RETRY_MS      1000
 #define LAST_ACKS_MS  2000 /* at the end, for acknowledgements to get out */
 
@@ -62,6 +63,7 @@ struct broker_subscriber {
 	struct list fresh;   /* to be asked about, in this order */
 	size_t waiting;      /* items that are not in hand */
 	int64_t room_ms;     /* when there was room for more, last */
+	int stale;           /* times that messages were given back since then */
 	bool full;           /* so many were waiting that no more were taken */
 	bool stopped;        /* the feed brings nothing more */
 
@@ -437,6 +439,7 @@ static int broker_subscriber_take(struct subscriber *subscriber, size_t max, str
 	*claim_r = (struct claim){ 0 };
 	catch_up(self);
 	self->room_ms = clock_mono_ms();
+	self->stale = 0;
 	if (self->stopped || !self->defs || !max)
 		return 0;
 	max = max < TAKE_MAX ? max : TAKE_MAX;
@@ -504,25 +507,44 @@ static void broker_subscriber_settle(struct subscriber *subscriber, const struct
 
 /* ---- idle moments */
 
-/* Others may have room for what the feed has buffered. A log's partitions are nobody else's. */
+static void give_delivery_back(struct broker_subscriber *self, struct delivery *delivery)
+{
+	const struct broker_place *place = broker_places_at(self->places, delivery->place);
+
+	metric_add(place->counts[DELIVERY_RETURNED], 1);
+	self->feed->ops->give_back(self->feed, delivery, 0);
+}
+
+/* Others may have room for what the feed has buffered. A log's partitions are nobody else's. A
+ * broker counts returns and gives a message up after so many of them, so one that comes back to
+ * where there is no room is kept for longer. */
 static void give_stale_back(struct broker_subscriber *self, int64_t now_ms)
 {
 	struct delivery *deliveries[STALE_AT_ONCE];
-	size_t got;
+	size_t got, kept = 0;
+	bool all;
 
 	if (self->stopped || self->feed->ops->positions || now_ms - self->room_ms < STALE_MS)
 		return;
 	self->room_ms = now_ms;
+	all = ++self->stale % STALE_AGAIN == 0;
+	if (all) {
+		give_waiting_back(self, false);
+		give_waiting_back(self, true);
+	}
 	got = self->feed->ops->take(self->feed, deliveries, STALE_AT_ONCE);
 	for (size_t i = 0; i < got; i++) {
-		const struct broker_place *place =
-			broker_places_at(self->places, deliveries[i]->place);
+		bool keep = !all && deliveries[i]->message.redelivered &&
+			    self->waiting < WAITING_MAX;
 
-		metric_add(place->counts[DELIVERY_RETURNED], 1);
-		self->feed->ops->give_back(self->feed, deliveries[i], 0);
+		if (keep)
+			receive(self, deliveries[i]);
+		else
+			give_delivery_back(self, deliveries[i]);
+		kept += keep;
 	}
-	if (got)
-		log_line(LOG_INFO, "deliveries-returned", LOG_I("messages", got));
+	if (got > kept)
+		log_line(LOG_INFO, "deliveries-returned", LOG_I("messages", got - kept));
 }
 
 static int flush(struct broker_subscriber *self, int64_t now_ms, struct error *err_r)

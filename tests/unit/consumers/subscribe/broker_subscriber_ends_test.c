@@ -120,6 +120,30 @@ static void without_room_others_get_them(void **state)
 
 /* ---- long jobs */
 
+/* A broker gives up what is returned too often. */
+static void without_room_returned_ones_stay(void **state)
+{
+	size_t again = fake_feed_put("plain", "{}", "m1", NULL);
+	int64_t now_ms = clock_mono_ms();
+
+	(void)state;
+	fake_feed->messages[again]->delivery.message.redelivered = true;
+	for (int i = 1; i < 20; i++) {
+		size_t first = fake_feed_put("plain", "{}", NULL, NULL);
+
+		rig_tend_at(now_ms + i * 31000);
+		assert_int_equal(rig_fate(first), FAKE_RETURNED);
+		assert_int_equal(rig_fate(again), FAKE_TAKEN);
+	}
+	rig_tend_at(now_ms + 20 * 31000);
+	assert_int_equal(rig_fate(again), FAKE_RETURNED);
+	again = fake_feed_put("plain", "{}", "m1", NULL);
+	fake_feed->messages[again]->delivery.message.redelivered = true;
+	rig_tend_at(now_ms + 21 * 31000);
+	rig_take(1); /* there is room */
+	assert_int_equal(rig_fate(again), FAKE_TAKEN);
+}
+
 static void adopted_jobs_have_a_lease(void **state)
 {
 	int64_t now_ms = clock_mono_ms();
@@ -274,6 +298,7 @@ int main(void)
 		AMQP(the_brokers_reason_is_kept),
 		AMQP(weather_keeps_messages),
 		AMQP(without_room_others_get_them),
+		AMQP(without_room_returned_ones_stay),
 		AMQP(adopted_jobs_have_a_lease),
 		AMQP(lost_adoptions_end_quietly),
 		KAFKA(positions_follow_commits),

@@ -313,6 +313,21 @@ static void read_sources(struct reading *reading, const struct yaml_node *node)
 	}
 }
 
+/* A message whose job fails or takes long waits in the store, and those of its key behind it: the
+ * store has to keep their order too. */
+static void order_queues_of_sources(struct definitions *defs)
+{
+	for (size_t i = 0; i < defs->source_count; i++) {
+		const struct source_definition *source = &defs->sources[i];
+		const struct job_type *type = source->ordered && source->type
+						      ? definitions_type(defs, source->type)
+						      : NULL;
+
+		if (type && type->queue)
+			find_queue(defs, type->queue)->ordered = true;
+	}
+}
+
 /* ---- the whole file */
 
 static int compare_types(const void *a, const void *b)
@@ -361,6 +376,7 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 	read_sources(reading, definitions_member(root, "sources"));
 	add_named_queues(defs);
 	index_types(defs);
+	order_queues_of_sources(defs);
 }
 
 static struct definitions *parse(const char *text, size_t bytes, const char *name,

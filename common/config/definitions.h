@@ -74,7 +74,9 @@ struct source_definition {
 	const char *topic; /* topic or queue, by the broker's name */
 	const char *type;  /* job type of all its messages; NULL: CloudEvents that name theirs */
 	bool latest;       /* start: earliest | latest (Kafka, without any stored position) */
-	bool ordered;      /* order: key – one key's messages run one after the other */
+	/* order: key – one key's messages run one after the other; so do jobs in the queue of its
+	 * type */
+	bool ordered;
 	bool identity_at_least_once; /* identity: required | at_least_once */
 	bool fifo;                   /* SQS */
 	bool classic;                /* type of the AMQP queue if it has to be made */

@@ -117,6 +117,15 @@ static void set_type(struct claimed_job *job, const struct foreign_rules *rules,
 	job->priority = type ? type->priority : PRIORITY_NORMAL;
 }
 
+/* What its id is not dated by may still say how long it has waited. */
+static int64_t created_ms(const struct message *message, const struct envelope_foreign *foreign,
+			  int64_t now_ms)
+{
+	int64_t time_ms = foreign->time_ms ? foreign->time_ms : message->time_ms;
+
+	return time_ms > 0 && time_ms < now_ms ? time_ms : now_ms;
+}
+
 struct claimed_job *foreign_job(const struct message *message, const struct foreign_rules *rules,
 				const char *refusal)
 {
@@ -143,7 +152,7 @@ struct claimed_job *foreign_job(const struct message *message, const struct fore
 		.attempt = 1,
 		.traceparent = foreign.traceparent,
 		.order_key = foreign.order_key,
-		.created_ms = foreign.time_ms < rules->now_ms ? foreign.time_ms : rules->now_ms,
+		.created_ms = created_ms(message, &foreign, rules->now_ms),
 		.unchecked = true,
 		.source = arena_strdup(arena, rules->name),
 		.delivered = true,

@@ -357,6 +357,22 @@ def test_f18_queues_deleted(broker_rig, report, long_form):
     assert rig.broker.depth(rig.broker.topic("faults")) == 0
 
 
+@one_broker("rabbit")
+def test_f18_queue_made_again_at_once(broker_rig, report, long_form):
+    """RabbitMQ moves consumers to the new queue and never delivers to them; they renew themselves within a minute or so."""
+    if not long_form:
+        pytest.skip("long form")
+    rig = broker_rig
+    process = rig.run()
+    settle(rig, long_form)
+    load = Load(process.url, deposits(), threads=2)
+    time.sleep(1)
+    rig.broker.delete(rig.broker.topic("faults"))
+    rig.broker.declare(rig.broker.topic("faults"))
+    time.sleep(2)
+    finish(rig, load, report, "F18 queue made again at once", 1)
+
+
 def test_queues_purged(broker_rig, report, long_form):
     """What is lost on the broker is not lost: leases run out and the jobs are sent again."""
     rig = broker_rig

@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
@@ -257,25 +256,6 @@ static void catch_up(struct broker_subscriber *self)
 
 /* ---- messages come in */
 
-/* Where a dead letter came from, by what the broker says: a source, or NULL. */
-static const struct source_definition *buried_source(const struct broker_subscriber *self,
-						     const struct message *message)
-{
-	const char *queue = NULL;
-
-	for (size_t i = 0; i < message->header_count && !queue; i++) {
-		if (!strcasecmp(message->headers[i].name, "x-first-death-queue"))
-			queue = message->headers[i].value;
-	}
-	for (size_t i = 0; queue && i < definitions_source_count(self->defs); i++) {
-		const struct source_definition *source = definitions_source_at(self->defs, i);
-
-		if (!strcmp(source->topic, queue))
-			return source;
-	}
-	return NULL;
-}
-
 static const char *dead_reason(const struct item *item)
 {
 	const char *reason = item->delivery->message.dead_reason;
@@ -318,7 +298,7 @@ static bool decode(struct broker_subscriber *self, struct item *item)
 	item->batch = (struct uuid){ 0 };
 	if (dead_reason(item))
 		why = dead_reason(item);
-	source = item->place->kind == PLACE_DEAD ? buried_source(self, message) : NULL;
+	source = item->place->kind == PLACE_DEAD ? foreign_job_buried(self->defs, message) : NULL;
 	make_foreign(self, item, source, why);
 	return true;
 }
@@ -534,8 +514,8 @@ static void give_stale_back(struct broker_subscriber *self, int64_t now_ms)
 	}
 	got = self->feed->ops->take(self->feed, deliveries, STALE_AT_ONCE);
 	for (size_t i = 0; i < got; i++) {
-		bool keep = !all && deliveries[i]->message.redelivered &&
-			    self->waiting < WAITING_MAX;
+		bool keep =
+			!all && deliveries[i]->message.redelivered && self->waiting < WAITING_MAX;
 
 		if (keep)
 			receive(self, deliveries[i]);

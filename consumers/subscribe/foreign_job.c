@@ -4,6 +4,7 @@
 #include "consumers/subscribe/foreign_job.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/digest.h"
 #include "common/base/utf8.h"
@@ -164,6 +165,24 @@ struct claimed_job *foreign_job(const struct message *message, const struct fore
 	if (!read)
 		refused_payload(job, message, rules->payload_bytes_max);
 	return job;
+}
+
+const struct source_definition *foreign_job_buried(const struct definitions *defs,
+						   const struct message *message)
+{
+	const char *queue = NULL;
+
+	for (size_t i = 0; i < message->header_count && !queue; i++) {
+		if (!strcasecmp(message->headers[i].name, "x-first-death-queue"))
+			queue = message->headers[i].value;
+	}
+	for (size_t i = 0; queue && i < definitions_source_count(defs); i++) {
+		const struct source_definition *source = definitions_source_at(defs, i);
+
+		if (!strcmp(source->topic, queue))
+			return source;
+	}
+	return NULL;
 }
 
 bool foreign_job_ordered(const struct claimed_job *job, const struct foreign_rules *rules,

@@ -27,5 +27,8 @@ bool foreign_job_ordered(const struct claimed_job *job, const struct foreign_rul
 			 struct uuid *lane_r);
 /* What a broker says, as far as the store can keep it: in the arena, or static. */
 const char *foreign_job_refusal(struct arena *arena, const char *reason);
+/* Where a dead letter came from, by what the broker says: a source, or NULL. */
+const struct source_definition *foreign_job_buried(const struct definitions *defs,
+						   const struct message *message);
 
 #endif

@@ -219,8 +219,8 @@ static bool overtook(const struct round *round, size_t index)
 
 /* What the rows of a topic have come to. */
 struct tally {
-	const char *refused; /* the last one, and why; NULL: none */
-	size_t taken_bytes;  /* the largest that was confirmed, 0: none */
+	const char *refused;  /* the last one, and why; NULL: none */
+	size_t taken_bytes;   /* the largest that was confirmed, 0: none */
 	size_t refused_bytes; /* the smallest that was refused */
 };
 

@@ -515,8 +515,8 @@ static void rows_that_rest_hide_no_others(struct fixture *fx)
 			items[i] = a_finish(claim.jobs[i], JOB_COMPLETED);
 			items[i].target = &target;
 		}
-		check_store(fx, commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items,
-					     claim.count));
+		check_store(fx,
+			    commit_items(fx, fx->store, COMPLETION_OPTIMISTIC, items, claim.count));
 		left -= claim.count;
 	}
 	complete(fx, "out", "k2", "2");

@@ -48,6 +48,12 @@ struct attempt_end {
 
 struct receive; /* consumers/receive */
 
+/* What of the settings settling needs to know. */
+struct settle_rules {
+	size_t result_bytes_max;
+	bool publishes; /* there is a broker that results can go to */
+};
+
 struct consumer_ops {
 	/* Decides about a job that has just been claimed; strings that it makes live in the job's
 	 * arena. */
@@ -56,7 +62,7 @@ struct consumer_ops {
 		       struct receive_verdict *verdict_r);
 	/* Fills in what is to be stored. False: nothing is, the attempt runs again at once
 	 * (end->again). */
-	bool (*settle)(const struct attempt_end *end, size_t result_bytes_max,
+	bool (*settle)(const struct attempt_end *end, const struct settle_rules *rules,
 		       struct completion *completion_r);
 	/* The store refused this completion (fate FAILED or UNMET): changes *end to what that makes
 	 * of the attempt. */

@@ -92,7 +92,7 @@ static void discard(const struct attempt_end *end, const char *reason,
 	completion_r->reason = reason;
 }
 
-static void settle_done(const struct attempt_end *end, size_t result_bytes_max,
+static void settle_done(const struct attempt_end *end, const struct settle_rules *rules,
 			struct completion *completion_r)
 {
 	const char *forbidden = forbidden_trace(end);
@@ -101,7 +101,7 @@ static void settle_done(const struct attempt_end *end, size_t result_bytes_max,
 		discard(end, forbidden, completion_r);
 		return;
 	}
-	if (end->result && strlen(end->result) > result_bytes_max) {
+	if (end->result && strlen(end->result) > rules->result_bytes_max) {
 		discard(end, "its result is larger than WINDLASS_RESULT_MAX", completion_r);
 		return;
 	}
@@ -112,7 +112,8 @@ static void settle_done(const struct attempt_end *end, size_t result_bytes_max,
 	finish(end, JOB_COMPLETED, completion_r);
 	completion_r->result = end->result;
 	completion_r->writes = end->writes;
-	completion_r->target = target_of(end);
+	if (rules->publishes)
+		completion_r->target = target_of(end);
 }
 
 /* A failed attempt that counts. */
@@ -141,7 +142,7 @@ static bool goes_back(const struct attempt_end *end)
 	       !end->job->behind && !end->receipt_count;
 }
 
-bool settle_attempt(const struct attempt_end *end, size_t result_bytes_max,
+bool settle_attempt(const struct attempt_end *end, const struct settle_rules *rules,
 		    struct completion *completion_r)
 {
 	bool fails = end->outcome == OUTCOME_RETRY || end->outcome == OUTCOME_CRASHED;
@@ -160,7 +161,7 @@ bool settle_attempt(const struct attempt_end *end, size_t result_bytes_max,
 	} else if (end->forbidden) {
 		discard(end, end->forbidden, completion_r);
 	} else if (end->outcome == OUTCOME_DONE) {
-		settle_done(end, result_bytes_max, completion_r);
+		settle_done(end, rules, completion_r);
 	} else if (end->outcome == OUTCOME_DISCARD) {
 		finish(end, JOB_DISCARDED, completion_r);
 	} else if (end->outcome == OUTCOME_CANCELLED || end->cancel_asked) {

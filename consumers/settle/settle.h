@@ -8,7 +8,7 @@
 
 /* Fills in the completion of an ended attempt. False: row expectation unmet, runs again at once;
  * nothing to store. */
-bool settle_attempt(const struct attempt_end *end, size_t result_bytes_max,
+bool settle_attempt(const struct attempt_end *end, const struct settle_rules *rules,
 		    struct completion *completion_r);
 /* What a completion that the store refused makes of its attempt; settle_attempt is asked again
  * afterwards. */

@@ -78,9 +78,11 @@ static void run_again(struct engine *engine, struct hand *hand)
 
 static void settle(struct engine *engine, struct hand *hand, const struct attempt_end *end)
 {
-	size_t result_bytes_max = (size_t)engine->o.service->settings->result_bytes_max;
+	const struct settings *settings = engine->o.service->settings;
+	const struct settle_rules rules = { .result_bytes_max = (size_t)settings->result_bytes_max,
+					    .publishes = *settings->broker_url != '\0' };
 
-	if (!engine->o.consumers->settle(end, result_bytes_max, &hand->task.completion)) {
+	if (!engine->o.consumers->settle(end, &rules, &hand->task.completion)) {
 		run_again(engine, hand);
 		return;
 	}

@@ -15,6 +15,7 @@
 #define ANY     (-1) /* a delay between nothing and the backoff's longest */
 #define BACKOFF (-1) /* after_ms: the type's */
 
+static const struct settle_rules rules = { .result_bytes_max = 8, .publishes = true };
 static const struct job_type type = {
 	.name = "t",
 	.retry = { .max_attempts = 3, .base_ms = 1000, .cap_ms = 60000 },
@@ -207,7 +208,7 @@ static void outcomes(void **state)
 
 		end.job = &cases[i].job;
 		end.type = cases[i].unknown_type ? NULL : &type;
-		if (!settle_attempt(&end, 8, &got))
+		if (!settle_attempt(&end, &rules, &got))
 			fail_msg("%s: nothing to store", cases[i].name);
 		delay = want->delay_ms == ANY ? got.delay_ms >= 0 && got.delay_ms < 60000
 					      : got.delay_ms == want->delay_ms;
@@ -239,16 +240,16 @@ static void writes_go_with_done_only(void **state)
 	struct completion got;
 
 	(void)state;
-	assert_true(settle_attempt(&end, 8, &got));
+	assert_true(settle_attempt(&end, &rules, &got));
 	assert_int_equal(got.writes.statement_count, 1);
 	assert_int_equal(got.receipt_count, 1);
 	end.outcome = OUTCOME_RETRY;
-	assert_true(settle_attempt(&end, 8, &got));
+	assert_true(settle_attempt(&end, &rules, &got));
 	assert_int_equal(got.writes.statement_count, 0);
 	assert_int_equal(got.receipt_count, 1);
 	end.outcome = OUTCOME_DONE;
 	end.result = "123456789";
-	assert_true(settle_attempt(&end, 8, &got));
+	assert_true(settle_attempt(&end, &rules, &got));
 	assert_int_equal(got.writes.statement_count, 0);
 }
 
@@ -263,7 +264,7 @@ static void again_runs_again(void **state)
 	struct completion got;
 
 	(void)state;
-	assert_false(settle_attempt(&end, 8, &got));
+	assert_false(settle_attempt(&end, &rules, &got));
 }
 
 static void refusals(void **state)
@@ -278,14 +279,14 @@ static void refusals(void **state)
 
 	(void)state;
 	settle_refused(&refused, &end);
-	assert_false(settle_attempt(&end, 8, &got));
+	assert_false(settle_attempt(&end, &rules, &got));
 
 	refused.fate = COMPLETION_FAILED;
 	error_set(&refused.error, ERROR_SQL, "duplicate key");
 	settle_refused(&refused, &end);
 	refused.error.message[0] =
 		'X'; /* the reason must not point there: the completion is used again */
-	assert_true(settle_attempt(&end, 8, &got));
+	assert_true(settle_attempt(&end, &rules, &got));
 	assert_int_equal(got.kind, COMPLETION_LATER);
 	assert_int_equal(got.outcome, OUTCOME_RETRY);
 	assert_true(got.counts);
@@ -294,7 +295,7 @@ static void refusals(void **state)
 
 	error_set(&refused.error, ERROR_CONTENTION, "deadlock");
 	settle_refused(&refused, &end);
-	assert_true(settle_attempt(&end, 8, &got));
+	assert_true(settle_attempt(&end, &rules, &got));
 	assert_int_equal(got.outcome, OUTCOME_RELEASED);
 	assert_false(got.counts);
 	assert_true(got.delay_ms > 0);
@@ -470,7 +471,7 @@ static void ends_of_messages(void **state)
 
 		end.job = &messages[i].job;
 		end.type = messages[i].records_failures ? &failures : &type;
-		assert_true(settle_attempt(&end, 8, &got));
+		assert_true(settle_attempt(&end, &rules, &got));
 		if (got.kind != messages[i].want_kind || got.outcome != messages[i].want_outcome ||
 		    (got.reason != NULL) != messages[i].want_reason ||
 		    got.writes.statement_count != 0)
@@ -512,17 +513,37 @@ static void results_go_where_the_type_says(void **state)
 
 		uuid_v7(&job.id);
 		sends.result_key = targets[i].key;
-		assert_true(settle_attempt(&end, 8, &got));
+		assert_true(settle_attempt(&end, &rules, &got));
 		assert_non_null(got.target);
 		assert_string_equal(got.target->topic, "results");
 		assert_string_equal(got.target->exchange, "x");
 		assert_string_equal(got.target->key,
 				    targets[i].want ? targets[i].want : uuid_format(&job.id, id));
 		end.outcome = OUTCOME_DISCARD; /* committed effects only */
-		assert_true(settle_attempt(&end, 8, &got));
+		assert_true(settle_attempt(&end, &rules, &got));
 		assert_null(got.target);
 		arena_free(&job.arena);
 	}
+}
+
+/* Nobody would ever send them. */
+static void results_go_nowhere_without_a_broker(void **state)
+{
+	const struct settle_rules alone = { .result_bytes_max = 8 };
+	struct job_type sends = type;
+	struct claimed_job job = { .arena = arena_new(0), .payload = "{}", .payload_bytes = 2 };
+	struct attempt_end end = {
+		.job = &job, .type = &sends, .outcome = OUTCOME_DONE, .result = "{}"
+	};
+	struct completion got;
+
+	(void)state;
+	sends.result_topic = "results";
+	assert_true(settle_attempt(&end, &alone, &got));
+	assert_int_equal(got.state, JOB_COMPLETED);
+	assert_string_equal(got.result, "{}");
+	assert_null(got.target);
+	arena_free(&job.arena);
 }
 
 int main(void)
@@ -535,6 +556,7 @@ int main(void)
 		cmocka_unit_test(queue_verbs),
 		cmocka_unit_test(ends_of_messages),
 		cmocka_unit_test(results_go_where_the_type_says),
+		cmocka_unit_test(results_go_nowhere_without_a_broker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

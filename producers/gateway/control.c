@@ -74,11 +74,12 @@ static void cancel_answered(struct exchange *exchange)
 
 	if (control_refused(exchange))
 		return;
+	/* Also of one that has ended: a worker may just have taken it from the broker. */
+	bell_ring(bell, BELL_CANCEL);
 	if (control->state == JOB_CANCELLED) {
 		bell_ring_ended(bell, &exchange->id, 1);
 		answer_control(exchange, 200, control, false);
 	} else {
-		bell_ring(bell, BELL_CANCEL);
 		answer_control(exchange, 202, control, true);
 	}
 }

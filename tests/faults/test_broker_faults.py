@@ -31,6 +31,8 @@ class BrokerRig(Rig):
         jobs.write_text(text.replace("module: ", f"module: {fault_jobs.parent}/"))
         super().__init__(windlass, url, jobs)
         self.settings.update(broker.settings, WINDLASS_DISPATCH_LEASE="5s", WINDLASS_WORKERS="2", WINDLASS_GRACE="15s")
+        if broker.name == "sqs":  # what a killed worker had in hand is back soon
+            self.settings["BROKER_URL"] += "&visibility=5"
         self.numbers = itertools.count(1)
         self.sent, self.maybe = [], []
 
@@ -175,11 +177,11 @@ def test_f02_killed_at(broker_rig, report, long_form, point):
     gateway = rig.gateway()
     role = rig.windlass.dispatch if point in POINTS[:3] else rig.windlass.work
     other = rig.windlass.work if point in POINTS[:3] else rig.windlass.dispatch
-    other(**rig.settings)
-    rig.ready()
+    other(wait=False, **rig.settings)
     load = Load(gateway.url, deposits(), threads=2)
     for k in range(1, (10 if long_form else 2) + 1):
         victim = role(wait=False, **rig.settings, WINDLASS_FAILPOINT=f"{point}:{k}:kill")
+        rig.ready()
         rig.send(20)
         wait_for(lambda: victim.popen.poll() is not None, 30)
         assert victim.popen.returncode == -signal.SIGKILL, victim.popen.returncode
@@ -436,21 +438,23 @@ def test_f80_outbox(broker_rig, report, long_form):
     assert gateway.popen.poll() is None
 
 
-@pytest.mark.parametrize("visibility_s", [5])
 @one_broker("sqs")
-def test_f20_longer_than_the_visibility(broker_rig, report, long_form, visibility_s):
-    """Everything that was taken stays ours, also what waits for a host."""
+def test_f20_longer_than_the_visibility(broker_rig, report, long_form):
+    """Everything that was taken stays ours, also what waits for a host: the last of 8 jobs begins after 9 s, and 5 s are agreed."""
     rig = broker_rig
-    rig.broker.declare(rig.broker.topic("deposits"), VisibilityTimeout=visibility_s)
     process = rig.run(WINDLASS_DETACH_AFTER="1h", WINDLASS_WORKERS=1, WINDLASS_CONCURRENCY=2)
+    rig.ready()
     bodies = [{"specversion": "1.0", "id": uuid.uuid4().hex, "source": "/shop", "type": "fault.deposit",
                "data": {"account": 1, "amount": n, "work_ms": 3000}} for n in itertools.islice(rig.numbers, 8)]
     rig.sent += [body["data"]["amount"] for body in bodies]
     rig.broker.send(rig.broker.topic("deposits"), *bodies)
     took = rig.numbers_done(60)
+    assert took > 9, "two at a time"
     attempts = [line for line in process.events("attempt") if line["type"] == "fault.deposit"]
     assert len(attempts) == len(bodies), "none of them was handed out twice"
-    report("F20 visibility", 8, {"accepted": 8, "lost": 0, "doubled": 0}, took)
+    assert not process.events("sqs-handle-expired")
+    wait_for(lambda: rig.broker.depth(rig.broker.topic("deposits")) + rig.broker.in_hand(rig.broker.topic("deposits")) == 0, 10)
+    report("F20 visibility", len(bodies), {"accepted": len(bodies), "lost": 0, "doubled": 0}, took)
 
 
 def test_soak(broker_rig, report, long_form):

@@ -173,7 +173,7 @@ def test_a_long_job_leaves_the_broker(broker_rig):
 def test_drain_gives_back_what_has_not_begun(broker_rig):
     rig = broker_rig
     worker = rig.work(WINDLASS_CONCURRENCY=2)
-    rig.windlass.expect("leases-released")  # the last ones wait longer than the rig's 3 s
+    rig.windlass.expect("leases-released", "job-lost")  # the last ones wait longer than the lease of 3 s
     ids = [rig.api.enqueue("nap", {"ms": 1500, "deaf": 1}) for _ in range(10)]
     napping(rig, *ids)
     worker.stop(15)

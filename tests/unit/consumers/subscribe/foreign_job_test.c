@@ -133,6 +133,31 @@ static void the_same_message_is_the_same_job(void **state)
 	arena_free(&(struct arena *){ other->arena });
 }
 
+static void an_undated_event_waits_since_its_broker_got_it(void **state)
+{
+	static const char event[] = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\","
+				    "\"type\":\"plain\",\"data\":{}}";
+	static const struct {
+		int64_t time_ms, since_ms;
+	} times[] = { { 0, NOW }, { NOW - 500, NOW - 500 }, { NOW + 500, NOW } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+		const struct message message = { .body = event,
+						 .body_bytes = sizeof(event) - 1,
+						 .identity = "m",
+						 .content_type = "application/cloudevents+json",
+						 .time_ms = times[i].time_ms };
+		const struct foreign_rules rules = rules_of("rows");
+		struct claimed_job *job = foreign_job(&message, &rules, NULL);
+
+		assert_null(job->refusal);
+		assert_int_equal(job->created_ms, times[i].since_ms);
+		assert_int_equal(job->due_ms, times[i].since_ms);
+		arena_free(&(struct arena *){ job->arena });
+	}
+}
+
 static void what_the_broker_said_is_kept(void **state)
 {
 	const struct message_header headers[] = { { "a", "1" }, { "b", "\xff" } };
@@ -206,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages),
 		cmocka_unit_test(the_same_message_is_the_same_job),
+		cmocka_unit_test(an_undated_event_waits_since_its_broker_got_it),
 		cmocka_unit_test(what_the_broker_said_is_kept),
 		cmocka_unit_test(large_bodies_are_cut),
 		cmocka_unit_test(who_takes_turns),

@@ -91,6 +91,23 @@ static void returned_as_if_never_out(struct fixture *fx)
 	assert_int_equal(claim.jobs[0]->attempt, 1);
 }
 
+/* Not confirmed, but delivered all the same. */
+static void returned_with_what_came_of_it(struct fixture *fx)
+{
+	struct receipt receipt = { .step = "charge", .status = 201, .body = "{}", .body_bytes = 2 };
+	struct claimed_job *job = dispatched_job(fx), *again;
+	struct completion item = a_step(job, "reserve", "7");
+
+	item.receipts = &receipt;
+	item.receipt_count = 1;
+	assert_int_equal(commit_one(fx, &item), COMPLETION_COMMITTED);
+	check_store(fx, dispatch_return(fx->other, &job->batch, &job->id, 1, &fx->error));
+	again = claim_one(fx);
+	assert_int_equal(again->attempt, 2);
+	assert_string_equal(again->steps, "{\"reserve\":7}");
+	assert_int_equal(again->receipt_count, 1);
+}
+
 static void unanswered_dispatch_is_released(struct fixture *fx)
 {
 	struct claimed_job *job = dispatched_job(fx);
@@ -107,11 +124,14 @@ static void leases_run_out(struct fixture *fx)
 
 	accept_job(fx, a_job("mail"));
 	first = dispatch_some(fx, "q", 10, 150);
+	accept_job(fx, a_job("mail"));
 	release_leases(fx, 0);
 	pause_ms(200);
 	release_leases(fx, 1);
 	assert_int_equal(state_of(fx, &first.jobs[0]->id), JOB_AVAILABLE);
-	again = dispatch_one(fx);
+	pause_ms(1100); /* a claim looks for what has come back once a second */
+	again = dispatch_some(fx, "q", 1, 60000).jobs[0];
+	assert_uuid(&again->id, &first.jobs[0]->id); /* it has kept its place */
 	assert_int_equal(again->attempt, 2);
 	assert_int_equal(again->failures, 0);
 	assert_int_equal(admit_one(fx, delivery(first.jobs[0])), ADMISSION_KNOWN);
@@ -376,6 +396,7 @@ int main(void)
 		{ "those_to_be_cancelled_stay", those_to_be_cancelled_stay },
 		{ "returned_as_if_never_out", returned_as_if_never_out },
 		{ "unanswered_dispatch_is_released", unanswered_dispatch_is_released },
+		{ "returned_with_what_came_of_it", returned_with_what_came_of_it },
 		{ "leases_run_out", leases_run_out },
 		{ "survey_counts_what_is_out", survey_counts_what_is_out },
 		{ "admitted_job_is_the_stores", admitted_job_is_the_stores },

@@ -7,18 +7,20 @@
 
 static const char lock_lease[] = "SELECT FROM windlass.lease WHERE batch = $1::uuid FOR UPDATE";
 /* Runs after lock_lease, in a snapshot of its own. As if they had not been handed out: the attempt
- * is the one before, the place is that of their acceptance. */
+ * is the one before, the place is that of their acceptance. But a message that was not confirmed
+ * may have been delivered: what came of it is found by later attempts, not by the first. */
 static const char give_back[] =
 	"WITH won AS MATERIALIZED (SELECT u.id, u.attempt FROM windlass.lease l CROSS JOIN LATERAL"
 	" unnest(l.ids, l.attempts) AS u(id, attempt) WHERE l.batch = $1::uuid AND u.id IN (SELECT"
-	" unnest($2::uuid[])) AND NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id))," CUT_SQL(
-		"won",
-		"h.batch = $1") "," CLOSED_SQL("won") ","
-						      " back AS (INSERT INTO windlass.ready (id, seq, since, attempt, priority, queue,"
-						      " order_key, fair_key) SELECT w.id, j.seq, now(), w.attempt - 1, j.priority, j.queue,"
-						      " j.order_key, j.fair_key FROM won w JOIN windlass.jobs j ON j.id = w.id"
-						      " ON CONFLICT (id) DO NOTHING RETURNING queue)"
-						      " INSERT INTO windlass.tally SELECT queue, count(*), 0 FROM back GROUP BY queue";
+	" unnest($2::uuid[])) AND NOT EXISTS (SELECT FROM windlass.done d WHERE d.id = u.id))," CUT_SQL("won", "h.batch = $1") "," CLOSED_SQL(
+		"won") ","
+		       " back AS (INSERT INTO windlass.ready (id, seq, since, attempt, priority, queue,"
+		       " order_key, fair_key) SELECT w.id, j.seq, now(), w.attempt - CASE WHEN EXISTS"
+		       " (SELECT FROM windlass.step s WHERE s.id = w.id) OR EXISTS (SELECT FROM"
+		       " windlass.call c WHERE c.id = w.id) THEN 0 ELSE 1 END, j.priority, j.queue,"
+		       " j.order_key, j.fair_key FROM won w JOIN windlass.jobs j ON j.id = w.id"
+		       " ON CONFLICT (id) DO NOTHING RETURNING queue)"
+		       " INSERT INTO windlass.tally SELECT queue, count(*), 0 FROM back GROUP BY queue";
 
 static int return_once(struct postgres *pg, const struct uuid *batch, const struct uuid *ids,
 		       size_t count, struct error *err_r)

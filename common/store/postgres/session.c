@@ -57,7 +57,8 @@ static const char of_dead[] =
 	" ORDER BY l.batch LIMIT $3::int4 FOR UPDATE OF l SKIP LOCKED";
 
 /* Runs after the leases are locked, in a snapshot of its own. Jobs whose cancel was asked come back
- * too, and are cancelled next. */
+ * too, and are cancelled next. Of those that a broker had, most were never begun: they keep their
+ * places. */
 static const char give_back[] =
 	"WITH gone AS (DELETE FROM windlass.lease WHERE batch IN (SELECT unnest($1::uuid[]))"
 	" RETURNING batch, until, ids, attempts), held AS MATERIALIZED (SELECT g.batch, g.until,"
@@ -66,9 +67,9 @@ static const char give_back[] =
 	" windlass.done d WHERE d.id = h.id))," CLOSED_SQL(
 		"held") ","
 			" back AS (INSERT INTO windlass.ready (id, seq, since, attempt, priority, queue,"
-			" order_key, fair_key) SELECT b.id," NEXT_SEQ_SQL(
+			" order_key, fair_key) SELECT b.id, CASE WHEN b.until IS NOT NULL THEN j.seq ELSE" NEXT_SEQ_SQL(
 				"j.seq", "j.queue",
-				"j.order_key") ","
+				"j.order_key") " END,"
 					       " now(), b.attempt, j.priority, j.queue, j.order_key, j.fair_key"
 					       " FROM job b JOIN windlass.jobs j ON j.id = b.id ORDER BY j.seq"
 					       " ON CONFLICT (id) DO NOTHING RETURNING id, queue), noted AS (INSERT INTO windlass.attempt"

@@ -77,11 +77,13 @@ static int put_back(struct sqlite_store *store, struct sqlite_lease *lease, int 
 		    struct error *err_r)
 {
 	const struct uuid *id = &lease->ids[place];
-	struct sqlite_waiting waiting = { .attempt = lease->attempts[place] - 1,
-					  .keep_place = true };
+	struct sqlite_waiting waiting = { .keep_place = true };
+	/* A message that was not confirmed may have been delivered: what came of it is found by
+	 * later attempts, not by the first. */
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
-		"SELECT queue, priority, order_key, seq FROM windlass_jobs WHERE id = ?1 "
+		"SELECT queue, priority, order_key, seq, EXISTS (SELECT 1 FROM windlass_step WHERE id = ?1) OR "
+		"EXISTS (SELECT 1 FROM windlass_call WHERE id = ?1) FROM windlass_jobs WHERE id = ?1 "
 		"AND NOT EXISTS (SELECT 1 FROM windlass_done WHERE id = ?1)",
 		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
@@ -92,6 +94,7 @@ static int put_back(struct sqlite_store *store, struct sqlite_lease *lease, int 
 	waiting.priority = sqlite3_column_int(stmt, 1);
 	waiting.order_key = sqlite_column_dup(stmt, 2, store->tx.arena);
 	waiting.seq = sqlite3_column_int64(stmt, 3);
+	waiting.attempt = lease->attempts[place] - !sqlite3_column_int(stmt, 4);
 	sqlite_done(stmt);
 	lease->removed[place] = lease->changed = true;
 	sqlite_count(store, waiting.queue, 0, 0, -1);

@@ -42,13 +42,14 @@ int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena,
 static int load(struct sqlite_store *store, struct sqlite_lease *lease, struct error *err_r)
 {
 	sqlite3_stmt *stmt = sqlite_bind(
-		store, err_r, "SELECT ids, attempts FROM windlass_lease WHERE batch = ?1", "u",
-		&lease->batch);
+		store, err_r, "SELECT ids, attempts, until FROM windlass_lease WHERE batch = ?1",
+		"u", &lease->batch);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
 		return rc;
 	lease->found = true;
+	lease->brokers = sqlite3_column_type(stmt, 2) != SQLITE_NULL;
 	rc = sqlite_lease_decode(stmt, 0, store->tx.arena, &lease->ids, &lease->attempts,
 				 &lease->count);
 	sqlite_done(stmt);
@@ -198,7 +199,9 @@ static int unfinished(struct sqlite_store *store, const struct uuid *id,
 static int release_one(struct sqlite_store *store, struct sqlite_lease *lease, size_t i,
 		       int64_t *released_r, struct error *err_r)
 {
-	struct sqlite_waiting waiting = { .attempt = lease->attempts[i] };
+	/* Of those that a broker had, most were never begun. */
+	struct sqlite_waiting waiting = { .attempt = lease->attempts[i],
+					  .keep_place = lease->brokers };
 	const struct uuid *id = &lease->ids[i];
 	bool cancel = false;
 	int rc = unfinished(store, id, &waiting, &cancel, err_r);

@@ -31,6 +31,7 @@ struct sqlite_lease {
 	struct uuid batch;
 	bool found;   /* the row exists */
 	bool changed; /* ids were removed: written back at the end */
+	bool brokers; /* valid until a time */
 	size_t count, hint;
 	struct uuid *ids;
 	int *attempts;

@@ -419,7 +419,7 @@ def test_f21_duplicates(broker_rig, report, long_form):
 def test_f80_outbox(broker_rig, report, long_form):
     """Nobody publishes while results pile up; then all of them are there, each at least once."""
     rig = broker_rig
-    count = 20000 if long_form else 2000
+    count = 20000 if long_form else 500 if rig.broker.name == "sqs" else 2000  # sent by ten
     gateway = rig.gateway()
     rig.work()
     dispatcher = rig.windlass.dispatch(**rig.settings)
@@ -450,8 +450,7 @@ def test_f20_longer_than_the_visibility(broker_rig, report, long_form):
     rig.broker.send(rig.broker.topic("deposits"), *bodies)
     took = rig.numbers_done(60)
     assert took > 9, "two at a time"
-    attempts = [line for line in process.events("attempt") if line["type"] == "fault.deposit"]
-    assert len(attempts) == len(bodies), "none of them was handed out twice"
+    assert len(process.wait_event("attempt", len(bodies))) == len(bodies), "none of them was handed out twice"
     assert not process.events("sqs-handle-expired")
     wait_for(lambda: rig.broker.depth(rig.broker.topic("deposits")) + rig.broker.in_hand(rig.broker.topic("deposits")) == 0, 10)
     report("F20 visibility", len(bodies), {"accepted": len(bodies), "lost": 0, "doubled": 0}, took)

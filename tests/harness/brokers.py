@@ -411,10 +411,12 @@ class Sqs(Broker):
                                              AttributeNames=["All"], MessageAttributeNames=["All"])
         messages = []
         for raw in answer.get("Messages", []):
-            self.client.delete_message(QueueUrl=url, ReceiptHandle=raw["ReceiptHandle"])
             headers = {k: v.get("StringValue") for k, v in raw.get("MessageAttributes", {}).items()}
             messages.append(Message(raw["Body"].encode(), headers, raw["MessageId"], raw.get("Attributes", {}).get("MessageGroupId"),
                                     headers.get("content-type"), raw))
+        if messages:
+            entries = [{"Id": str(n), "ReceiptHandle": m.raw["ReceiptHandle"]} for n, m in enumerate(messages)]
+            self.client.delete_message_batch(QueueUrl=url, Entries=entries)
         return messages
 
     def attribute(self, name, key):

@@ -91,9 +91,12 @@ out:
 
 /* ---- keys and notes that have had their time */
 
+#define TOLD "NOT (d.state = 10 AND d.lease IS NULL AND c.at >= ?2)"
+
 static const char stale_plain[] =
 	"SELECT 1 WHERE EXISTS (SELECT 1 FROM windlass_idempotency WHERE created < ?1) OR EXISTS (SELECT 1 FROM windlass_cancel c "
-	"JOIN windlass_done d ON d.id = c.id WHERE c.at < ?2) OR EXISTS (SELECT 1 FROM windlass_progress p JOIN windlass_done d ON d.id = p.id)";
+	"JOIN windlass_done d ON d.id = c.id WHERE " TOLD
+	") OR EXISTS (SELECT 1 FROM windlass_progress p JOIN windlass_done d ON d.id = p.id)";
 
 static int fold_plain(struct sqlite_store *store, struct error *err_r)
 {
@@ -113,7 +116,7 @@ static int fold_plain(struct sqlite_store *store, struct error *err_r)
 	    sqlite_run(
 		    store, err_r,
 		    "DELETE FROM windlass_cancel WHERE id IN (SELECT c.id FROM windlass_cancel c JOIN windlass_done d ON d.id = c.id "
-		    "WHERE c.at < ?2 LIMIT ?1)",
+		    "WHERE " TOLD " LIMIT ?1)",
 		    "ii", (int64_t)FOLD_MAX, now - CANCEL_KEEP_MS) ||
 	    sqlite_run(
 		    store, err_r,

@@ -334,9 +334,10 @@ void amqp_hub_lost(struct amqp_hub *hub)
 
 /* ---- answers */
 
-/* A quorum queue that somebody is just making is there before it has a leader, and RabbitMQ closes
- * the whole connection (INTERNAL_ERROR) over a consumer that comes in between. It looks like one
- * that is empty and that nobody consumes, for which a moment costs nothing. */
+/* A quorum queue that another is just making is there, also for a declaration, before it has a
+ * leader, and RabbitMQ closes the whole connection (INTERNAL_ERROR) over a consumer that comes in
+ * between. It looks like one that is empty and that nobody consumes, for which a moment costs
+ * nothing. */
 static void on_found(struct amqp_tap *tap, const amqp_queue_declare_ok_t *queue, int64_t now_ms)
 {
 	if (tap->patient || queue->message_count || queue->consumer_count) {
@@ -365,7 +366,7 @@ static void on_answer(struct amqp_tap *tap, const void *answer, int64_t now_ms)
 	case TAP_DECLARING:
 		log_line(LOG_INFO, "broker-queue-made", LOG_S("queue", tap->topic));
 		tap->missing = false;
-		enter(tap, TAP_LIMITING, now_ms);
+		on_found(tap, answer, now_ms);
 		break;
 	case TAP_PROBING:
 		on_found(tap, answer, now_ms);

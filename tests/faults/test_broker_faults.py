@@ -374,8 +374,9 @@ def test_f18_queue_made_again_at_once(broker_rig, report, long_form):
     rig.ready()
     load = Load(process.url, deposits(), threads=2)
     time.sleep(1)
-    rig.broker.delete(rig.broker.topic("faults"))
-    rig.broker.declare(rig.broker.topic("faults"))
+    with rig.broker.channel() as channel:
+        channel.queue_delete(rig.broker.topic("faults"))
+        channel.queue_declare(rig.broker.topic("faults"), durable=True, arguments={"x-queue-type": "quorum"})
     time.sleep(2)
     finish(rig, load, report, "F18 queue made again at once", 1)
 

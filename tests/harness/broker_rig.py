@@ -20,6 +20,8 @@ class BrokerRig(Rig):
         super().__init__(windlass, url, str(jobs))
         # a topic or queue that the dispatcher is just making
         windlass.expect("kafka-consumer", "sqs-queue-trouble")
+        # of the short lease below, on a machine that stands still for a moment
+        windlass.expect("leases-released")
         self.rows("CREATE TABLE turns(row text NOT NULL, n int NOT NULL, place int NOT NULL)")
         self.settings.update(broker.settings, WINDLASS_DISPATCH_LEASE="3s")
         self.dispatcher = None

@@ -50,8 +50,8 @@ int envelope_read_job(const char *body, size_t bytes, struct uuid *id_r, struct 
 
 /* What a message from a source says. */
 struct envelope_foreign {
-	struct uuid id;      /* of the job: version 8, 48 bits of the message's own time, then its
-				identity's hash */
+	/* of the job: version 8, 48 bits of the message's own time, then its identity's hash */
+	struct uuid id;
 	const char *type;    /* the source's, or the event's */
 	const char *payload; /* JSON text, strictly checked; "{}" when the event has no data */
 	size_t payload_bytes;
@@ -62,8 +62,8 @@ struct envelope_foreign {
 struct envelope_rules {
 	const char *source; /* name of the source, part of the identity's namespace */
 	const char *type;   /* job type of all its messages; NULL: the event's type attribute */
-	bool identity_at_least_once; /* a message without any identity gets a fresh id, instead of
-					being refused */
+	/* a message without any identity gets a fresh id, instead of being refused */
+	bool identity_at_least_once;
 	size_t payload_bytes_max;
 	int64_t now_ms;
 };

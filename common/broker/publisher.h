@@ -24,9 +24,10 @@ struct publication {
 	size_t body_bytes;
 	const char *traceparent; /* as a header too; or NULL */
 	/* answer */
-	bool confirmed;      /* the broker has it, and has put it where it belongs */
-	const char *refused; /* not confirmed, and trying again is no use by itself (no route, too
-				large, no permission): why; static text; NULL: weather */
+	bool confirmed; /* the broker has it, and has put it where it belongs */
+	/* not confirmed, and trying again is no use by itself (no route, too large, no permission):
+	 * why; static text; NULL: weather */
+	const char *refused;
 };
 
 /* A place to put messages that must exist: made when it is missing, never changed. */

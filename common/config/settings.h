@@ -15,17 +15,17 @@
 
 enum log_jobs { LOG_JOBS_ALL, LOG_JOBS_FAILURES, LOG_JOBS_SAMPLE };
 
-struct settings {             /* strings are owned here, never NULL unless it says so */
-	char *database_url;   /* DATABASE_URL, sqlite:windlass.db; secret */
-	char *broker_url;     /* BROKER_URL, "": none; see common/config/broker_url.h; secret */
-	char *broker_prefix;  /* WINDLASS_BROKER_PREFIX, "windlass.": before a queue's name on the
-				 broker */
-	char *broker_group;   /* WINDLASS_BROKER_GROUP, windlass: Kafka consumer group */
-	char *broker_ca_file; /* WINDLASS_BROKER_CA_FILE, "": the system's */
-	int64_t detach_after_ms;   /* WINDLASS_DETACH_AFTER, 10s */
-	int64_t dispatch_lease_ms; /* WINDLASS_DISPATCH_LEASE, 60s: a message that nothing came of
-				      is sent again */
-	char *http_listen;         /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
+struct settings {           /* strings are owned here, never NULL unless it says so */
+	char *database_url; /* DATABASE_URL, sqlite:windlass.db; secret */
+	char *broker_url;   /* BROKER_URL, "": none; see common/config/broker_url.h; secret */
+	/* WINDLASS_BROKER_PREFIX, "windlass.": before a queue's name on the broker */
+	char *broker_prefix;
+	char *broker_group;      /* WINDLASS_BROKER_GROUP, windlass: Kafka consumer group */
+	char *broker_ca_file;    /* WINDLASS_BROKER_CA_FILE, "": the system's */
+	int64_t detach_after_ms; /* WINDLASS_DETACH_AFTER, 10s */
+	/* WINDLASS_DISPATCH_LEASE, 60s: a message that nothing came of is sent again */
+	int64_t dispatch_lease_ms;
+	char *http_listen;  /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
 	char *admin_listen; /* WINDLASS_ADMIN_LISTEN; "" when not set: see settings_admin_listen */
 	char *jobs_path;    /* WINDLASS_JOBS, jobs.yaml */
 	int workers;        /* WINDLASS_WORKERS, engine processes under `run`, 1 */

@@ -10,10 +10,11 @@
 enum admission_verdict {
 	ADMISSION_RUN = 1,
 	ADMISSION_KNOWN, /* ended, or the store holds it under another hand-out: ack, do not run */
-	ADMISSION_TOO_OLD, /* foreign: no row, and its id's time (if it has one) is older than the
-			      retention horizon */
-	ADMISSION_BEHIND,  /* foreign, in an ordered queue: earlier jobs of its key wait in the
-			      store;  it has to be stored behind them */
+	/* foreign: no row, and its id's time (if it has one) is older than the retention horizon */
+	ADMISSION_TOO_OLD,
+	/* foreign, in an ordered queue: earlier jobs of its key wait in the store;  it has to be
+	   stored behind them */
+	ADMISSION_BEHIND,
 };
 
 struct admission {

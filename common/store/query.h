@@ -29,8 +29,9 @@ struct job_view {
 	int64_t finished_ms; /* terminal; else 0 */
 	const char *tags;    /* JSON array text, or NULL */
 	const char *order_key, *fair_key, *unique_key, *traceparent; /* or NULL */
-	const char *source; /* foreign and completed at once: only id, type, times, result and this
-			       are known; or NULL */
+	/* foreign and completed at once: only id, type, times, result and this are known; or NULL
+	 */
+	const char *source;
 	const char *result; /* JSON text, or NULL */
 	const char *reason; /* last failure, discard or cancel reason, or NULL */
 	double progress;    /* < 0: none */

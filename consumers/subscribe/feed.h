@@ -69,12 +69,12 @@ struct feed_ops {
 /* What every feed is made with. */
 struct feed_options {
 	const char *broker_url;
-	const char *client;       /* name that the broker shows for this process */
-	const char *group;        /* Kafka consumer group; prefix of what is declared elsewhere */
-	const char *ca_file;      /* or NULL: the system's */
-	size_t buffer_max;        /* messages delivered and not taken */
-	size_t message_bytes_max; /* larger ones are handed on without their body, dead_reason says
-				     so */
+	const char *client;  /* name that the broker shows for this process */
+	const char *group;   /* Kafka consumer group; prefix of what is declared elsewhere */
+	const char *ca_file; /* or NULL: the system's */
+	size_t buffer_max;   /* messages delivered and not taken */
+	/* larger ones are handed on without their body, dead_reason says so */
+	size_t message_bytes_max;
 	struct metrics *metrics;
 	/* Kafka: a connection of its own to ask for stored positions; the feed thread's alone. */
 	struct store *store;

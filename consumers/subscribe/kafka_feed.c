@@ -31,8 +31,8 @@ static const struct kafka_setting consumer_settings[] = {
 	{ "fetch.wait.max.ms", "100" },
 	{ "fetch.max.bytes", "16777216" },
 	{ "message.max.bytes", "1000000" },
-	/* Full, the library (2.0.2) looks away for up to a second, whatever is taken meanwhile: this
-	 * is what is drained in that time. */
+	/* Full, the library (2.0.2) looks away for up to a second, whatever is taken meanwhile:
+	 * this is what is drained in that time. */
 	{ "queued.min.messages", "400000" },
 	{ "queued.max.messages.kbytes", "65536" },
 	{ "check.crcs", "true" },

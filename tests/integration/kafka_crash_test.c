@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A Kafka broker of this test's own is killed with -9 and comes back, three times, while messages
- * go through publisher and feed: what was confirmed is delivered, and what ended is stored. While it
- * is away nobody hammers at its door. */
+ * go through publisher and feed: what was confirmed is delivered, and what ended is stored. While
+ * it is away nobody hammers at its door. */
 #include "tests/integration/kafka_fixture.h"
 
 #include <stdio.h>

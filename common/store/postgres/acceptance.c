@@ -53,10 +53,9 @@ static void round_init(struct round *round)
 
 /* ---- client-made ids */
 
-static const char known_ids[] =
-	"SELECT i.n, j.tenant, j.fingerprint," JOB_STATE_SQL("j.id")
-	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.jobs j ON j.id = i.id"
-	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id";
+static const char known_ids[] = "SELECT i.n, j.tenant, j.fingerprint," JOB_STATE_SQL(
+	"j.id") " FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.jobs j ON j.id = i.id"
+		" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id";
 
 static void known_row(struct round *round, const PGresult *result, int row)
 {
@@ -129,13 +128,12 @@ static const char take_keys[] =
 	" excluded.fingerprint, ids = excluded.ids"
 	" WHERE k.created <= now() - interval '24 hours'"
 	" RETURNING scope, key";
-static const char used_keys[] =
-	"SELECT i.n, k.fingerprint, u.id," JOB_STATE_SQL("u.id")
-	" FROM unnest($1::text[], $2::text[], $3::int4[]) AS i(scope, key, n)"
-	" JOIN windlass.idempotency k ON k.scope = i.scope AND k.key = i.key"
-	" CROSS JOIN LATERAL unnest(k.ids) WITH ORDINALITY AS u(id, place)"
-	" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id"
-	" ORDER BY i.n, u.place";
+static const char used_keys[] = "SELECT i.n, k.fingerprint, u.id," JOB_STATE_SQL(
+	"u.id") " FROM unnest($1::text[], $2::text[], $3::int4[]) AS i(scope, key, n)"
+		" JOIN windlass.idempotency k ON k.scope = i.scope AND k.key = i.key"
+		" CROSS JOIN LATERAL unnest(k.ids) WITH ORDINALITY AS u(id, place)"
+		" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id"
+		" ORDER BY i.n, u.place";
 static const char correct_key[] =
 	"UPDATE windlass.idempotency SET ids = $3::uuid[] WHERE scope = $1::text AND key ="
 	" $2::text";

@@ -97,7 +97,8 @@ int sqlite_sync_types(struct store *base, const struct store_type *types, size_t
 	return sqlite_commit(store, err_r);
 }
 
-/* What waits there already, and was accepted before the queue's order was asked for, or given up. */
+/* What waits there already, and was accepted before the queue's order was asked for, or given up.
+ */
 static const char order_waiting[] =
 	"UPDATE windlass_ready SET order_key = j.order_key, seq = j.seq FROM windlass_jobs j "
 	"WHERE j.id = windlass_ready.id AND windlass_ready.queue = ?1 AND j.order_key IS NOT NULL "
@@ -112,10 +113,11 @@ static int sync_queue(struct sqlite_store *store, const struct store_queue *queu
 
 	if (sqlite_number(store, err_r, &was, "SELECT ordered FROM windlass_queue WHERE name = ?1",
 			  "s", queue->name) < 0 ||
-	    sqlite_run(store, err_r,
-		       "INSERT INTO windlass_queue (name, ordered) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "
-		       "ordered = ?2",
-		       "si", queue->name, (int64_t)queue->ordered))
+	    sqlite_run(
+		    store, err_r,
+		    "INSERT INTO windlass_queue (name, ordered) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "
+		    "ordered = ?2",
+		    "si", queue->name, (int64_t)queue->ordered))
 		return -1;
 	if ((was != 0) == queue->ordered)
 		return 0;

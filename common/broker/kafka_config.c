@@ -338,5 +338,5 @@ void kafka_client_free(rd_kafka_t **rk, int timeout_ms)
 	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0)
 		return;
 	pthread_detach(thread);
-	log_line(LOG_ERROR, "kafka-client-left-behind", LOG_I("after_ms", timeout_ms));
+	log_line(LOG_WARN, "kafka-client-left-behind", LOG_I("after_ms", timeout_ms));
 }

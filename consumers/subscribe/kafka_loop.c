@@ -125,7 +125,7 @@ static void close_consumer(struct kafka_feed *feed)
 	if (sound) {
 		kafka_client_free(&feed->rk, CLOSE_MS);
 	} else {
-		log_line(LOG_ERROR, "kafka-client-left-behind", LOG_S("why", "still joining"));
+		log_line(LOG_WARN, "kafka-client-left-behind", LOG_S("why", "still joining"));
 		feed->rk = NULL; /* it leaves the group when nobody polls it */
 	}
 }

@@ -20,6 +20,8 @@ class BrokerRig(Rig):
         super().__init__(windlass, url, str(jobs))
         # a topic or queue that the dispatcher is just making
         windlass.expect("kafka-consumer", "sqs-queue-trouble")
+        # a worker that ends while its group still talks about partitions
+        windlass.expect("kafka-client-left-behind")
         # of the short lease below, on a machine that stands still for a moment
         windlass.expect("leases-released")
         self.rows("CREATE TABLE turns(row text NOT NULL, n int NOT NULL, place int NOT NULL)")

@@ -84,7 +84,8 @@ class Demo:
         settings = {"WINDLASS_HTTP_LISTEN": f"127.0.0.1:{self.port}", "DATABASE_URL": f"sqlite:{folder}/demo.db"}
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and so would its children
+            for number in (signal.SIGINT, signal.SIGHUP):  # a background job or nohup ignores them, and so would its children
+                signal.signal(number, signal.SIG_DFL)
             os.execve(ROOT / "workers/jobs/demo.sh", ["demo.sh", str(BUILD)], {**clean_environment(), **settings})
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

@@ -10,6 +10,7 @@
 #include "consumers/subscribe/broker_subscriber.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/broker/envelope.h"
+#include "common/config/definitions_slot.h"
 #include "common/store/admission.h"
 #include "consumers/subscribe/broker_places.h"
 #include "consumers/subscribe/foreign_job.h"
@@ -68,9 +70,9 @@ struct broker_subscriber {
 
 	struct position_book *positions;
 	struct definitions *defs;
+	struct definitions_slot new_defs;
+	atomic_bool drain;
 	pthread_mutex_t lock; /* guards what follows */
-	struct definitions *new_defs;
-	bool drain;
 	void (*ring)(void *ctx);
 	void *ring_ctx;
 };
@@ -233,16 +235,10 @@ static void stop(struct broker_subscriber *self)
 
 static void catch_up(struct broker_subscriber *self)
 {
+	struct definitions *defs = definitions_slot_take(&self->new_defs);
 	const struct feed_place *places;
-	struct definitions *defs;
 	size_t place_count;
-	bool drain;
 
-	pthread_mutex_lock(&self->lock);
-	drain = self->drain;
-	defs = self->new_defs;
-	self->new_defs = NULL;
-	pthread_mutex_unlock(&self->lock);
 	if (defs) {
 		definitions_unref(&self->defs);
 		self->defs = defs;
@@ -250,7 +246,7 @@ static void catch_up(struct broker_subscriber *self)
 		if (!self->stopped)
 			self->feed->ops->serve(self->feed, places, place_count);
 	}
-	if (drain && !self->stopped)
+	if (atomic_load(&self->drain) && !self->stopped)
 		stop(self);
 }
 
@@ -565,12 +561,7 @@ static int broker_subscriber_tend(struct subscriber *subscriber, int64_t now_mon
 
 static void broker_subscriber_serve(struct subscriber *subscriber, struct definitions *defs)
 {
-	struct broker_subscriber *self = of(subscriber);
-
-	pthread_mutex_lock(&self->lock);
-	definitions_unref(&self->new_defs);
-	self->new_defs = definitions_ref(defs);
-	pthread_mutex_unlock(&self->lock);
+	definitions_slot_put(&of(subscriber)->new_defs, defs);
 }
 
 static void broker_subscriber_on_ready(struct subscriber *subscriber, void (*ring_fn)(void *ctx),
@@ -586,11 +577,7 @@ static void broker_subscriber_on_ready(struct subscriber *subscriber, void (*rin
 
 static void broker_subscriber_drain(struct subscriber *subscriber)
 {
-	struct broker_subscriber *self = of(subscriber);
-
-	pthread_mutex_lock(&self->lock);
-	self->drain = true;
-	pthread_mutex_unlock(&self->lock);
+	atomic_store(&of(subscriber)->drain, true);
 }
 
 static bool broker_subscriber_ready(struct subscriber *subscriber, struct strbuf *why_r)
@@ -639,7 +626,7 @@ static void broker_subscriber_free(struct subscriber *subscriber)
 	broker_places_free(&self->places);
 	position_book_free(&self->positions);
 	definitions_unref(&self->defs);
-	definitions_unref(&self->new_defs);
+	definitions_slot_release(&self->new_defs);
 	pthread_mutex_destroy(&self->lock);
 	free(self);
 }

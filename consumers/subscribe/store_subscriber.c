@@ -3,11 +3,11 @@
  * what is known of the leases is lease_book.c's. */
 #include "consumers/subscribe/store_subscriber.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/config/definitions_slot.h"
 #include "consumers/subscribe/lease_book.h"
 
 #define RETRY_MS 1000
@@ -22,8 +22,7 @@ struct store_subscriber {
 	struct definitions *defs;
 	const char **queues; /* theirs; requests point to them */
 	size_t queue_count;
-	pthread_mutex_t lock; /* guards the one below */
-	struct definitions *new_defs;
+	struct definitions_slot new_defs;
 };
 
 static struct store_subscriber *of(struct subscriber *subscriber)
@@ -33,22 +32,13 @@ static struct store_subscriber *of(struct subscriber *subscriber)
 
 static void store_subscriber_serve(struct subscriber *subscriber, struct definitions *defs)
 {
-	struct store_subscriber *self = of(subscriber);
-
-	pthread_mutex_lock(&self->lock);
-	definitions_unref(&self->new_defs);
-	self->new_defs = definitions_ref(defs);
-	pthread_mutex_unlock(&self->lock);
+	definitions_slot_put(&of(subscriber)->new_defs, defs);
 }
 
 static void adopt_queues(struct store_subscriber *self)
 {
-	struct definitions *defs;
+	struct definitions *defs = definitions_slot_take(&self->new_defs);
 
-	pthread_mutex_lock(&self->lock);
-	defs = self->new_defs;
-	self->new_defs = NULL;
-	pthread_mutex_unlock(&self->lock);
 	if (!defs)
 		return;
 	definitions_unref(&self->defs);
@@ -150,9 +140,8 @@ static void store_subscriber_free(struct subscriber *subscriber)
 	lease_book_free(&self->leases);
 	claim_cursor_free(&self->cursor);
 	definitions_unref(&self->defs);
-	definitions_unref(&self->new_defs);
+	definitions_slot_release(&self->new_defs);
 	free(self->queues);
-	pthread_mutex_destroy(&self->lock);
 	free(self);
 }
 
@@ -176,6 +165,5 @@ struct subscriber *store_subscriber_new(struct store *store, const struct uuid *
 	self->session = *session;
 	self->cursor = claim_cursor_new();
 	self->leases = lease_book_new(store, session);
-	CHECK(pthread_mutex_init(&self->lock, NULL) == 0);
 	return &self->base;
 }

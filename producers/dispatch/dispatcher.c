@@ -4,7 +4,6 @@
 #include "producers/dispatch/dispatcher.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +17,7 @@
 #include "producers/dispatch/backoff.h"
 #include "producers/dispatch/parcel.h"
 #include "producers/dispatch/topology.h"
+#include "producers/dispatch/turns.h"
 #include "producers/dispatch/window.h"
 
 #define TURN_MS      500 /* at least so often: the connection wants to be tended */
@@ -52,11 +52,8 @@ struct dispatcher {
 	int64_t look_ms;       /* when the store is looked at again */
 	int64_t look_every_ms; /* by what a look costs */
 	bool more;             /* a queue gave as many as it was asked for */
-	pthread_t thread;
-	bool running;
-	atomic_bool stop, ended;
-	pthread_mutex_t lock; /* guards what follows */
-	struct definitions *new_defs;
+	struct turns turns;
+	pthread_mutex_t lock;                               /* guards what follows */
 	char trouble[sizeof(((struct error *)0)->message)]; /* "": none */
 };
 
@@ -96,15 +93,11 @@ static void fill_place(struct dispatcher *d, struct place *place, struct arena *
 
 static void take_definitions(struct dispatcher *d, int64_t now_ms)
 {
-	struct definitions *defs;
+	struct definitions *defs = definitions_slot_take(&d->turns.defs);
 	struct place *places;
 	struct arena *names;
 	size_t count;
 
-	pthread_mutex_lock(&d->lock);
-	defs = d->new_defs;
-	d->new_defs = NULL;
-	pthread_mutex_unlock(&d->lock);
 	if (!defs)
 		return;
 	count = definitions_queue_count(defs);
@@ -114,8 +107,7 @@ static void take_definitions(struct dispatcher *d, int64_t now_ms)
 		fill_place(d, &places[i], names, definitions_queue_at(defs, i), now_ms);
 	free(d->places);
 	arena_free(&d->names);
-	if (d->defs)
-		definitions_unref(&d->defs);
+	definitions_unref(&d->defs);
 	d->places = places;
 	d->place_count = count;
 	d->names = names;
@@ -433,7 +425,7 @@ static void wait_for_news(struct dispatcher *d, int wait_ms)
 	int64_t until_ms = clock_mono_ms() + wait_ms;
 	struct bell_event event;
 
-	for (; wait_ms > 0 && !atomic_load(&d->stop); wait_ms = (int)(until_ms - clock_mono_ms())) {
+	for (; wait_ms > 0 && turns_go_on(&d->turns); wait_ms = (int)(until_ms - clock_mono_ms())) {
 		if (!bell_wait(d->o.bell, wait_ms, &event))
 			return;
 		if (event.missed || event.what != BELL_ENDED ||
@@ -442,14 +434,12 @@ static void wait_for_news(struct dispatcher *d, int wait_ms)
 	}
 }
 
-static void *run(void *ctx)
+static void run(void *ctx)
 {
 	struct dispatcher *d = ctx;
 
-	while (!atomic_load(&d->stop))
+	while (turns_go_on(&d->turns))
 		wait_for_news(d, dispatcher_turn(d, clock_mono_ms()));
-	atomic_store(&d->ended, true);
-	return NULL;
 }
 
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
@@ -457,7 +447,7 @@ struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
 	struct dispatcher *d = xcalloc(1, sizeof(*d));
 
 	d->o = *options;
-	d->new_defs = definitions_ref(options->defs);
+	turns_init(&d->turns, options->bell, options->defs);
 	d->names = arena_new(0);
 	d->cursor = claim_cursor_new();
 	d->broker = (struct backoff){ .away = "dispatch-held",
@@ -471,31 +461,18 @@ struct dispatcher *dispatcher_new(const struct dispatcher_options *options)
 				     .first_ms = 100,
 				     .max_ms = 3000 };
 	parcel_init(&d->parcel);
-	atomic_init(&d->stop, false);
-	atomic_init(&d->ended, false);
 	CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
 	return d;
 }
 
 void dispatcher_start(struct dispatcher *dispatcher)
 {
-	CHECK(dispatcher->o.bell && !dispatcher->running);
-	CHECK(pthread_create(&dispatcher->thread, NULL, run, dispatcher) == 0);
-	dispatcher->running = true;
+	turns_start(&dispatcher->turns, run, dispatcher);
 }
 
 void dispatcher_serve(struct dispatcher *dispatcher, struct definitions *defs)
 {
-	struct definitions *unused;
-
-	pthread_mutex_lock(&dispatcher->lock);
-	unused = dispatcher->new_defs;
-	dispatcher->new_defs = definitions_ref(defs);
-	pthread_mutex_unlock(&dispatcher->lock);
-	if (unused)
-		definitions_unref(&unused);
-	if (dispatcher->o.bell)
-		bell_wake(dispatcher->o.bell);
+	turns_serve(&dispatcher->turns, defs);
 }
 
 bool dispatcher_ready(struct dispatcher *dispatcher, struct strbuf *why_r)
@@ -512,23 +489,12 @@ bool dispatcher_ready(struct dispatcher *dispatcher, struct strbuf *why_r)
 
 void dispatcher_close(struct dispatcher *dispatcher)
 {
-	atomic_store(&dispatcher->stop, true);
-	if (dispatcher->o.bell)
-		bell_wake(dispatcher->o.bell);
+	turns_close(&dispatcher->turns);
 }
 
 bool dispatcher_ended(const struct dispatcher *dispatcher)
 {
-	return !dispatcher->running || atomic_load(&dispatcher->ended);
-}
-
-void dispatcher_stop(struct dispatcher *dispatcher)
-{
-	if (!dispatcher->running)
-		return;
-	dispatcher_close(dispatcher);
-	pthread_join(dispatcher->thread, NULL);
-	dispatcher->running = false;
+	return turns_ended(&dispatcher->turns);
 }
 
 void dispatcher_free(struct dispatcher **dispatcher)
@@ -537,16 +503,13 @@ void dispatcher_free(struct dispatcher **dispatcher)
 
 	if (!d)
 		return;
-	dispatcher_stop(d);
+	turns_release(&d->turns);
 	parcel_release(&d->parcel);
 	claim_cursor_free(&d->cursor);
 	free(d->places);
 	topology_release(&d->topology);
 	arena_free(&d->names);
-	if (d->defs)
-		definitions_unref(&d->defs);
-	if (d->new_defs)
-		definitions_unref(&d->new_defs);
+	definitions_unref(&d->defs);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 	*dispatcher = NULL;

@@ -41,7 +41,7 @@ bool dispatcher_ready(struct dispatcher *dispatcher, struct strbuf *why_r);
 /* The thread ends after the round that it is in. Does not block. */
 void dispatcher_close(struct dispatcher *dispatcher);
 bool dispatcher_ended(const struct dispatcher *dispatcher); /* has it, or was it never started? */
-void dispatcher_stop(struct dispatcher *dispatcher);        /* closes it and waits for its end */
-void dispatcher_free(struct dispatcher **dispatcher);       /* NULL-safe; stops it first */
+void dispatcher_free(
+	struct dispatcher **dispatcher); /* NULL-safe; closes it and waits for its end */
 
 #endif

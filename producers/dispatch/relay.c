@@ -4,8 +4,6 @@
  * written. */
 #include "producers/dispatch/relay.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +15,7 @@
 
 #include "producers/dispatch/backoff.h"
 #include "producers/dispatch/topology.h"
+#include "producers/dispatch/turns.h"
 
 #define READ_MAX    1000
 #define RESTING_MAX 16
@@ -43,11 +42,7 @@ struct relay {
 	size_t resting_count;
 	struct metric_series *published;
 	struct strbuf bodies;
-	pthread_t thread;
-	bool running;
-	atomic_bool stop, ended;
-	pthread_mutex_t lock; /* guards new_defs */
-	struct definitions *new_defs;
+	struct turns turns;
 };
 
 struct round {
@@ -60,16 +55,11 @@ struct round {
 
 static void take_definitions(struct relay *r)
 {
-	struct definitions *defs;
+	struct definitions *defs = definitions_slot_take(&r->turns.defs);
 
-	pthread_mutex_lock(&r->lock);
-	defs = r->new_defs;
-	r->new_defs = NULL;
-	pthread_mutex_unlock(&r->lock);
 	if (!defs)
 		return;
-	if (r->defs)
-		definitions_unref(&r->defs);
+	definitions_unref(&r->defs);
 	r->defs = defs;
 	topology_of_results(&r->topology, defs);
 	r->eager = false;
@@ -357,21 +347,19 @@ static void wait_for_rows(struct relay *r, int wait_ms)
 	int64_t until_ms = clock_mono_ms() + wait_ms;
 	struct bell_event event;
 
-	while (!atomic_load(&r->stop) && wait_ms > 0) {
+	while (turns_go_on(&r->turns) && wait_ms > 0) {
 		if (bell_wait(r->o.bell, wait_ms, &event) && r->eager)
 			return;
 		wait_ms = (int)(until_ms - clock_mono_ms());
 	}
 }
 
-static void *run(void *ctx)
+static void run(void *ctx)
 {
 	struct relay *r = ctx;
 
-	while (!atomic_load(&r->stop))
+	while (turns_go_on(&r->turns))
 		wait_for_rows(r, relay_turn(r, clock_mono_ms()));
-	atomic_store(&r->ended, true);
-	return NULL;
 }
 
 struct relay *relay_new(const struct relay_options *options)
@@ -379,7 +367,7 @@ struct relay *relay_new(const struct relay_options *options)
 	struct relay *r = xcalloc(1, sizeof(*r));
 
 	r->o = *options;
-	r->new_defs = definitions_ref(options->defs);
+	turns_init(&r->turns, options->bell, options->defs);
 	uuid_v7(&r->holder);
 	r->published = metrics_series(options->metrics, METRIC_RESULTS_PUBLISHED, NULL, NULL);
 	r->broker = (struct backoff){ .away = "results-held",
@@ -393,50 +381,27 @@ struct relay *relay_new(const struct relay_options *options)
 				     .first_ms = 100,
 				     .max_ms = 3000 };
 	strbuf_init(&r->bodies);
-	atomic_init(&r->stop, false);
-	atomic_init(&r->ended, false);
-	CHECK(pthread_mutex_init(&r->lock, NULL) == 0);
 	return r;
 }
 
 void relay_start(struct relay *relay)
 {
-	CHECK(relay->o.bell && !relay->running);
-	CHECK(pthread_create(&relay->thread, NULL, run, relay) == 0);
-	relay->running = true;
+	turns_start(&relay->turns, run, relay);
 }
 
 void relay_serve(struct relay *relay, struct definitions *defs)
 {
-	struct definitions *unused;
-
-	pthread_mutex_lock(&relay->lock);
-	unused = relay->new_defs;
-	relay->new_defs = definitions_ref(defs);
-	pthread_mutex_unlock(&relay->lock);
-	if (unused)
-		definitions_unref(&unused);
+	turns_serve(&relay->turns, defs);
 }
 
 void relay_close(struct relay *relay)
 {
-	atomic_store(&relay->stop, true);
-	if (relay->o.bell)
-		bell_wake(relay->o.bell);
+	turns_close(&relay->turns);
 }
 
 bool relay_ended(const struct relay *relay)
 {
-	return !relay->running || atomic_load(&relay->ended);
-}
-
-void relay_stop(struct relay *relay)
-{
-	if (!relay->running)
-		return;
-	relay_close(relay);
-	pthread_join(relay->thread, NULL);
-	relay->running = false;
+	return turns_ended(&relay->turns);
 }
 
 void relay_free(struct relay **relay)
@@ -445,16 +410,12 @@ void relay_free(struct relay **relay)
 
 	if (!r)
 		return;
-	relay_stop(r);
+	turns_release(&r->turns);
 	while (r->resting_count)
 		free(r->resting[--r->resting_count].topic);
 	topology_release(&r->topology);
 	strbuf_release(&r->bodies);
-	if (r->defs)
-		definitions_unref(&r->defs);
-	if (r->new_defs)
-		definitions_unref(&r->new_defs);
-	pthread_mutex_destroy(&r->lock);
+	definitions_unref(&r->defs);
 	free(r);
 	*relay = NULL;
 }

@@ -31,7 +31,6 @@ int relay_turn(struct relay *relay, int64_t now_mono_ms);
 /* The thread ends after the round that it is in. Does not block. */
 void relay_close(struct relay *relay);
 bool relay_ended(const struct relay *relay); /* has it, or was it never started? */
-void relay_stop(struct relay *relay);        /* closes it and waits for its end */
-void relay_free(struct relay **relay);       /* NULL-safe; stops it first */
+void relay_free(struct relay **relay);       /* NULL-safe; closes it and waits for its end */
 
 #endif

@@ -3,7 +3,9 @@
  * sizes capped, no redirects, no proxies, CR/LF refused; a request is never sent twice by itself: a
  * POST (or any call that is not GET or HEAD) gets a fresh connection that is not used again unless
  * it carries an idempotency key, and then a dead reused connection is the only thing that may send
- * it again. */
+ * it again. Every call belongs to a target: a declared one (`targets:` of the definitions) or one
+ * made for its scheme, host and port. A target has its own rate, concurrency (bulkhead), breaker,
+ * retry budget, credentials and TLS identity. */
 #ifndef WORKERS_REMOTE_REMOTE_H
 #define WORKERS_REMOTE_REMOTE_H
 #include <stdbool.h>
@@ -14,6 +16,9 @@
 
 struct remote;
 
+struct definitions;
+struct strbuf;
+
 /* UNKNOWN: sent (perhaps in part), no answer */
 enum remote_fate { REMOTE_ANSWERED = 1, REMOTE_NOT_SENT, REMOTE_UNKNOWN };
 
@@ -23,7 +28,14 @@ struct remote_request {
 	const char *body;
 	size_t body_bytes;
 	const char *idempotency_key; /* sent as Idempotency-Key; NULL: none */
-	int timeout_ms;              /* > 0 */
+	int timeout_ms;              /* > 0; waiting for its target's rate and room included */
+	const char *target;          /* name of a declared one, or NULL: by the URL's origin */
+	/* scheme, host or port came from a payload: the guard looks at the resolved address before
+	 * each connect and again on a reused connection (guard.h) */
+	bool guarded;
+	/* an earlier attempt of the job has sent this call already: it takes from the target's
+	 * retry budget, and is held when that is empty */
+	bool again;
 	size_t response_bytes_max;
 };
 
@@ -33,6 +45,12 @@ struct remote_reply { /* owned by remote until the callback returns */
 	const char *body; /* NUL-terminated as well; never NULL */
 	size_t body_bytes;
 	const char *error; /* never NULL */
+	/* of Retry-After (RFC 9110 section 10.2.3, seconds or date), capped at 1 h; -1: none. When
+	 * held: when to come again */
+	int64_t retry_after_ms;
+	/* NOT_SENT because its target has no room, no rate, an open breaker or no retry budget left:
+	 * nobody's fault, not an attempt */
+	bool held;
 };
 
 /* Called on the remote's thread, exactly once per remote_start. */

@@ -284,7 +284,8 @@ void remote_call_finish(struct remote_call **call, CURLcode result)
 	struct remote_call *c = *call;
 	struct remote_reply reply = { .fate = REMOTE_NOT_SENT,
 				      .body = "",
-				      .error = error_text(c, result) };
+				      .error = error_text(c, result),
+				      .retry_after_ms = -1 };
 	long status = 0;
 
 	if (c->easy && result == CURLE_OK) {
@@ -295,6 +296,7 @@ void remote_call_finish(struct remote_call **call, CURLcode result)
 			.body = c->reply.data,
 			.body_bytes = c->reply.len,
 			.error = "",
+			.retry_after_ms = -1,
 		};
 	} else if (c->connected) {
 		reply.fate = REMOTE_UNKNOWN;
@@ -302,7 +304,8 @@ void remote_call_finish(struct remote_call **call, CURLcode result)
 	if (FAILPOINT("after_http_recv"))
 		reply = (struct remote_reply){ .fate = REMOTE_UNKNOWN,
 					       .body = "",
-					       .error = "failpoint" };
+					       .error = "failpoint",
+					       .retry_after_ms = -1 };
 	c->done(c->ctx, &reply);
 	if (c->easy)
 		curl_easy_cleanup(c->easy);

@@ -23,6 +23,30 @@ struct sql_template { /* `sql:`; ${payload.a.b}, ${job.id} … became $1, $2 …
 	int64_t rows; /* `rows:` expectation, -1: any */
 };
 
+/* What is done when a call was sent and nobody knows what became of it. */
+enum call_policy {
+	CALL_RESEND_SAME_KEY = 0, /* sent again, with the same idempotency key */
+	CALL_LOOKUP,              /* the other side is asked first */
+	CALL_PARK,                /* never sent again by itself: a person decides */
+};
+
+/* A set of HTTP statuses, 100 to 599. */
+struct status_set {
+	uint64_t bits[8];
+};
+static inline bool status_set_has(const struct status_set *set, int status)
+{
+	return status >= 100 && status < 600 &&
+	       (set->bits[(status - 100) / 64] >> ((status - 100) % 64) & 1);
+}
+
+struct http_rules { /* what an answer means */
+	struct status_set ok, retry;
+	bool retry_network; /* sent, and no answer */
+	bool result_body;   /* result: body; else answer: {"status", "body"} */
+	enum call_policy ambiguous;
+};
+
 struct job_type {
 	const char *name;
 	const char *queue;

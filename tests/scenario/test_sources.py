@@ -138,8 +138,8 @@ def test_a_drained_worker_leaves_the_rest_to_the_next(rig):
     rig.worker.stop(15)
     rig.work()
     wait_for(lambda: rig.rows("SELECT count(*) FROM effects") == [(30,)], 60)
-    states = collections.Counter(line["outcome"] for line in attempts(rig.worker))
-    assert set(states) == {"done"}, states
+    ended = collections.Counter(line["outcome"] for line in attempts(rig.worker))
+    assert ended["done"] and set(ended) <= {"done", "released"}, ended  # released: taken, not begun when the drain came
 
 
 def test_binary_mode(rig):

@@ -4,13 +4,16 @@
 #include "common/service/admin.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/log.h"
 #include "common/http/server.h"
 
-#define HOST_BYTES 256
+#define HOST_BYTES     256
+#define DEFAULT_LISTEN "127.0.0.1:8081"
 
 struct admin {
 	struct server *server;
@@ -127,6 +130,25 @@ struct admin *admin_start(const char *listen, struct metrics *metrics, admin_rea
 	if (!admin->server)
 		admin_stop(&admin);
 	return admin;
+}
+
+int admin_start_alone(const struct service *service, const char *what, admin_ready_fn *ready,
+		      void *ctx, struct admin **admin_r, struct error *err_r)
+{
+	const char *asked = service->settings->admin_listen;
+	const char *listen = *asked ? asked : DEFAULT_LISTEN;
+	char event[64];
+
+	*admin_r = admin_start(listen, service->metrics, ready, ctx, err_r);
+	snprintf(event, sizeof(event), "%s-%s", what, *admin_r ? "listening" : "not-listening");
+	if (*admin_r)
+		log_line(LOG_INFO, event, LOG_S("listen", listen));
+	else if (*asked)
+		return -1;
+	else
+		log_line(LOG_INFO, event, LOG_S("why", err_r->message));
+	error_clear(err_r);
+	return 0;
 }
 
 void admin_stop(struct admin **admin)

@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/base/strbuf.h"
 #include "common/service/metrics.h"
+#include "common/service/service.h"
 
 struct admin;
 
@@ -18,6 +19,12 @@ typedef bool admin_ready_fn(void *ctx, struct strbuf *why_r);
 /* Starts listening. NULL: ERROR_INVALID (address) or ERROR_UNAVAILABLE (cannot bind). */
 struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
 			  void *ctx, struct error *err_r) must_check;
+/* For a role that was started alone, where its settings say, else on 127.0.0.1:8081. `what` names
+ * it in the log ("worker"). 0: *admin_r listens, or is NULL because the default address is taken
+ * (by a gateway on the same machine, say), which is logged; -1: an address that was asked for
+ * cannot be had. */
+int admin_start_alone(const struct service *service, const char *what, admin_ready_fn *ready,
+		      void *ctx, struct admin **admin_r, struct error *err_r) must_check;
 void admin_stop(struct admin **admin); /* NULL-safe; no call of `ready` is under way afterwards */
 
 #endif

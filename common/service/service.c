@@ -5,6 +5,7 @@
 #include "common/service/service.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,13 @@ enum service_signal service_signal(struct service *service)
 		return SERVICE_NOW;
 	service->draining = true;
 	return SERVICE_DRAIN;
+}
+
+enum service_signal service_wait(struct service *service, int timeout_ms)
+{
+	struct pollfd signals = { .fd = service->signal_fd, .events = POLLIN };
+
+	return poll(&signals, 1, timeout_ms) > 0 ? service_signal(service) : SERVICE_NONE;
 }
 
 static void log_problems(char *problems)

@@ -28,6 +28,8 @@ enum service_signal { SERVICE_NONE = 0, SERVICE_DRAIN, SERVICE_NOW, SERVICE_RELO
 int service_init(struct service *service, const char *role) must_check;
 /* Reads one signal without blocking: first SIGTERM/SIGINT is DRAIN, a second one NOW. */
 enum service_signal service_signal(struct service *service);
+/* The same, after waiting for one up to timeout_ms. */
+enum service_signal service_wait(struct service *service, int timeout_ms);
 /* Re-reads the definitions: the new object in service->defs and true; or the old one stays, the
  * errors are logged, false. */
 bool service_reload(struct service *service);

@@ -3,8 +3,6 @@
  * is hopeless; weather is not. */
 #include "common/service/store_wait.h"
 
-#include <poll.h>
-
 #include "common/base/log.h"
 
 #define AGAIN_MS 500
@@ -12,11 +10,9 @@
 /* True when it is time to go instead of waiting on. */
 static bool told_to_go(struct service *service)
 {
-	struct pollfd signals = { .fd = service->signal_fd, .events = POLLIN };
-	enum service_signal signal;
+	enum service_signal signal = service_wait(service, AGAIN_MS);
 
-	poll(&signals, 1, AGAIN_MS);
-	while ((signal = service_signal(service)) != SERVICE_NONE) {
+	for (; signal != SERVICE_NONE; signal = service_signal(service)) {
 		if (signal == SERVICE_DRAIN || signal == SERVICE_NOW)
 			return true;
 	}

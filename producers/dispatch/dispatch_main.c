@@ -2,7 +2,6 @@
 /* The role `dispatch`: one thread sends jobs, another results, each with a connection to the store
  * and one to the broker. On SIGTERM both finish the send that is under way and give back what was
  * not confirmed; on SIGHUP the definitions are read again. Any number of it may run. */
-#include <poll.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -17,9 +16,8 @@
 #include "producers/dispatch/dispatcher.h"
 #include "producers/dispatch/relay.h"
 
-#define DEFAULT_LISTEN "127.0.0.1:8081"
-#define TICK_MS        1000
-#define DRAIN_TICK_MS  20
+#define TICK_MS       1000
+#define DRAIN_TICK_MS 20
 
 struct side { /* what one thread has */
 	struct store *store;
@@ -96,23 +94,6 @@ static bool ready(void *ctx, struct strbuf *why_r)
 	return dispatcher_ready(ctx, why_r);
 }
 
-/* Under `run` the gateway shows the figures. The default address may be taken by a gateway on the
- * same machine; one that was asked for may not. */
-static int listen_alone(struct role *role, struct error *err_r)
-{
-	const struct settings *settings = role->service->settings;
-	const char *listen = *settings->admin_listen ? settings->admin_listen : DEFAULT_LISTEN;
-
-	role->admin = admin_start(listen, role->service->metrics, ready, role->dispatcher, err_r);
-	if (role->admin)
-		log_line(LOG_INFO, "dispatch-listening", LOG_S("listen", listen));
-	else if (*settings->admin_listen)
-		return -1;
-	else
-		log_line(LOG_INFO, "dispatch-not-listening", LOG_S("why", err_r->message));
-	return 0;
-}
-
 static int start_threads(struct role *role, struct error *err_r)
 {
 	const struct settings *settings = role->service->settings;
@@ -159,7 +140,9 @@ static int start(struct role *role, bool supervised, struct error *err_r)
 	log_line(LOG_INFO, "dispatch-started",
 		 LOG_S("broker", broker_url_label(&role->url, role->arena)),
 		 LOG_S("store", store_label(role->jobs.store)));
-	return supervised ? 0 : listen_alone(role, err_r);
+	return supervised ? 0
+			  : admin_start_alone(role->service, "dispatch", ready, role->dispatcher,
+					      &role->admin, err_r);
 }
 
 /* ---- stop */
@@ -187,15 +170,6 @@ static void stop(struct role *role)
 
 /* ---- run */
 
-static enum service_signal wait_signal(struct role *role, int timeout_ms)
-{
-	struct pollfd poll_fd = { .fd = role->service->signal_fd, .events = POLLIN };
-
-	if (poll(&poll_fd, 1, timeout_ms) <= 0)
-		return SERVICE_NONE;
-	return service_signal(role->service);
-}
-
 /* False: the time is over, or a second signal came. */
 static bool drain(struct role *role)
 {
@@ -205,7 +179,8 @@ static bool drain(struct role *role)
 	dispatcher_close(role->dispatcher);
 	relay_close(role->relay);
 	while (!dispatcher_ended(role->dispatcher) || !relay_ended(role->relay)) {
-		if (wait_signal(role, DRAIN_TICK_MS) == SERVICE_NOW || clock_mono_ms() > until_ms)
+		if (service_wait(role->service, DRAIN_TICK_MS) == SERVICE_NOW ||
+		    clock_mono_ms() > until_ms)
 			return false;
 	}
 	return true;
@@ -223,7 +198,7 @@ static void reload(struct role *role)
 static bool serve(struct role *role)
 {
 	for (;;) {
-		switch (wait_signal(role, TICK_MS)) {
+		switch (service_wait(role->service, TICK_MS)) {
 		case SERVICE_DRAIN:
 			return drain(role);
 		case SERVICE_NOW:

@@ -2,7 +2,6 @@
 /* The role `gateway`: builds its parts, listens, drains. On SIGTERM /readyz turns red, nobody new
  * is let in, waiters get their 202, what is in hand is answered, exit 0. On SIGHUP the job
  * definitions are read again. */
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -47,15 +46,6 @@ struct definitions *gateway_definitions(struct gateway *gateway)
 	return defs;
 }
 
-static enum service_signal wait_signal(struct role *role, int timeout_ms)
-{
-	struct pollfd poll_fd = { .fd = role->service->signal_fd, .events = POLLIN };
-
-	if (poll(&poll_fd, 1, timeout_ms) <= 0)
-		return SERVICE_NONE;
-	return service_signal(role->service);
-}
-
 static size_t pending(const struct role *role)
 {
 	return (role->front ? front_pending(role->front) : 0) +
@@ -68,7 +58,7 @@ static bool close_doors(struct role *role, int64_t until_ms)
 {
 	atomic_store(&role->gateway.closed, true);
 	while (pending(role) > 0) {
-		if (wait_signal(role, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
+		if (service_wait(role->service, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
 			return false;
 	}
 	return true;
@@ -239,7 +229,7 @@ static bool drain(struct role *role)
 		front_drain(role->admin);
 	waiters_drain(role->gateway.waiters);
 	while (clock_mono_ms() - quiet_since_ms < LINGER_MS) {
-		if (wait_signal(role, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
+		if (service_wait(role->service, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
 			return false;
 		if (pending(role) > 0)
 			quiet_since_ms = clock_mono_ms();
@@ -295,7 +285,7 @@ static void reload(struct role *role)
 static bool serve(struct role *role)
 {
 	for (;;) {
-		switch (wait_signal(role, TICK_MS)) {
+		switch (service_wait(role->service, TICK_MS)) {
 		case SERVICE_DRAIN:
 			return drain(role);
 		case SERVICE_NOW:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the command line says about brokers: names that are checked, sources and their positions, a broker that answers or does not."""
 
+import contextlib
 import json
+import socket
 
 import pytest
 
@@ -42,6 +44,21 @@ def test_without_a_broker(alone):
     listed = alone("sources")
     assert listed.returncode == 0 and "not read" in listed.stdout
     assert findings(alone("doctor", "--json"), "broker") == [("doubtful", "sources are not read: BROKER_URL is not set")]
+
+
+def test_dispatch_beside_somebody_on_the_default_address(windlass, tmp_path):
+    windlass.expect("broker-away", "dispatch-held", "results-held")
+    jobs = tmp_path / "jobs.yaml"
+    jobs.write_text(JOBS)
+    settings = {"DATABASE_URL": f"sqlite:{tmp_path}/taken.db", "WINDLASS_JOBS": str(jobs), "BROKER_URL": f"amqp://127.0.0.1:{free_port()}"}
+    windlass.migrate(**settings)
+    with contextlib.closing(socket.socket()) as somebody:
+        with contextlib.suppress(OSError):  # then somebody has it already
+            somebody.bind(("127.0.0.1", 8081))
+            somebody.listen()
+        dispatch = windlass.start("dispatch", **settings)
+        dispatch.wait_event("dispatch-not-listening")
+        dispatch.stop()
 
 
 def test_names_are_checked_for_the_broker(alone, tmp_path):

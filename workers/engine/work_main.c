@@ -22,7 +22,6 @@
 #include "workers/engine/engine.h"
 #include "workers/engine/keeper.h"
 
-#define DEFAULT_LISTEN "127.0.0.1:8081"
 #define FEED_MESSAGES  2000        /* delivered and not taken yet */
 #define ENVELOPE_BYTES (64 * 1024) /* of a message, around its payload */
 
@@ -189,26 +188,6 @@ static bool ready(void *ctx, struct strbuf *why_r)
 	return engine_ready(ctx, why_r);
 }
 
-/* A worker under `run` has no listener: the gateway shows its figures. The default address may be
- * taken by a gateway on the same machine; one that was asked for may not. */
-static int listen_alone(struct worker *worker, struct engine *engine, struct admin **admin_r,
-			struct error *err_r)
-{
-	const struct settings *settings = worker->service->settings;
-	const char *listen = *settings->admin_listen ? settings->admin_listen : DEFAULT_LISTEN;
-
-	if (worker->supervised)
-		return 0;
-	*admin_r = admin_start(listen, worker->service->metrics, ready, engine, err_r);
-	if (*admin_r)
-		log_line(LOG_INFO, "worker-listening", LOG_S("listen", listen));
-	else if (*settings->admin_listen)
-		return -1;
-	else
-		log_line(LOG_INFO, "worker-not-listening", LOG_S("why", err_r->message));
-	return 0;
-}
-
 static int run(struct worker *worker, struct error *err_r)
 {
 	const char *ca_file = worker->service->settings->remote_ca_file;
@@ -242,7 +221,10 @@ static int run(struct worker *worker, struct error *err_r)
 					 ? NULL
 					 : broker_url_label(&worker->broker, worker->arena)),
 		 LOG_I("hosts", worker->service->settings->concurrency));
-	result = listen_alone(worker, engine, &admin, err_r);
+	/* A worker under `run` has no listener: the gateway shows its figures. */
+	result = worker->supervised ? 0
+				    : admin_start_alone(worker->service, "worker", ready, engine,
+							&admin, err_r);
 	if (result == 0)
 		engine_run(engine);
 	admin_stop(&admin);

@@ -11,6 +11,7 @@ from harness import postgres as pg
 from harness.services import Service
 from harness.windlass import BUILD, Windlass
 
+pytest_plugins = ["harness.tables"]
 SERVER_FIXTURES = {"services", "pg_url", "own_postgres", "rabbit", "kafka", "sqs", "own_rabbit", "own_kafka", "own_kafka3", "own_sqs"}
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every fault test stands on: the handlers, a store with the oracle's tables, and the table printed at the end."""
+"""What every fault test stands on: the handlers, a store with the oracle's tables, and rows of the table printed at the end."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -9,10 +8,10 @@ import subprocess
 import pytest
 
 from faults.oracle import Oracle
+from harness import tables
 from harness.windlass import BUILD, ROOT
 
 HERE = ROOT / "tests/faults"
-ROWS = []
 
 
 # In the short form each fault of a broker strikes where it is most of a fault; the long form strikes all.
@@ -92,16 +91,5 @@ def report(request):
     """report(fault, struck, figures, recovery_s): a row of the closing table."""
     def add(fault, struck, figures, recovery_s):
         store = "sqlite" if "sqlite" in request.node.name else "postgres"
-        ROWS.append({"fault": fault, "store": store, "struck": struck, **figures, "recovery_s": round(recovery_s, 2)})
+        tables.tell("faults", {"fault": fault, "store": store, "struck": struck, **figures, "recovery_s": round(recovery_s, 2)})
     return add
-
-
-def pytest_terminal_summary(terminalreporter):
-    if not ROWS:
-        return
-    columns = ["fault", "store", "struck", "accepted", "unknown", "retried", "lost", "doubled", "recovery_s"]
-    lines = [columns] + [[str(row.get(c, "")) for c in columns] for row in ROWS]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    (BUILD / "faults.json").write_text(json.dumps(ROWS, indent=1))

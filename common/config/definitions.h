@@ -76,6 +76,9 @@ struct job_type {
 	 * whose handlers neither write nor return a result nor make steps or calls (their attempt
 	 * fails if they do), and that no result target names */
 	bool record_failures;
+	/* calls_to: public | anywhere – whether the guard stands before calls of its handler whose
+	 * address is not the definitions' or from the environment; plain_http: they may be http */
+	bool calls_anywhere, plain_http;
 	size_t index;     /* place in definitions */
 	int line, column; /* place in the file */
 };

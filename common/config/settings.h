@@ -41,8 +41,10 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	/* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64 hex> tenant=acme
 	 * scopes=enqueue:order.*,read */
 	char *api_keys;
-	char *cors_origins;       /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
-	char *remote_ca_file;     /* WINDLASS_REMOTE_CA_FILE, "": the system's */
+	char *cors_origins;   /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
+	char *remote_ca_file; /* WINDLASS_REMOTE_CA_FILE, "": the system's */
+	/* WINDLASS_REMOTE_ALLOW, "": networks that guarded calls may go to, see cidr.h */
+	char *remote_allow;
 	enum log_level log_level; /* WINDLASS_LOG, info */
 	enum log_jobs log_jobs;   /* WINDLASS_LOG_JOBS, all | failures | 1/n */
 	int log_jobs_sample;      /* the n of 1/n */

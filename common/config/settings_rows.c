@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/cidr.h"
 #include "common/base/clock.h"
 #include "common/config/broker_url.h"
 #include "common/config/size.h"
@@ -73,6 +74,8 @@ const struct setting_row setting_rows[] = {
 	  false, "Web origins that may call the API from a browser, separated by commas." },
 	{ "WINDLASS_REMOTE_CA_FILE", SETTING_TEXT, FIELD(remote_ca_file), "", "the system's", 0,
 	  4096, "", false, "Certificates that third parties' certificates must descend from." },
+	{ "WINDLASS_REMOTE_ALLOW", SETTING_NETWORKS, FIELD(remote_allow), "", NULL, 0, 0, "", false,
+	  "Networks that are not public and that calls to an address out of a payload may go to all the same, as in `10.1.0.0/16, fd00:1::/32`." },
 	{ "WINDLASS_LOG", SETTING_LEVEL, FIELD(log_level), "info", NULL, 0, 0, "", false,
 	  "Lowest level that is logged: debug, info, warn, error." },
 	{ "WINDLASS_LOG_JOBS", SETTING_LOG_JOBS, FIELD(log_jobs), "all", NULL, 1, 1000000, "",
@@ -197,6 +200,17 @@ static void check_broker(const char *text, struct strbuf *why)
 	arena_free(&arena);
 }
 
+static void check_networks(const char *text, struct strbuf *why)
+{
+	struct cidr_list list;
+	struct error error;
+
+	if (cidr_list_parse(text, &list, &error) < 0)
+		strbuf_printf(why, "%s; expected networks such as 10.1.0.0/16, fd00:1::/32",
+			      error.message);
+	cidr_list_release(&list);
+}
+
 static const char *put_text(const struct setting_row *row, char **field, const char *text,
 			    struct strbuf *why)
 {
@@ -213,6 +227,8 @@ static const char *put_text(const struct setting_row *row, char **field, const c
 			"not a database URL; expected sqlite:PATH or postgresql://user@host/database");
 	else if (row->kind == SETTING_BROKER)
 		check_broker(text, why);
+	else if (row->kind == SETTING_NETWORKS)
+		check_networks(text, why);
 	else if (row->kind == SETTING_URL && !has_prefix(text, "http://") &&
 		 !has_prefix(text, "https://"))
 		strbuf_addstr(why, "not a URL; expected http://… or https://…");

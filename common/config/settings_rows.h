@@ -16,6 +16,7 @@ enum setting_kind {
 	SETTING_DATABASE, /* sqlite:PATH or postgresql://… */
 	SETTING_BROKER,   /* see broker_url.h; or empty */
 	SETTING_URL,      /* http(s)://… */
+	SETTING_NETWORKS, /* see cidr.h */
 	SETTING_INT,      /* int */
 	SETTING_COUNT,    /* int64_t */
 	SETTING_DURATION, /* int64_t, ms */

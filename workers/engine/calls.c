@@ -181,8 +181,12 @@ static void prepare_call(struct engine *engine, struct open_ask *open)
 	struct uuid id;
 	struct error error;
 	int64_t left_ms = time_left_ms(task, call);
+	bool fixed;
 
-	request.url = call_template_expand(task->job->arena, call->url, task->type->env, &error);
+	request.url =
+		call_template_url(task->job->arena, call->url, task->type->env, &fixed, &error);
+	request.guarded = !fixed && !task->type->calls_anywhere;
+	request.plain_http = task->type->plain_http;
 	if (request.url)
 		request.headers = call_template_headers(task->job->arena, call->headers,
 							task->type->env, &error);

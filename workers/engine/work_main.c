@@ -211,7 +211,8 @@ static int run(struct worker *worker, struct error *err_r)
 	for (int i = 0; i < ENGINE_READERS; i++)
 		options.reader_stores[i] = worker->reader_stores[i];
 	options.remote = remote_new(*ca_file ? ca_file : NULL, err_r);
-	if (!options.remote)
+	if (!options.remote ||
+	    remote_allow(options.remote, worker->service->settings->remote_allow, err_r) < 0)
 		return -1;
 	engine = engine_new(&options);
 	log_line(LOG_INFO, "worker-started",

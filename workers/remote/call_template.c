@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/check.h"
 #include "common/base/strbuf.h"
 
 /* Appends what the `${…}` at text stands for; returns the first byte after it, or NULL. */
@@ -60,6 +61,41 @@ const char *call_template_expand(struct arena *arena, const char *text, const ch
 		result = arena_strndup(arena, out.data, out.len);
 	strbuf_release(&out);
 	return result;
+}
+
+/* Where scheme and authority end, when they are well-formed enough to have an end; else 0. */
+static size_t origin_bytes(const char *url)
+{
+	const char *colon = strchr(url, ':');
+	size_t host;
+
+	if (!colon || strncmp(colon, "://", 3) != 0)
+		return 0;
+	host = strcspn(colon + 3, "/?#");
+	return host ? (size_t)(colon + 3 - url) + host : 0;
+}
+
+const char *call_template_url(struct arena *arena, const char *text, const char *const *allowed,
+			      bool *fixed_r, struct error *err_r)
+{
+	const char *url = call_template_expand(arena, text, allowed, err_r);
+	const char *rest = text, *end;
+	size_t scheme = 0, from_env;
+
+	*fixed_r = false;
+	if (!url)
+		return NULL;
+	if (!strncmp(text, "https://", 8) || !strncmp(text, "http://", 7))
+		scheme = (size_t)(strstr(text, "//") + 2 - text);
+	rest += scheme;
+	if (strncmp(rest, "${", 2) != 0)
+		return url;
+	end = strchr(rest, '}'); /* it was expanded, so it is closed and has a value */
+	CHECK(end);
+	from_env = scheme + strlen(getenv(arena_strndup(arena, rest + strlen("${env."),
+							(size_t)(end - rest) - strlen("${env."))));
+	*fixed_r = origin_bytes(url) && origin_bytes(url) <= from_env;
+	return url;
 }
 
 static const char *expand_header(struct arena *arena, const char *header,

@@ -4,6 +4,8 @@
  * never is. */
 #ifndef WORKERS_REMOTE_CALL_TEMPLATE_H
 #define WORKERS_REMOTE_CALL_TEMPLATE_H
+#include <stdbool.h>
+
 #include "common/base/arena.h"
 #include "common/base/error.h"
 
@@ -12,6 +14,10 @@
  * not closed. */
 const char *call_template_expand(struct arena *arena, const char *text, const char *const *allowed,
 				 struct error *err_r);
+/* The same for a URL. *fixed_r: scheme, host and port are the environment's alone, as in
+ * "${env.URL}/path" or "https://${env.HOST}/path"; nothing before the path is the handler's. */
+const char *call_template_url(struct arena *arena, const char *text, const char *const *allowed,
+			      bool *fixed_r, struct error *err_r);
 /* Expands the values of "Name: value" headers; names must be plain. NULL-terminated in and out. */
 const char *const *call_template_headers(struct arena *arena, const char *const *headers,
 					 const char *const *allowed, struct error *err_r);

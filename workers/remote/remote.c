@@ -20,6 +20,7 @@
 struct remote {
 	CURLM *multi;
 	char *ca_file; /* or NULL */
+	struct guard *guard;
 	pthread_t thread;
 	struct list active; /* in the multi handle; the thread's own */
 
@@ -37,7 +38,7 @@ struct remote {
 void remote_start(struct remote *remote, const struct remote_request *request, remote_done_fn *done,
 		  void *ctx, uint64_t *handle_r)
 {
-	struct remote_call *call = remote_call_new(request, remote->ca_file);
+	struct remote_call *call = remote_call_new(request, remote->ca_file, remote->guard);
 
 	call->done = done;
 	call->ctx = ctx;
@@ -177,6 +178,7 @@ struct remote *remote_new(const char *ca_file, struct error *err_r)
 	}
 	remote = xcalloc(1, sizeof(*remote));
 	remote->ca_file = ca_file ? xstrdup(ca_file) : NULL;
+	remote->guard = guard_new("", err_r);
 	list_init(&remote->active);
 	list_init(&remote->arrived);
 	remote->multi = curl_multi_init();
@@ -185,6 +187,17 @@ struct remote *remote_new(const char *ca_file, struct error *err_r)
 	CHECK(pthread_mutex_init(&remote->lock, NULL) == 0);
 	CHECK(pthread_create(&remote->thread, NULL, remote_main, remote) == 0);
 	return remote;
+}
+
+int remote_allow(struct remote *remote, const char *networks, struct error *err_r)
+{
+	struct guard *guard = guard_new(networks, err_r);
+
+	if (!guard)
+		return -1;
+	guard_free(&remote->guard);
+	remote->guard = guard;
+	return 0;
 }
 
 void remote_free(struct remote **remote)
@@ -200,6 +213,7 @@ void remote_free(struct remote **remote)
 	CHECK(pthread_join(r->thread, NULL) == 0);
 	curl_multi_cleanup(r->multi);
 	pthread_mutex_destroy(&r->lock);
+	guard_free(&r->guard);
 	free(r->ca_file);
 	free(r);
 	curl_global_cleanup();

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/check.h"
 #include "common/base/error.h"
 
 struct remote;
@@ -33,6 +34,7 @@ struct remote_request {
 	/* scheme, host or port came from a payload: the guard looks at the resolved address before
 	 * each connect and again on a reused connection (guard.h) */
 	bool guarded;
+	bool plain_http; /* guarded: http:// will do; else only to what remote_allow names */
 	/* an earlier attempt of the job has sent this call already: it takes from the target's
 	 * retry budget, and is held when that is empty */
 	bool again;
@@ -45,11 +47,14 @@ struct remote_reply { /* owned by remote until the callback returns */
 	const char *body; /* NUL-terminated as well; never NULL */
 	size_t body_bytes;
 	const char *error; /* never NULL */
+	/* NOT_SENT for what the request itself says (not a URL, a control character, an address
+	 * that the guard refuses): it would be refused again, so there is no use in another try */
+	bool refused;
 	/* of Retry-After (RFC 9110 section 10.2.3, seconds or date), capped at 1 h; -1: none. When
 	 * held: when to come again */
 	int64_t retry_after_ms;
-	/* NOT_SENT because its target has no room, no rate, an open breaker or no retry budget left:
-	 * nobody's fault, not an attempt */
+	/* NOT_SENT because its target has no room, no rate, an open breaker or no retry budget
+	 * left: nobody's fault, not an attempt */
 	bool held;
 };
 
@@ -57,6 +62,9 @@ struct remote_reply { /* owned by remote until the callback returns */
 typedef void remote_done_fn(void *ctx, const struct remote_reply *reply);
 
 struct remote *remote_new(const char *ca_file /* NULL: the system's */, struct error *err_r);
+/* Networks that guarded calls may go to although they are not public (WINDLASS_REMOTE_ALLOW,
+ * common/base/cidr.h). Before the first call. 0, or -1 with ERROR_INVALID. */
+int remote_allow(struct remote *remote, const char *networks, struct error *err_r) must_check;
 void remote_free(struct remote **remote); /* aborts what is under way (fate UNKNOWN) */
 /* Copies what it needs. Any thread, never blocks. *handle_r may be passed to remote_abort. At most
  * 4,096 at once, then the fate is NOT_SENT. */

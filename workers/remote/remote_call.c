@@ -135,10 +135,11 @@ static int on_connected(void *ctx, char *peer, char *local, int peer_port, int l
 {
 	struct remote_call *call = ctx;
 
-	(void)peer;
 	(void)local;
 	(void)peer_port;
 	(void)local_port;
+	if (call->guard.guard && !call_guard_check_peer(&call->guard, peer))
+		return CURL_PREREQFUNC_ABORT;
 	call->connected = true;
 	return CURL_PREREQFUNC_OK;
 }
@@ -214,6 +215,8 @@ static void set_limits(struct remote_call *call, const struct remote_request *re
 
 static void set_guards(struct remote_call *call, const char *ca_file)
 {
+	if (call->guard.guard)
+		call_guard_set(&call->guard, call->easy);
 	SET(call, CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(call, CURLOPT_REDIR_PROTOCOLS_STR, "https");
 	SET(call, CURLOPT_FOLLOWLOCATION, 0L);
@@ -247,7 +250,8 @@ void remote_call_refuse(struct remote_call *call, const char *why)
 	snprintf(call->error, sizeof(call->error), "%s", why);
 }
 
-struct remote_call *remote_call_new(const struct remote_request *request, const char *ca_file)
+struct remote_call *remote_call_new(const struct remote_request *request, const char *ca_file,
+				    const struct guard *guard)
 {
 	struct remote_call *call = xcalloc(1, sizeof(*call));
 	const char *fault = request_fault(request);
@@ -255,6 +259,9 @@ struct remote_call *remote_call_new(const struct remote_request *request, const 
 	list_init(&call->link);
 	strbuf_init(&call->reply);
 	call->reply_bytes_max = request->response_bytes_max;
+	if (!fault && request->guarded)
+		fault = call_guard_init(&call->guard, guard, request->url, request->plain_http);
+	call->refused = fault != NULL;
 	call->easy = fault ? NULL : curl_easy_init();
 	if (!call->easy) {
 		remote_call_refuse(call, fault ? fault : "libcurl has no handle");
@@ -279,15 +286,23 @@ static const char *error_text(const struct remote_call *call, CURLcode result)
 	return call->error[0] ? call->error : curl_easy_strerror(result);
 }
 
+static bool url_fault(const struct remote_call *call, CURLcode result)
+{
+	return call->easy &&
+	       (result == CURLE_URL_MALFORMAT || result == CURLE_UNSUPPORTED_PROTOCOL);
+}
+
 void remote_call_finish(struct remote_call **call, CURLcode result)
 {
 	struct remote_call *c = *call;
+	bool guarded = c->easy && call_guard_refused(&c->guard, c->error, sizeof(c->error));
 	struct remote_reply reply = { .fate = REMOTE_NOT_SENT,
 				      .body = "",
 				      .error = error_text(c, result),
 				      .retry_after_ms = -1 };
 	long status = 0;
 
+	reply.refused = !c->connected && (c->refused || guarded || url_fault(c, result));
 	if (c->easy && result == CURLE_OK) {
 		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
 		reply = (struct remote_reply){
@@ -310,6 +325,7 @@ void remote_call_finish(struct remote_call **call, CURLcode result)
 	if (c->easy)
 		curl_easy_cleanup(c->easy);
 	curl_slist_free_all(c->headers);
+	call_guard_release(&c->guard);
 	strbuf_release(&c->reply);
 	free(c);
 	*call = NULL;

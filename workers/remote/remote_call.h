@@ -8,6 +8,7 @@
 
 #include "common/base/list.h"
 #include "common/base/strbuf.h"
+#include "workers/remote/call_guard.h"
 #include "workers/remote/remote.h"
 
 struct remote_call {
@@ -19,13 +20,17 @@ struct remote_call {
 	struct curl_slist *headers;
 	struct strbuf reply;
 	size_t reply_bytes_max, header_bytes;
+	struct call_guard guard;
+	bool refused;   /* for what it says, not for the weather */
 	bool connected; /* TLS included: from here on the request may have been sent */
 	bool answering; /* the first line of the answer is there */
 	char error[CURL_ERROR_SIZE];
 };
 
-/* Copies the request. A request that is refused gives a call without `easy`. */
-struct remote_call *remote_call_new(const struct remote_request *request, const char *ca_file);
+/* Copies the request. A request that is refused gives a call without `easy`. The guard is asked
+ * when the request is guarded, and must outlive the call. */
+struct remote_call *remote_call_new(const struct remote_request *request, const char *ca_file,
+				    const struct guard *guard);
 /* A call that must not be made gets this reason. */
 void remote_call_refuse(struct remote_call *call, const char *why);
 /* Tells its owner how it ended, and frees it. The handle must not be in a multi handle any more. */

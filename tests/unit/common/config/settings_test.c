@@ -143,6 +143,11 @@ static const struct {
 	{ "WINDLASS_XYZZY", "2",
 	  "WINDLASS_XYZZY: unknown setting; `windlass settings` lists them\n" },
 	{ "WINDLASS_GRACE_FILE", "x", "WINDLASS_GRACE_FILE: unknown setting" },
+	{ "WINDLASS_REMOTE_ALLOW", "10.0.0.0/8, intranet",
+	  "WINDLASS_REMOTE_ALLOW=10.0.0.0/8, intranet: \"intranet\" is not a network; expected "
+	  "networks such as 10.1.0.0/16, fd00:1::/32\n" },
+	{ "WINDLASS_REMOTE_ALLOW", "10.0.0.1/8",
+	  "WINDLASS_REMOTE_ALLOW=10.0.0.1/8: \"10.0.0.1/8\" has bits set behind its prefix" },
 	{ "BROKER_URL", "redis://u:geheim@x",
 	  "BROKER_URL: not the URL of a broker; expected amqp://" },
 	{ "BROKER_URL", "amqp://u:geheim@h",

@@ -82,9 +82,73 @@ static void headers(void **state)
 	arena_free(&arena);
 }
 
+/* Whose address a URL is: PAY_URL has a path of its own, ORIGIN has none, HOST is a name alone. */
+static const struct {
+	const char *url;
+	bool fixed;
+} urls[] = {
+	{ "${env.PAY_URL}/charges", true },
+	{ "${env.PAY_URL}.evil.example/", true }, /* that is in the path */
+	{ "${env.PAY_URL}", true },
+	{ "${env.ORIGIN}", true },
+	{ "${env.ORIGIN}/x", true },
+	{ "${env.ORIGIN}?q=https://evil.example/", true },
+	{ "${env.ORIGIN}#x", true },
+	{ "https://${env.HOST}/x", true },
+	{ "http://${env.HOST}", true },
+	{ "https://${env.HOST}?x", true },
+	{ "${env.ORIGIN}.evil.example/", false },
+	{ "${env.ORIGIN}@evil.example/", false },
+	{ "${env.ORIGIN}:443@evil.example/", false },
+	{ "${env.ORIGIN}:8080/", false },
+	{ "${env.ORIGIN}\\@evil.example/", false },
+	{ "${env.ORIGIN}\\evil.example/", false },
+	{ "${env.ORIGIN};x", false },
+	{ "https://${env.HOST}.evil.example/", false },
+	{ "https://${env.HOST}@evil.example/", false },
+	{ "https://${env.HOST}:1/", false },
+	{ "https://user@${env.HOST}/", false },
+	{ "https://x.${env.HOST}/", false },
+	{ "https:/${env.HOST}/", false },
+	{ "ftp://${env.HOST}/", false },
+	{ "${env.HOST}/x", false },
+	{ "${env.HOST}://evil.example/", false },
+	{ "${env.EMPTY}https://evil.example/", false },
+	{ "https://${env.EMPTY}/x", false },
+	{ "https://${env.EMPTY}evil.example/", false },
+	{ "https://pay.example/v1", false },
+	{ "https://evil.example/${env.PAY_URL}", false },
+	{ "$${env.PAY_URL}/x", false },
+	{ " ${env.PAY_URL}/x", false },
+	{ "", false },
+};
+
+static void tells_whose_address_it_is(void **state)
+{
+	static const char *const names[] = { "PAY_URL", "ORIGIN", "HOST", "EMPTY", NULL };
+	struct arena *arena = arena_new(0);
+
+	(void)state;
+	setenv("PAY_URL", "https://pay.example/v1", 1);
+	setenv("ORIGIN", "https://pay.example", 1);
+	setenv("HOST", "pay.example", 1);
+	setenv("EMPTY", "", 1);
+	for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+		struct error error = { 0 };
+		bool fixed = !urls[i].fixed;
+
+		if (!call_template_url(arena, urls[i].url, names, &fixed, &error))
+			fail_msg("%s: %s", urls[i].url, error.message);
+		if (fixed != urls[i].fixed)
+			fail_msg("%s: got %d", urls[i].url, fixed);
+	}
+	arena_free(&arena);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(expands), cmocka_unit_test(headers) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(expands), cmocka_unit_test(headers),
+					    cmocka_unit_test(tells_whose_address_it_is) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,8 +62,8 @@ static bool path_valid(const char *path)
 
 static int check_source(struct scan *scan, const char *at, const char *source)
 {
-	if (strcmp(source, "job.id") == 0 || strcmp(source, "job.type") == 0 ||
-	    strcmp(source, "job.attempt") == 0)
+	if (strcmp(source, "payload") == 0 || strcmp(source, "job.id") == 0 ||
+	    strcmp(source, "job.type") == 0 || strcmp(source, "job.attempt") == 0)
 		return 0;
 	if (strncmp(source, "payload.", 8) == 0 && path_valid(source + 8))
 		return 0;
@@ -72,7 +72,7 @@ static int check_source(struct scan *scan, const char *at, const char *source)
 	if (strncmp(source, "env.", 4) != 0)
 		return refuse(
 			scan, at,
-			"unknown ${%.80s}; expected payload.NAME, job.id, job.type, job.attempt or env.NAME",
+			"unknown ${%.80s}; expected payload, payload.NAME, job.id, job.type, job.attempt or env.NAME",
 			source);
 	for (const char *const *name = scan->env; *name; name++) {
 		if (strcmp(*name, source + 4) == 0)

@@ -190,8 +190,8 @@ static const struct {
 	/* sql */
 	{ "jobs: {a: {sql: ''}}\n", "1:17: bad value `` of `sql`; expected a text" },
 	{ "jobs: {a: {sql: ' ; '}}\n", "1:18: `sql`: empty; expected an SQL statement" },
-	{ "jobs:\n  a:\n    sql: SELECT ${payload}\n",
-	  "3:17: `sql`: unknown ${payload}; expected payload.NAME" },
+	{ "jobs:\n  a:\n    sql: SELECT ${payloads}\n",
+	  "3:17: `sql`: unknown ${payloads}; expected payload, payload.NAME" },
 	{ "jobs:\n  a:\n    sql: SELECT ${payload.a..b}\n",
 	  "3:17: `sql`: unknown ${payload.a..b}" },
 	{ "jobs:\n  a:\n    sql: SELECT ${steps.a.b}\n",

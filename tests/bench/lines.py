@@ -157,22 +157,23 @@ def round_trip_limit(rig, size):
 
 # ---- brokers
 
-def source_rows(kind, workers=1, **declared):
+def source_rows(kind, workers=1, source="rows", **declared):
     """Messages of another service wait on the broker; each becomes one row, exactly once."""
     def run(rig, size):
+        count = size.broker_jobs[kind]
         with rig.database() as url, rig.broker(kind) as view, rig.windlass(url, view) as system:
-            rig.fill_broker(view, "rows", size.broker_jobs, **declared)
+            rig.fill_broker(view, source, count, **declared)
             figures = {}
-            with rig.services_cpu(figures, size.broker_jobs):
-                figures.update(system.drain(size.broker_jobs, workers))
-            rows_are_exact(url, size.broker_jobs, "bench_kept")
+            with rig.services_cpu(figures, count):
+                figures.update(system.drain(count, workers))
+            rows_are_exact(url, count, "bench_kept")
             return figures
     return run
 
 
 def source_limit(kind, work, **declared):
     def run(rig, size):
-        count = size.broker_jobs if work == "row" else size.stream_jobs
+        count = size.broker_jobs[kind] if work == "row" else size.stream_jobs
         with rig.database() as url, rig.broker(kind) as view:
             place, figures = rig.fill_broker(view, "rows", count, **declared), {}
             with rig.services_cpu(figures, count):
@@ -184,7 +185,7 @@ def source_limit(kind, work, **declared):
 def source_peer(kind, name, **declared):
     def run(rig, size):
         with rig.database() as url, rig.broker(kind) as view:
-            count = size.peer_jobs.get((name, "row"), size.broker_jobs)
+            count = size.peer_jobs.get((name, "row"), size.broker_jobs[kind])
             place, figures = rig.fill_broker(view, "rows", count, **declared), {}
             with rig.services_cpu(figures, count):
                 figures.update(peers.run(rig, name, url, count, "row", view.url, place[-1]))
@@ -293,8 +294,8 @@ LINES = [
           "go-rabbit": source_peer("rabbit", "go-rabbit", classic=True), "celery": source_peer("rabbit", "celery", classic=True)}, ratio_goal=0.7,
          limit="bare C, at least once"),
     Line("kafka-row", "Kafka to one row a message, exactly once",
-         {"ours": source_rows("kafka", partitions=6), "limit": source_limit("kafka", "row", partitions=6),
-          "two workers": source_rows("kafka", workers=2, partitions=6),
+         {"ours": source_rows("kafka", partitions=6), "declared": source_rows("kafka", source="kept", partitions=6),
+          "limit": source_limit("kafka", "row", partitions=6), "two workers": source_rows("kafka", workers=2, partitions=6),
           "go-kafka": source_peer("kafka", "go-kafka", partitions=6)}, ratio_goal=0.5, limit="bare C, at least once"),
     Line("kafka-noop", "Kafka no-ops, only failures recorded", {"ours": stream_ours, "limit": source_limit("kafka", "noop", partitions=6)},
          limit="bare C, consume and commit"),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control: what a client or an operator does to jobs and queues after acceptance. Each is one
- * transaction. `tenant` limits what can be seen: another tenant's job is not found; NULL sees all
- * (operator). */
+ * transaction. `reach` limits what can be seen: a job outside of it is not found; NULL sees all. */
 #ifndef COMMON_STORE_CONTROL_H
 #define COMMON_STORE_CONTROL_H
 #include "common/base/arena.h"
@@ -17,14 +16,14 @@
  * completion.h; a worker that has just taken it from the broker is told as well); running ->
  * *state_r = JOB_RUNNING and the request is noted for its worker (bell: cancel); terminal ->
  * ERROR_CONFLICT with *state_r; ERROR_NOT_FOUND. */
-int control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+int control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
 		   const char *reason, enum job_state *state_r, struct error *err_r) must_check;
 /* scheduled or retryable -> due now; discarded or cancelled -> its completion row is removed and it
  * waits again, with a fresh failure budget (attempt goes on counting); available -> nothing to do.
  * running or completed -> ERROR_CONFLICT with *state_r. So is one that was compensated (its
  * on_discard job was enqueued): its steps and receipts are no longer in force, its idempotency keys
  * are used up. The message says so. */
-int control_retry(struct store *store, const char *tenant, const struct uuid *id,
+int control_retry(struct store *store, const struct reach *reach, const struct uuid *id,
 		  enum job_state *state_r, struct error *err_r) must_check;
 /* Discarded (or as filter->state says: discarded or cancelled) jobs that match go back to waiting;
  * rate_per_s > 0 spreads their due times. Compensated ones are left out. dry_run only counts. At

@@ -5,6 +5,7 @@
 #define COMMON_STORE_QUERY_H
 #include "common/base/arena.h"
 #include "common/job/job.h"
+#include "common/store/reach.h"
 #include "common/store/store.h"
 
 struct attempt_view { /* one attempt that did not complete the job */
@@ -42,13 +43,12 @@ struct job_view {
 	size_t attempt_count;
 };
 
-/* 0; ERROR_NOT_FOUND. tenant NULL: all. */
-int query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
-	      struct job_view *view_r, struct error *err_r) must_check;
+/* 0; ERROR_NOT_FOUND. reach NULL: all. */
+int query_job(struct store *store, const struct reach *reach, const struct uuid *id,
+	      struct arena *arena, struct job_view *view_r, struct error *err_r) must_check;
 
 struct job_filter {
-	const char *tenant;             /* NULL: all */
-	const char *owner;              /* NULL: all */
+	struct reach reach;
 	enum job_state state;           /* 0: all */
 	const char *type, *queue, *tag; /* NULL: all */
 	struct uuid before; /* keyset cursor: ids below this one; nil: from the newest */

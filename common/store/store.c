@@ -275,18 +275,18 @@ int position_save(struct store *store, const struct position *positions, size_t 
 
 /* ---- control */
 
-int control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+int control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
 		   const char *reason, enum job_state *state_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	return store->ops->control_cancel(store, tenant, id, reason, state_r, err_r);
+	return store->ops->control_cancel(store, reach, id, reason, state_r, err_r);
 }
 
-int control_retry(struct store *store, const char *tenant, const struct uuid *id,
+int control_retry(struct store *store, const struct reach *reach, const struct uuid *id,
 		  enum job_state *state_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	return store->ops->control_retry(store, tenant, id, state_r, err_r);
+	return store->ops->control_retry(store, reach, id, state_r, err_r);
 }
 
 int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s,
@@ -313,10 +313,10 @@ int control_cancels(struct store *store, const struct uuid *ids, size_t count, b
 
 /* ---- queries */
 
-int query_job(struct store *store, const char *tenant, const struct uuid *id, struct arena *arena,
-	      struct job_view *view_r, struct error *err_r)
+int query_job(struct store *store, const struct reach *reach, const struct uuid *id,
+	      struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
-	return store->ops->query_job(store, tenant, id, arena, view_r, err_r);
+	return store->ops->query_job(store, reach, id, arena, view_r, err_r);
 }
 
 int query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,

@@ -54,16 +54,16 @@ struct store_ops {
 	int (*position_load)(struct store *, struct position *, size_t, struct error *);
 	int (*position_save)(struct store *, const struct position *, size_t, struct error *);
 
-	int (*control_cancel)(struct store *, const char *, const struct uuid *, const char *,
-			      enum job_state *, struct error *);
-	int (*control_retry)(struct store *, const char *, const struct uuid *, enum job_state *,
-			     struct error *);
+	int (*control_cancel)(struct store *, const struct reach *, const struct uuid *,
+			      const char *, enum job_state *, struct error *);
+	int (*control_retry)(struct store *, const struct reach *, const struct uuid *,
+			     enum job_state *, struct error *);
 	int (*control_redrive)(struct store *, const struct job_filter *, double, bool, int64_t *,
 			       struct error *);
 	int (*control_pause)(struct store *, const char *, bool, struct error *);
 	int (*control_cancels)(struct store *, const struct uuid *, size_t, bool *, struct error *);
 
-	int (*query_job)(struct store *, const char *, const struct uuid *, struct arena *,
+	int (*query_job)(struct store *, const struct reach *, const struct uuid *, struct arena *,
 			 struct job_view *, struct error *);
 	int (*query_jobs)(struct store *, const struct job_filter *, struct arena *,
 			  struct job_view **, size_t *, struct error *);

@@ -63,7 +63,7 @@ static int ask_cancel(struct exchange *exchange, struct store *store, struct err
 {
 	struct control *control = exchange->own;
 
-	return control_cancel(store, caller_view(exchange->caller), &exchange->id, control->reason,
+	return control_cancel(store, &exchange->reach, &exchange->id, control->reason,
 			      &control->state, err_r);
 }
 
@@ -125,8 +125,7 @@ static int ask_retry(struct exchange *exchange, struct store *store, struct erro
 {
 	struct control *control = exchange->own;
 
-	return control_retry(store, caller_view(exchange->caller), &exchange->id, &control->state,
-			     err_r);
+	return control_retry(store, &exchange->reach, &exchange->id, &control->state, err_r);
 }
 
 static void retry_answered(struct exchange *exchange)

@@ -14,8 +14,8 @@
 
 static void filter_mark(const struct job_filter *filter, uint8_t mark_r[MARK_BYTES])
 {
-	const char *parts[] = { filter->tenant, filter->owner, filter->type, filter->queue,
-				filter->tag };
+	const char *parts[] = { filter->reach.tenant, filter->reach.owner, filter->type,
+				filter->queue, filter->tag };
 	uint8_t digest[SHA256_BYTES];
 	struct strbuf text;
 

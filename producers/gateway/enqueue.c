@@ -87,7 +87,8 @@ bool enqueue_take_key(struct exchange *exchange, const char *text, size_t bytes)
 			"Idempotency-Key is 1 to 255 printable ASCII characters, in quotes or bare");
 		return false;
 	}
-	/* Names hold no slash, so the parts cannot run into each other. */
+	/* A tenant holds no slash, and no pattern ends in another one: the parts cannot run into
+	 * each other, whatever a token calls its owner. */
 	acceptance->idempotency_scope =
 		arena_printf(exchange_arena(exchange), "%s/%s%s", exchange->caller->tenant,
 			     exchange->caller->id, exchange->route->pattern);
@@ -257,6 +258,19 @@ static void waited(struct exchange *exchange)
 	answer_finished(exchange);
 }
 
+/* Who enqueued a job sees how it goes, whatever else it may read. One that was there before is
+ * somebody's: it is seen by those who may read it. False: this caller may not. */
+static bool set_reach(struct exchange *exchange)
+{
+	if (!exchange->accepted.unique_conflict)
+		exchange->reach = caller_own_reach(exchange->caller);
+	else if (caller_may(exchange->caller, SCOPE_READ))
+		exchange->reach = caller_reach(exchange->caller, SCOPE_READ);
+	else
+		return false;
+	return true;
+}
+
 static void accepted_one(struct exchange *exchange)
 {
 	const struct accepted_job *accepted = &exchange->accepted;
@@ -268,7 +282,10 @@ static void accepted_one(struct exchange *exchange)
 	bool own = uuid_equal(&accepted->id, &exchange->job.id) &&
 		   exchange->submission.acceptance.verdict == ACCEPTANCE_ACCEPTED;
 	exchange->id = accepted->id;
-	if (exchange->wait_ms == 0) {
+	if (!set_reach(exchange)) {
+		waiting_drop(exchange);
+		answer_accepted(exchange, accepted->state);
+	} else if (exchange->wait_ms == 0) {
 		answer_accepted(exchange, accepted->state);
 	} else if (own) {
 		waiting_park(exchange, waited);
@@ -296,9 +313,8 @@ void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *r
 		refuse_request(exchange, &error);
 		return;
 	}
-	if (!caller_may_enqueue(exchange->caller, exchange->job.type)) {
-		exchange_refuse_at(exchange, 403, "not-in-scope", "/type",
-				   "this API key may not enqueue this type");
+	if (!caller_may_enqueue(exchange->caller, exchange->job.type, exchange->job.queue)) {
+		exchange_refuse_at(exchange, 403, "not-in-scope", "/type", ENQUEUE_NOT_IN_SCOPE);
 		return;
 	}
 	if (!enqueue_take_key(exchange, key_text.text, key_text.bytes))

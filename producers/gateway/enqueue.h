@@ -5,6 +5,8 @@
 #define PRODUCERS_GATEWAY_ENQUEUE_H
 #include "producers/gateway/exchange.h"
 
+#define ENQUEUE_NOT_IN_SCOPE "this caller may not enqueue this type in this queue"
+
 /* The context of this caller for job_request_parse. */
 struct job_request_context enqueue_context(const struct exchange *exchange);
 int enqueue_fault_status(enum job_request_fault fault);

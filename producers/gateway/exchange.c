@@ -266,8 +266,8 @@ void exchange_compute(struct exchange *exchange, exchange_ask_fn *compute, excha
 
 static int ask_job(struct exchange *exchange, struct store *store, struct error *err_r)
 {
-	return query_job(store, caller_view(exchange->caller), &exchange->id,
-			 exchange_arena(exchange), &exchange->view, err_r);
+	return query_job(store, &exchange->reach, &exchange->id, exchange_arena(exchange),
+			 &exchange->view, err_r);
 }
 
 void exchange_ask_job(struct exchange *exchange, exchange_step_fn *next)

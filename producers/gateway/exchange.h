@@ -22,11 +22,12 @@ typedef int exchange_ask_fn(struct exchange *exchange, struct store *store, stru
 struct exchange { /* lies in the request, zeroed for each */
 	struct gateway *gateway;
 	struct request *request;
-	const struct route *route; /* NULL: refused before one was found */
-	const char *part;          /* {id} or {name} */
-	const struct caller *caller;
-	struct definitions *defs; /* a reference, released at the end */
-	json_t *body;             /* parsed body, released at the end */
+	const struct route *route;   /* NULL: refused before one was found */
+	const char *part;            /* {id} or {name} */
+	const struct caller *caller; /* a reference, released at the end */
+	struct reach reach;          /* the jobs that the store may show and touch for it */
+	struct definitions *defs;    /* a reference, released at the end */
+	json_t *body;                /* parsed body, released at the end */
 	struct uuid id;
 	exchange_step_fn *next;
 	exchange_ask_fn *ask;
@@ -81,7 +82,7 @@ bool exchange_check_members(struct exchange *exchange, const char *const *names,
 void exchange_ask(struct exchange *exchange, exchange_ask_fn *ask, exchange_step_fn *next);
 /* The same without a store connection, for long computations. */
 void exchange_compute(struct exchange *exchange, exchange_ask_fn *compute, exchange_step_fn *next);
-/* exchange_ask for the job exchange->id of the caller's tenant, into exchange->view. */
+/* exchange_ask for the job exchange->id within exchange->reach, into exchange->view. */
 void exchange_ask_job(struct exchange *exchange, exchange_step_fn *next);
 
 /* For those that park by themselves: park with the next step; wake. */

@@ -10,8 +10,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "producers/gateway/access.h"
 #include "producers/gateway/exchange.h"
-#include "producers/gateway/keyring.h"
 #include "producers/gateway/origin.h"
 #include "producers/gateway/routes.h"
 #include "producers/gateway/waiting.h"
@@ -120,40 +120,65 @@ static bool find_route(struct front *front, struct exchange *exchange)
 	return false;
 }
 
-static const struct caller *find_caller(struct front *front, struct exchange *exchange)
+static void refuse_caller(struct exchange *exchange, enum access_verdict verdict, const char *why)
 {
-	const struct keyring *keys = front->gateway->keys;
-	enum route_access access = exchange->route->access;
+	const char *challenge = "Bearer";
 
-	if (access == ACCESS_PUBLIC || keyring_empty(keys))
-		return keyring_anybody();
-	if (front->admin && access != ACCESS_KEY)
-		return keyring_anybody();
-	return keyring_find(keys, request_header(exchange->request, "Authorization"),
-			    clock_wall_ms());
+	if (verdict == ACCESS_AWAY) {
+		exchange_refuse_busy(exchange, 503, "issuer-unavailable",
+				     "the keys of the tokens' issuer are not known yet", 2);
+		return;
+	}
+	if (verdict == ACCESS_BAD_TOKEN)
+		challenge = "Bearer error=\"invalid_token\"";
+	request_answer_header(exchange->request, "WWW-Authenticate", challenge);
+	if (verdict == ACCESS_BAD_TOKEN)
+		exchange_refuse(exchange, 401, "bad-token", why);
+	else
+		exchange_refuse(exchange, 401, "no-key",
+				"an API key is needed: Authorization: Bearer wl_<id>_<secret>");
+}
+
+/* False: refused. */
+static bool find_caller(struct front *front, struct exchange *exchange)
+{
+	enum route_access access = exchange->route->access;
+	const char *authorization = request_header(exchange->request, "Authorization");
+	enum access_verdict verdict;
+	const char *why;
+
+	exchange->caller = caller_anybody();
+	if (access == ACCESS_PUBLIC || access_open(front->gateway->access) ||
+	    (front->admin && access != ACCESS_KEY))
+		return true;
+	verdict = access_find(front->gateway->access, authorization, clock_wall_ms(),
+			      &exchange->caller, &why);
+	if (verdict == ACCESS_GRANTED)
+		return true;
+	refuse_caller(exchange, verdict, why);
+	return false;
 }
 
 static bool check_caller(struct front *front, struct exchange *exchange)
 {
-	const struct caller *caller = find_caller(front, exchange);
+	enum scope scope = exchange->route->scope;
 
-	if (!caller) {
-		request_answer_header(exchange->request, "WWW-Authenticate", "Bearer");
-		exchange_refuse(exchange, 401, "no-key",
-				"an API key is needed: Authorization: Bearer wl_<id>_<secret>");
+	if (!find_caller(front, exchange))
 		return false;
-	}
-	exchange->caller = caller;
-	if (!caller_may(caller, exchange->route->scope)) {
+	if (!caller_may(exchange->caller, scope)) {
 		exchange_refuse(exchange, 403, "not-in-scope",
-				"this API key does not have the scope for that");
+				"this caller does not have the scope for that");
 		return false;
 	}
-	if (exchange->route->access == ACCESS_OPERATOR && !caller->everywhere) {
+	if (exchange->route->access == ACCESS_OPERATOR && !exchange->caller->everywhere) {
 		exchange_refuse(exchange, 403, "not-in-scope",
-				"this concerns all tenants and the API key is bound to one");
+				"this concerns all tenants and the caller is bound to one");
 		return false;
 	}
+	if (scope == SCOPE_READ || scope == SCOPE_CANCEL || scope == SCOPE_RETRY)
+		exchange->reach = caller_reach(exchange->caller, scope);
+	else
+		exchange->reach = caller_own_reach(exchange->caller);
 	return true;
 }
 
@@ -272,6 +297,7 @@ static void request_ended(struct request *request, void *front_)
 		json_decref(exchange->body);
 	if (exchange->defs)
 		definitions_unref(&exchange->defs);
+	caller_unref(&exchange->caller);
 }
 
 /* ---- life */
@@ -317,7 +343,7 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 
 	front->gateway = gateway;
 	front->admin = options->admin && listens_on_loopback(options->listen);
-	front->guarded = keyring_empty(gateway->keys) || front->admin;
+	front->guarded = access_open(gateway->access) || front->admin;
 	make_metrics(front);
 	/* A request may come before server_start returns, so the port is set before, too. */
 	if (server_split_address(options->listen, host, sizeof(host), &port)) {

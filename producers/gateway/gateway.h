@@ -11,8 +11,8 @@
 #include "common/service/metrics.h"
 #include "common/store/bell.h"
 
+struct access;
 struct front;
-struct keyring;
 struct monitor;
 struct origin_list;
 struct readers;
@@ -25,7 +25,7 @@ struct gateway {
 	struct metrics *metrics;
 	pthread_mutex_t defs_lock; /* guards defs */
 	struct definitions *defs;
-	struct keyring *keys;
+	struct access *access;
 	struct origin_list *origins;
 	struct bell *bell;
 	struct submitter *submitter;

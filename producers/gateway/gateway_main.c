@@ -15,9 +15,9 @@
 #include "common/service/service.h"
 #include "common/service/store_wait.h"
 #include "common/store/registry.h"
+#include "producers/gateway/access.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
-#include "producers/gateway/keyring.h"
 #include "producers/gateway/monitor.h"
 #include "producers/gateway/origin.h"
 #include "producers/gateway/readers.h"
@@ -80,15 +80,15 @@ static int read_access(struct role *role)
 	char host[256];
 	int port;
 
-	gateway->keys = keyring_parse(gateway->settings->api_keys, &err);
-	if (!gateway->keys)
+	gateway->access = access_new(gateway->settings, &err);
+	if (!gateway->access)
 		return config_error(err.message);
 	gateway->origins = origin_list_parse(gateway->settings->cors_origins, &err);
 	if (!gateway->origins)
 		return config_error(err.message);
 	if (!server_split_address(listen_text, host, sizeof(host), &port))
 		return config_error("WINDLASS_HTTP_LISTEN is not host:port");
-	if (keyring_empty(gateway->keys) && !server_is_loopback(host))
+	if (access_open(gateway->access) && !server_is_loopback(host))
 		return config_error(
 			"WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
 			"everybody could do everything");
@@ -198,7 +198,7 @@ static int start_fronts(struct role *role, struct error *err_r)
 	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen),
 		 LOG_I("port", front_port(role->front)),
 		 LOG_S("admin", role->admin ? admin_listen : NULL),
-		 LOG_S("keys", keyring_empty(role->gateway.keys) ? "no" : "yes"));
+		 LOG_S("keys", access_open(role->gateway.access) ? "no" : "yes"));
 	return 0;
 }
 
@@ -250,7 +250,7 @@ static void stop_role(struct role *role)
 	front_stop(&role->front);
 	if (gateway->bell)
 		bell_close(&gateway->bell);
-	keyring_free(&gateway->keys);
+	access_free(&gateway->access);
 	origin_list_free(&gateway->origins);
 	if (gateway->defs)
 		definitions_unref(&gateway->defs);

@@ -40,7 +40,7 @@ static bool parse_filter(struct exchange *exchange, struct job_filter *filter)
 	const char *state = target_param(target, "state");
 	const char *cursor = target_param(target, "cursor");
 
-	filter->tenant = caller_view(exchange->caller);
+	filter->reach = exchange->reach;
 	filter->type = target_param(target, "type");
 	filter->queue = target_param(target, "queue");
 	filter->tag = target_param(target, "tag");

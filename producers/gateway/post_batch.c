@@ -78,8 +78,8 @@ static bool add_job(struct exchange *exchange, struct batch *batch, struct json_
 	job = &batch->jobs[batch->count];
 	if (job_request_parse(&context, text, root, exchange_arena(exchange), job, &error) < 0)
 		add_bad(exchange, batch, error.pointer, error.message);
-	else if (!caller_may_enqueue(exchange->caller, job->type))
-		add_bad(exchange, batch, "/type", "this API key may not enqueue this type");
+	else if (!caller_may_enqueue(exchange->caller, job->type, job->queue))
+		add_bad(exchange, batch, "/type", ENQUEUE_NOT_IN_SCOPE);
 	else if (is_twin(batch, job))
 		add_bad(exchange, batch, "",
 			"another job of this batch has the same id or unique key");

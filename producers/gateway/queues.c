@@ -48,6 +48,17 @@ static bool is_listed(const struct queues *queues, const char *name)
 	return false;
 }
 
+static bool may_see(const struct exchange *exchange, const char *name)
+{
+	const struct reach *reach = &exchange->reach;
+
+	for (size_t i = 0; i < reach->rule_count; i++) {
+		if (caller_pattern_fits(reach->rules[i].queue, name))
+			return true;
+	}
+	return reach->rule_count == 0;
+}
+
 static void answer_queues(struct exchange *exchange)
 {
 	const struct queues *queues = exchange->own;
@@ -61,13 +72,17 @@ static void answer_queues(struct exchange *exchange)
 	}
 	strbuf_init(&json);
 	strbuf_addstr(&json, "{\"items\":[");
-	for (size_t i = 0; i < queues->count; i++, first = false)
+	for (size_t i = 0; i < queues->count; i++) {
+		if (!may_see(exchange, queues->views[i].name))
+			continue;
 		add_queue(&json, &queues->views[i], first);
+		first = false;
+	}
 	/* Queues that never had a job. */
 	for (size_t i = 0; i < definitions_queue_count(defs); i++) {
 		struct queue_view empty = { .name = definitions_queue_at(defs, i)->name,
 					    .oldest_ms = -1 };
-		if (is_listed(queues, empty.name))
+		if (is_listed(queues, empty.name) || !may_see(exchange, empty.name))
 			continue;
 		add_queue(&json, &empty, first);
 		first = false;
@@ -78,6 +93,11 @@ static void answer_queues(struct exchange *exchange)
 
 void list_queues(struct exchange *exchange)
 {
+	if (exchange->caller->own_only) {
+		exchange_refuse(exchange, 403, "not-in-scope",
+				"queues are everybody's, and this caller sees its own jobs only");
+		return;
+	}
 	exchange->own = ARENA_NEW(exchange_arena(exchange), struct queues);
 	if (exchange_check_params(exchange, NULL, 0))
 		exchange_ask(exchange, ask_queues, answer_queues);

@@ -106,7 +106,7 @@ void redrive_jobs(struct exchange *exchange)
 	size_t bytes;
 
 	exchange->own = redrive;
-	filter->tenant = caller_view(exchange->caller);
+	filter->reach = exchange->reach;
 	request_body(exchange->request, &bytes);
 	if (!exchange_check_params(exchange, NULL, 0))
 		return;

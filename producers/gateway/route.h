@@ -3,7 +3,7 @@
 #ifndef PRODUCERS_GATEWAY_ROUTE_H
 #define PRODUCERS_GATEWAY_ROUTE_H
 #include "common/http/target.h"
-#include "producers/gateway/keyring.h"
+#include "producers/gateway/caller.h"
 
 struct exchange;
 
@@ -12,7 +12,7 @@ typedef void route_handler_fn(struct exchange *exchange);
 enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_JOB, BODY_BATCH };
 
 enum route_access {
-	ACCESS_KEY,   /* a key with the scope */
+	ACCESS_KEY,   /* a key or token with the scope */
 	ACCESS_ADMIN, /* the same; on a separate loopback admin listener no key is asked for */
 	/* as ACCESS_ADMIN, and the key must not be bound to a tenant: it concerns all of them */
 	ACCESS_OPERATOR,

@@ -45,12 +45,19 @@ static void completed_message_leaves_one_row(struct fixture *fx)
 
 static void foreign_jobs_have_the_default_tenant(struct fixture *fx)
 {
+	static const struct reach_rule order[] = { { .type = "ord*" } },
+				       other[] = { { .type = "x" } };
+	const struct reach ours = { .tenant = "", .rules = order, .rule_count = 1 },
+			   acme = { .tenant = "acme" }, others = { .owner = "web" },
+			   rules = { .rules = other, .rule_count = 1 };
 	struct claimed_job *job = new_message(fx);
 	struct job_view view;
 
 	finish_job(fx, job, JOB_COMPLETED);
-	check_store(fx, query_job(fx->other, "", &job->id, fx->arena, &view, &fx->error));
-	assert_int_equal(query_job(fx->other, "acme", &job->id, fx->arena, &view, &fx->error), -1);
+	assert_int_equal(query_job(fx->other, &others, &job->id, fx->arena, &view, &fx->error), -1);
+	assert_int_equal(query_job(fx->other, &rules, &job->id, fx->arena, &view, &fx->error), -1);
+	check_store(fx, query_job(fx->other, &ours, &job->id, fx->arena, &view, &fx->error));
+	assert_int_equal(query_job(fx->other, &acme, &job->id, fx->arena, &view, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
 }
 

@@ -5,6 +5,8 @@
 
 #include "tests/integration/store_fixture.h"
 
+static const struct reach t1 = { .tenant = "t1" }, t2 = { .tenant = "t2" };
+
 /* ---- control */
 
 static int cancel(struct fixture *fx, const struct uuid *id, enum job_state *state_r)
@@ -81,11 +83,11 @@ static void cancel_of_the_ended_and_unknown(struct fixture *fx)
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
 	theirs.tenant = "t1";
 	accept_job(fx, theirs);
-	assert_int_equal(control_cancel(fx->store, "t2", &theirs.id, NULL, &state, &fx->error), -1);
+	assert_int_equal(control_cancel(fx->store, &t2, &theirs.id, NULL, &state, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
-	assert_int_equal(control_retry(fx->store, "t2", &theirs.id, &state, &fx->error), -1);
+	assert_int_equal(control_retry(fx->store, &t2, &theirs.id, &state, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
-	check_store(fx, control_cancel(fx->store, "t1", &theirs.id, NULL, &state, &fx->error));
+	check_store(fx, control_cancel(fx->store, &t1, &theirs.id, NULL, &state, &fx->error));
 }
 
 /* Asked while it ran, but it went back to wait: nobody needs to run it to end it. */
@@ -414,8 +416,8 @@ static void lists_by_filter(struct fixture *fx)
 		struct job_filter filter;
 		size_t want;
 	} table[] = {
-		{ { .tenant = "acme", .limit = 10 }, 0 },
-		{ { .owner = "key-1", .limit = 10 }, 1 },
+		{ { .reach.tenant = "acme", .limit = 10 }, 0 },
+		{ { .reach.owner = "key-1", .limit = 10 }, 1 },
 		{ { .queue = "q2", .limit = 10 }, 2 },
 		{ { .tag = "green", .limit = 10 }, 1 },
 		{ { .type = "one", .limit = 10 }, 0 },
@@ -485,13 +487,18 @@ static void finished_ones(struct fixture *fx)
 
 static void tenants_do_not_see_each_other(struct fixture *fx)
 {
+	static const struct reach nobody = { .tenant = "" };
 	struct new_job job = a_job("mail");
 	struct job_view view;
 
 	job.tenant = "t1";
 	accept_job(fx, job);
-	check_store(fx, query_job(fx->store, "t1", &job.id, fx->arena, &view, &fx->error));
-	assert_int_equal(query_job(fx->store, "t2", &job.id, fx->arena, &view, &fx->error), -1);
+	check_store(fx, query_job(fx->store, &t1, &job.id, fx->arena, &view, &fx->error));
+	assert_int_equal(query_job(fx->store, &t2, &job.id, fx->arena, &view, &fx->error), -1);
+	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
+	finish_job(fx, claim_this(fx, &job.id), JOB_COMPLETED);
+	check_store(fx, query_job(fx->store, &t1, &job.id, fx->arena, &view, &fx->error));
+	assert_int_equal(query_job(fx->store, &nobody, &job.id, fx->arena, &view, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
 }
 

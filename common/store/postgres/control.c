@@ -13,14 +13,15 @@
 static const char state_of[] = "SELECT" JOB_STATE_SQL(
 	"j.id") " FROM windlass.jobs j LEFT JOIN windlass.done d ON d.id = j.id AND d.state <> 0 LEFT JOIN"
 		" windlass.ready r ON r.id = j.id"
-		" WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
+		" WHERE j.id = $1::uuid AND" REACH_SQL("j.tenant", "j.owner", "j.type", "j.queue",
+						       "2", "3", "4", "5");
 
-static int look(struct postgres *pg, const char *tenant, const struct uuid *id,
+static int look(struct postgres *pg, const struct reach *reach, const struct uuid *id,
 		enum job_state *state_r, struct error *err_r)
 {
 	postgres_say(pg, state_of);
 	postgres_arg_uuid(pg, id);
-	postgres_arg_text(pg, tenant);
+	postgres_arg_reach(pg, reach);
 	size_t place = postgres_send(pg);
 
 	if (postgres_fly(pg, err_r) < 0)
@@ -35,14 +36,14 @@ static int look(struct postgres *pg, const char *tenant, const struct uuid *id,
 typedef int change_fn(struct postgres *pg, const struct uuid *id, const char *reason,
 		      enum job_state *state, struct error *err_r);
 
-static int change_once(struct postgres *pg, const char *tenant, const struct uuid *id,
+static int change_once(struct postgres *pg, const struct reach *reach, const struct uuid *id,
 		       const char *reason, change_fn *change, enum job_state *state_r,
 		       struct error *err_r)
 {
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
 	postgres_begin(pg);
-	int rc = look(pg, tenant, id, state_r, err_r);
+	int rc = look(pg, reach, id, state_r, err_r);
 
 	if (rc == 0)
 		rc = change(pg, id, reason, state_r, err_r);
@@ -54,13 +55,13 @@ static int change_once(struct postgres *pg, const char *tenant, const struct uui
 	return rc;
 }
 
-static int change_job(struct postgres *pg, const char *tenant, const struct uuid *id,
+static int change_job(struct postgres *pg, const struct reach *reach, const struct uuid *id,
 		      const char *reason, change_fn *change, enum job_state *state_r,
 		      struct error *err_r)
 {
 	error_clear(err_r);
 	for (int tries = 0; tries < RACES_MAX; tries++) {
-		int rc = change_once(pg, tenant, id, reason, change, state_r, err_r);
+		int rc = change_once(pg, reach, id, reason, change, state_r, err_r);
 
 		if (rc == 1)
 			return 0;
@@ -99,10 +100,10 @@ static int cancel(struct postgres *pg, const struct uuid *id, const char *reason
 	return ended;
 }
 
-int postgres_control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+int postgres_control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
 			    const char *reason, enum job_state *state_r, struct error *err_r)
 {
-	return change_job(postgres_of(store), tenant, id, reason, cancel, state_r, err_r);
+	return change_job(postgres_of(store), reach, id, reason, cancel, state_r, err_r);
 }
 
 /* ---- retry */
@@ -203,22 +204,22 @@ static int retry(struct postgres *pg, const struct uuid *id, const char *reason,
 	return moved;
 }
 
-int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id,
+int postgres_control_retry(struct store *store, const struct reach *reach, const struct uuid *id,
 			   enum job_state *state_r, struct error *err_r)
 {
-	return change_job(postgres_of(store), tenant, id, NULL, retry, state_r, err_r);
+	return change_job(postgres_of(store), reach, id, NULL, retry, state_r, err_r);
 }
 
 /* ---- redrive */
 
 /* The state is written out so that the index of the few that did not complete is used. */
-#define DEAD_JOBS(state)                                                                       \
-	"SELECT d.id FROM windlass.done d JOIN windlass.jobs j ON j.id = d.id WHERE d.state =" \
-	" " state                                                                              \
-	" AND ($1::text IS NULL OR j.tenant = $1) AND ($2::text IS NULL OR j.owner = $2)"      \
-	" AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)"        \
-	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR d.id < $6)"    \
-	" AND NOT" COMPENSATED_SQL " ORDER BY d.id LIMIT $7::int4"
+#define DEAD_JOBS(state)                                                                                 \
+	"SELECT d.id FROM windlass.done d JOIN windlass.jobs j ON j.id = d.id WHERE d.state ="           \
+	" " state " AND" REACH_SQL(                                                                      \
+		"j.tenant", "j.owner", "j.type", "j.queue", "1", "2", "3",                               \
+		"4") " AND ($5::text IS NULL OR j.type = $5) AND ($6::text IS NULL OR j.queue = $6)"     \
+		     " AND ($7::text IS NULL OR j.tags::jsonb ? $7) AND ($8::uuid IS NULL OR d.id < $8)" \
+		     " AND NOT" COMPENSATED_SQL " ORDER BY d.id LIMIT $9::int4"
 
 static const char discarded_jobs[] = DEAD_JOBS("9");
 static const char cancelled_jobs[] = DEAD_JOBS("10");
@@ -227,8 +228,7 @@ static int find_dead(struct postgres *pg, const struct job_filter *filter, struc
 		     size_t *count_r, struct error *err_r)
 {
 	postgres_say(pg, filter->state == JOB_CANCELLED ? cancelled_jobs : discarded_jobs);
-	postgres_arg_text(pg, filter->tenant);
-	postgres_arg_text(pg, filter->owner);
+	postgres_arg_reach(pg, &filter->reach);
 	postgres_arg_text(pg, filter->type);
 	postgres_arg_text(pg, filter->queue);
 	postgres_arg_text(pg, filter->tag);

@@ -231,6 +231,15 @@ void array_null(struct array *array);
  */
 void array_begin(struct array *array, Oid element);
 size_t array_end(struct array *array); /* its length: it is ready to be sent */
+/* ---- reach.c */
+/* Condition on the columns of a job, of four arguments whose places are a to d. */
+#define REACH_SQL(tenant, owner, type, queue, a, b, c, d)                                          \
+	" ($" a "::text IS NULL OR " tenant " = $" a ") AND ($" b "::text IS NULL OR " owner       \
+	" = $" b ") AND ($" c "::text[] IS NULL OR EXISTS (SELECT FROM unnest($" c "::text[], $" d \
+	"::text[]) AS f(t, q) WHERE " type " LIKE f.t AND " queue " LIKE f.q))"
+/* NULL: all */
+void postgres_arg_reach(struct postgres *pg, const struct reach *reach);
+
 /* Completes the arrays: values and lengths are ready to be sent. */
 void postgres_statement_seal(struct postgres *pg);
 
@@ -519,9 +528,9 @@ int postgres_progress_save(struct store *store, const struct progress *items, si
 			   struct error *err_r);
 int postgres_reader_query(struct store *store, const struct sql_statement *statement,
 			  size_t bytes_max, struct strbuf *out_r, struct error *err_r);
-int postgres_control_cancel(struct store *store, const char *tenant, const struct uuid *id,
+int postgres_control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
 			    const char *reason, enum job_state *state_r, struct error *err_r);
-int postgres_control_retry(struct store *store, const char *tenant, const struct uuid *id,
+int postgres_control_retry(struct store *store, const struct reach *reach, const struct uuid *id,
 			   enum job_state *state_r, struct error *err_r);
 int postgres_control_redrive(struct store *store, const struct job_filter *filter,
 			     double rate_per_s, bool dry_run, int64_t *count_r,
@@ -530,7 +539,7 @@ int postgres_control_pause(struct store *store, const char *queue, bool paused,
 			   struct error *err_r);
 int postgres_control_cancels(struct store *store, const struct uuid *ids, size_t count,
 			     bool *asked_r, struct error *err_r);
-int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id,
+int postgres_query_job(struct store *store, const struct reach *reach, const struct uuid *id,
 		       struct arena *arena, struct job_view *view_r, struct error *err_r);
 int postgres_query_jobs(struct store *store, const struct job_filter *filter, struct arena *arena,
 			struct job_view **views_r, size_t *count_r, struct error *err_r);

@@ -79,8 +79,10 @@ static void read_view(const PGresult *result, int row, struct arena *arena, stru
 
 /* ---- one job */
 
-static const char one_job[] = "SELECT" VIEW_COLUMNS ", j.payload FROM windlass.jobs j" VIEW_JOINS
-			      " WHERE j.id = $1::uuid AND ($2::text IS NULL OR j.tenant = $2)";
+static const char one_job[] =
+	"SELECT" VIEW_COLUMNS ", j.payload FROM windlass.jobs j" VIEW_JOINS
+	" WHERE j.id = $1::uuid AND" REACH_SQL("j.tenant", "j.owner", "j.type", "j.queue", "2", "3",
+					       "4", "5");
 static const char attempts_of[] =
 	"SELECT attempt, outcome, at, reason FROM windlass.attempt WHERE id = $1::uuid AND outcome"
 	" <> 0 ORDER BY n";
@@ -99,18 +101,19 @@ static void read_attempts(const PGresult *result, struct arena *arena, struct jo
 }
 
 /* One that came from a broker and completed at once: its completion row is all there is. Its tenant
- * is the default one. */
+ * is the default one, its owner the source. */
 static const char foreign_job[] =
 	"SELECT d.type, d.source, coalesce(t.queue, ''), d.attempt, d.finished, d.result FROM"
 	" windlass.done d LEFT JOIN windlass.job_type t ON t.name = d.type WHERE d.id = $1::uuid"
-	" AND d.source IS NOT NULL AND coalesce($2::text, '') = ''";
+	" AND d.source IS NOT NULL AND" REACH_SQL("''", "'source:' || d.source", "d.type",
+						  "coalesce(t.queue, '')", "2", "3", "4", "5");
 
-static int read_foreign(struct postgres *pg, const char *tenant, const struct uuid *id,
+static int read_foreign(struct postgres *pg, const struct reach *reach, const struct uuid *id,
 			struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
 	postgres_say(pg, foreign_job);
 	postgres_arg_uuid(pg, id);
-	postgres_arg_text(pg, tenant);
+	postgres_arg_reach(pg, reach);
 	size_t place = postgres_send(pg);
 
 	if (postgres_fly(pg, err_r) < 0)
@@ -137,7 +140,7 @@ static int read_foreign(struct postgres *pg, const char *tenant, const struct uu
 	return 0;
 }
 
-int postgres_query_job(struct store *store, const char *tenant, const struct uuid *id,
+int postgres_query_job(struct store *store, const struct reach *reach, const struct uuid *id,
 		       struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
@@ -146,7 +149,7 @@ int postgres_query_job(struct store *store, const char *tenant, const struct uui
 		return -1;
 	postgres_say(pg, one_job);
 	postgres_arg_uuid(pg, id);
-	postgres_arg_text(pg, tenant);
+	postgres_arg_reach(pg, reach);
 	size_t job = postgres_send(pg);
 
 	postgres_say(pg, attempts_of);
@@ -158,7 +161,7 @@ int postgres_query_job(struct store *store, const char *tenant, const struct uui
 	const PGresult *result = postgres_result(pg, job);
 
 	if (!PQntuples(result))
-		return read_foreign(pg, tenant, id, arena, view_r, err_r);
+		return read_foreign(pg, reach, id, arena, view_r, err_r);
 	read_view(result, 0, arena, view_r);
 	view_r->payload = result_dup(result, 0, V_EXTRA, arena);
 	view_r->payload_bytes = result_bytes(result, 0, V_EXTRA);
@@ -171,12 +174,13 @@ int postgres_query_job(struct store *store, const char *tenant, const struct uui
 
 /* Newest first, below the cursor. `from` names the table whose index is walked; it and j have the
  * same ids. */
-#define LIST(from, key, state)                                                                 \
-	"SELECT" VIEW_COLUMNS " FROM " from VIEW_JOINS                                         \
-	" WHERE ($1::text IS NULL OR j.tenant = $1) AND ($2::text IS NULL OR j.owner = $2)"    \
-	" AND ($3::text IS NULL OR j.type = $3) AND ($4::text IS NULL OR j.queue = $4)"        \
-	" AND ($5::text IS NULL OR j.tags::jsonb ? $5) AND ($6::uuid IS NULL OR " key " < $6)" \
-	" AND " state " ORDER BY " key " DESC LIMIT $7::int4"
+#define LIST(from, key, state)                                                                       \
+	"SELECT" VIEW_COLUMNS " FROM " from VIEW_JOINS " WHERE" REACH_SQL(                           \
+		"j.tenant", "j.owner", "j.type", "j.queue", "1", "2", "3",                           \
+		"4") " AND ($5::text IS NULL OR j.type = $5) AND ($6::text IS NULL OR j.queue = $6)" \
+		     " AND ($7::text IS NULL OR j.tags::jsonb ? $7) AND ($8::uuid IS NULL OR " key   \
+		     " < $8)"                                                                        \
+		     " AND " state " ORDER BY " key " DESC LIMIT $9::int4"
 #define WAITING "windlass.ready x JOIN windlass.jobs j ON j.id = x.id"
 
 static const char list_all[] = LIST("windlass.jobs j", "j.id", "true");
@@ -237,8 +241,7 @@ int postgres_query_jobs(struct store *store, const struct job_filter *filter, st
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
 	postgres_say(pg, list_of(filter->state));
-	postgres_arg_text(pg, filter->tenant);
-	postgres_arg_text(pg, filter->owner);
+	postgres_arg_reach(pg, &filter->reach);
 	postgres_arg_text(pg, filter->type);
 	postgres_arg_text(pg, filter->queue);
 	postgres_arg_text(pg, filter->tag);

@@ -7,16 +7,22 @@
 
 #include "common/store/sqlite/sqlite_impl.h"
 
-/* 1: the tenant may see it, *state_r is set; 0; -1. */
-static int visible(struct sqlite_store *store, const char *tenant, const struct uuid *id,
+/* 1: it is within reach, *state_r is set; 0; -1. */
+static int visible(struct sqlite_store *store, const struct reach *reach, const struct uuid *id,
 		   enum job_state *state_r, struct error *err_r)
 {
+	static const struct reach all = { 0 };
+	char *rules = sqlite_reach_rules(reach);
 	int64_t one;
-	int rc = sqlite_number(
-		store, err_r, &one,
-		"SELECT 1 FROM windlass_jobs WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)", "us",
-		id, tenant);
+	int rc;
 
+	if (!reach)
+		reach = &all;
+	rc = sqlite_number(store, err_r, &one,
+			   "SELECT 1 FROM windlass_jobs WHERE id = ?1 AND " REACH_SQL(
+				   "tenant", "owner", "type", "queue", "2", "3", "4"),
+			   "usss", id, reach->tenant, reach->owner, rules);
+	free(rules);
 	return rc == 1 ? sqlite_state(store, id, state_r, err_r) : rc;
 }
 
@@ -42,7 +48,7 @@ static int cancel(struct sqlite_store *store, const struct uuid *id, const char 
 	return rc < 0 ? -1 : 0;
 }
 
-int sqlite_control_cancel(struct store *base, const char *tenant, const struct uuid *id,
+int sqlite_control_cancel(struct store *base, const struct reach *reach, const struct uuid *id,
 			  const char *reason, enum job_state *state_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
@@ -51,7 +57,7 @@ int sqlite_control_cancel(struct store *base, const char *tenant, const struct u
 	*state_r = 0;
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
-	rc = visible(store, tenant, id, state_r, err_r);
+	rc = visible(store, reach, id, state_r, err_r);
 	if (rc == 0)
 		error_set(err_r, ERROR_NOT_FOUND, "no such job");
 	if (rc != 1 || cancel(store, id, reason, state_r, err_r)) {
@@ -143,7 +149,7 @@ static int retry(struct sqlite_store *store, const struct uuid *id, enum job_sta
 	return rc;
 }
 
-int sqlite_control_retry(struct store *base, const char *tenant, const struct uuid *id,
+int sqlite_control_retry(struct store *base, const struct reach *reach, const struct uuid *id,
 			 enum job_state *state_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
@@ -152,7 +158,7 @@ int sqlite_control_retry(struct store *base, const char *tenant, const struct uu
 	*state_r = 0;
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
-	rc = visible(store, tenant, id, state_r, err_r);
+	rc = visible(store, reach, id, state_r, err_r);
 	if (rc == 0)
 		error_set(err_r, ERROR_NOT_FOUND, "no such job");
 	if (rc != 1 || retry(store, id, state_r, err_r)) {
@@ -164,24 +170,26 @@ int sqlite_control_retry(struct store *base, const char *tenant, const struct uu
 
 static const char redrivable[] =
 	"SELECT d.id FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id WHERE d.state = ?1 AND d.state <> 8 "
-	"AND (?2 IS NULL OR d.id < ?2) AND (?3 IS NULL OR j.tenant = ?3) AND (?4 IS NULL OR j.owner = ?4) AND (?5 IS NULL OR j.type = ?5) "
-	"AND (?6 IS NULL OR j.queue = ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?7)) "
-	"AND NOT " COMPENSATED_SQL " ORDER BY d.id LIMIT ?8";
+	"AND (?2 IS NULL OR d.id < ?2) AND " REACH_SQL(
+		"j.tenant", "j.owner", "j.type", "j.queue", "3", "4",
+		"9") "AND (?5 IS NULL OR j.type = ?5) "
+		     "AND (?6 IS NULL OR j.queue = ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(j.tags) WHERE value = ?7)) "
+		     "AND NOT " COMPENSATED_SQL " ORDER BY d.id LIMIT ?8";
 
 static int find_redrivable(struct sqlite_store *store, const struct job_filter *filter,
 			   struct uuid *ids, int64_t limit, int64_t *count_r, struct error *err_r)
 {
 	enum job_state state = filter->state ? filter->state : JOB_DISCARDED;
-	sqlite3_stmt *stmt = sqlite_bind(store, err_r, redrivable, "iUsssssi", (int64_t)state,
-					 &filter->before, filter->tenant, filter->owner,
-					 filter->type, filter->queue, filter->tag, limit);
-	int rc;
+	char *rules = sqlite_reach_rules(&filter->reach);
+	sqlite3_stmt *stmt = sqlite_bind(store, err_r, redrivable, "iUsssssis", (int64_t)state,
+					 &filter->before, filter->reach.tenant, filter->reach.owner,
+					 filter->type, filter->queue, filter->tag, limit, rules);
+	int rc = -1;
 
 	*count_r = 0;
-	if (!stmt)
-		return -1;
-	while ((rc = sqlite_next(store, stmt, err_r)) == 1)
+	while (stmt && (rc = sqlite_next(store, stmt, err_r)) == 1)
 		sqlite_column_uuid(stmt, 0, &ids[(*count_r)++]);
+	free(rules);
 	return rc;
 }
 

@@ -3,6 +3,7 @@
  * outside the writers' mutex; a list that has to walk too far is ended by the statement limit. */
 #include "common/store/query.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/store/sqlite/sqlite_impl.h"
@@ -172,27 +173,37 @@ static int read_finished(struct sqlite_store *store, const struct uuid *id, stru
 }
 
 /* A foreign job that completed at once: its end is all there is. */
-static int read_foreign(struct sqlite_store *store, const char *tenant, const struct uuid *id,
-			struct arena *arena, struct job_view *view_r, struct error *err_r)
+static int read_foreign(struct sqlite_store *store, const struct reach *reach, const char *rules,
+			const struct uuid *id, struct arena *arena, struct job_view *view_r,
+			struct error *err_r)
 {
-	int rc = tenant && *tenant ? 0 : read_finished(store, id, arena, view_r, err_r);
+	static const char fits[] =
+		"SELECT 1 WHERE " REACH_SQL("?4", "?5", "?6", "?7", "1", "2", "3");
+	int rc = read_finished(store, id, arena, view_r, err_r);
+	int64_t one;
 
+	if (rc == 1)
+		rc = sqlite_number(store, err_r, &one, fits, "sssssss", reach->tenant, reach->owner,
+				   rules, view_r->tenant, view_r->owner, view_r->type,
+				   view_r->queue);
 	return rc == 0 ? error_set(err_r, ERROR_NOT_FOUND, "no such job") : rc < 0 ? -1 : 0;
 }
 
-static int read_one(struct sqlite_store *store, const char *tenant, const struct uuid *id,
-		    struct arena *arena, struct job_view *view_r, struct error *err_r)
+static int read_one(struct sqlite_store *store, const struct reach *reach, const char *rules,
+		    const struct uuid *id, struct arena *arena, struct job_view *view_r,
+		    struct error *err_r)
 {
-	sqlite3_stmt *stmt =
-		sqlite_bind(store, err_r,
-			    VIEW_COLUMNS ", j.payload FROM windlass_jobs j " VIEW_JOINS
-					 "WHERE j.id = ?1 AND (?2 IS NULL OR j.tenant = ?2)",
-			    "us", id, tenant);
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		VIEW_COLUMNS ", j.payload FROM windlass_jobs j " VIEW_JOINS
+			     "WHERE j.id = ?1 AND " REACH_SQL("j.tenant", "j.owner", "j.type",
+							      "j.queue", "2", "3", "4"),
+		"usss", id, reach->tenant, reach->owner, rules);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 	char *steps;
 
 	if (rc == 0)
-		return read_foreign(store, tenant, id, arena, view_r, err_r);
+		return read_foreign(store, reach, rules, id, arena, view_r, err_r);
 	if (rc < 0)
 		return -1;
 	fill(stmt, arena, view_r);
@@ -207,16 +218,20 @@ static int read_one(struct sqlite_store *store, const char *tenant, const struct
 }
 
 /* Several statements, one snapshot. */
-int sqlite_query_job(struct store *base, const char *tenant, const struct uuid *id,
+int sqlite_query_job(struct store *base, const struct reach *reach, const struct uuid *id,
 		     struct arena *arena, struct job_view *view_r, struct error *err_r)
 {
+	static const struct reach all = { 0 };
 	struct sqlite_store *store = sqlite_of(base);
 	struct error ignored;
+	char *rules;
 	int rc;
 
 	if (sqlite_ensure(store, err_r) || sqlite_run(store, err_r, "BEGIN DEFERRED", ""))
 		return -1;
-	rc = read_one(store, tenant, id, arena, view_r, err_r);
+	rules = sqlite_reach_rules(reach);
+	rc = read_one(store, reach ? reach : &all, rules, id, arena, view_r, err_r);
+	free(rules);
 	if (sqlite_run(store, &ignored, "ROLLBACK", ""))
 		store->broken = true;
 	return rc;
@@ -224,12 +239,13 @@ int sqlite_query_job(struct store *base, const char *tenant, const struct uuid *
 
 /* ---- lists */
 
-#define LIST(driver, condition)                                                                       \
-	VIEW_COLUMNS                                                                                  \
-	"FROM " driver " CROSS JOIN windlass_jobs j ON j.id = k.id " VIEW_JOINS "WHERE " condition    \
-	"k.id < ?1 AND (?2 IS NULL OR j.tenant = ?2) AND (?3 IS NULL OR j.owner = ?3) "               \
-	"AND (?4 IS NULL OR j.type = ?4) AND (?5 IS NULL OR j.queue = ?5) AND (?6 IS NULL OR EXISTS " \
-	"(SELECT 1 FROM json_each(j.tags) WHERE value = ?6)) ORDER BY k.id DESC LIMIT ?7"
+#define LIST(driver, condition)                                                                                    \
+	VIEW_COLUMNS                                                                                               \
+	"FROM " driver " CROSS JOIN windlass_jobs j ON j.id = k.id " VIEW_JOINS "WHERE " condition                 \
+	"k.id < ?1 AND " REACH_SQL(                                                                                \
+		"j.tenant", "j.owner", "j.type", "j.queue", "2", "3",                                              \
+		"8") "AND (?4 IS NULL OR j.type = ?4) AND (?5 IS NULL OR j.queue = ?5) AND (?6 IS NULL OR EXISTS " \
+		     "(SELECT 1 FROM json_each(j.tags) WHERE value = ?6)) ORDER BY k.id DESC LIMIT ?7"
 
 static const char list_all[] = LIST("windlass_jobs k", "");
 static const char list_available[] = LIST("windlass_ready k", "k.due IS NULL AND ");
@@ -278,7 +294,7 @@ static const char *list_of(enum job_state state)
 	}
 }
 
-static int read_list(struct sqlite_store *store, const struct job_filter *filter,
+static int read_list(struct sqlite_store *store, const struct job_filter *filter, const char *rules,
 		     struct arena *arena, struct job_view *views, size_t *count_r,
 		     struct error *err_r)
 {
@@ -295,9 +311,9 @@ static int read_list(struct sqlite_store *store, const struct job_filter *filter
 		before_bytes = sizeof(before); /* above every id */
 	else
 		memcpy(before, &filter->before, sizeof(filter->before));
-	stmt = sqlite_bind(store, err_r, list, "bsssssi", before, before_bytes, filter->tenant,
-			   filter->owner, filter->type, filter->queue, filter->tag,
-			   (int64_t)filter->limit);
+	stmt = sqlite_bind(store, err_r, list, "bsssssis", before, before_bytes,
+			   filter->reach.tenant, filter->reach.owner, filter->type, filter->queue,
+			   filter->tag, (int64_t)filter->limit, rules);
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1)
@@ -309,6 +325,7 @@ int sqlite_query_jobs(struct store *base, const struct job_filter *filter, struc
 		      struct job_view **views_r, size_t *count_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
+	char *rules;
 	int rc;
 
 	CHECK(filter->limit > 0 && filter->limit <= 1000);
@@ -317,7 +334,9 @@ int sqlite_query_jobs(struct store *base, const struct job_filter *filter, struc
 	if (sqlite_ensure(store, err_r))
 		return -1;
 	store->deadline_ns = clock_mono_ns() + SQLITE_STATEMENT_LIMIT_MS * (int64_t)1000000;
-	rc = read_list(store, filter, arena, *views_r, count_r, err_r);
+	rules = sqlite_reach_rules(&filter->reach);
+	rc = read_list(store, filter, rules, arena, *views_r, count_r, err_r);
+	free(rules);
 	store->deadline_ns = 0;
 	if (rc && strcmp(err_r->sqlstate, "57014") == 0)
 		return error_set(err_r, ERROR_TIMEOUT, "the list took too long; narrow the filter");

@@ -212,6 +212,16 @@ int sqlite_cancel_queued(struct sqlite_store *store, const struct uuid *id, cons
  * has one. */
 int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt,
 		      enum job_state state, const char *reason, struct error *err_r) must_check;
+/* ---- reach.c */
+/* Condition on the columns of a job, of three arguments (kinds "sss") whose places are a to c:
+ * tenant, owner, and the rules as sqlite_reach_rules gives them. */
+#define REACH_SQL(tenant, owner, type, queue, a, b, c)                                   \
+	"(?" a " IS NULL OR " tenant " = ?" a ") AND (?" b " IS NULL OR " owner " = ?" b \
+	") AND (?" c " IS NULL OR EXISTS (SELECT 1 FROM json_each(?" c ") f WHERE " type \
+	" GLOB f.value ->> 0 AND " queue " GLOB f.value ->> 1)) "
+/* NULL: there are none; else to be freed. */
+char *sqlite_reach_rules(const struct reach *reach);
+
 /* {"reserve": value} in the arena, or NULL when no step was committed. */
 int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
 		 char **steps_r, struct error *err_r) must_check;
@@ -266,15 +276,15 @@ int sqlite_completion_commit(struct store *, const struct completion_batch *, st
 int sqlite_progress_save(struct store *, const struct progress *, size_t, struct error *);
 int sqlite_reader_query(struct store *, const struct sql_statement *, size_t, struct strbuf *,
 			struct error *);
-int sqlite_control_cancel(struct store *, const char *, const struct uuid *, const char *,
+int sqlite_control_cancel(struct store *, const struct reach *, const struct uuid *, const char *,
 			  enum job_state *, struct error *);
-int sqlite_control_retry(struct store *, const char *, const struct uuid *, enum job_state *,
-			 struct error *);
+int sqlite_control_retry(struct store *, const struct reach *, const struct uuid *,
+			 enum job_state *, struct error *);
 int sqlite_control_redrive(struct store *, const struct job_filter *, double, bool, int64_t *,
 			   struct error *);
 int sqlite_control_pause(struct store *, const char *, bool, struct error *);
 int sqlite_control_cancels(struct store *, const struct uuid *, size_t, bool *, struct error *);
-int sqlite_query_job(struct store *, const char *, const struct uuid *, struct arena *,
+int sqlite_query_job(struct store *, const struct reach *, const struct uuid *, struct arena *,
 		     struct job_view *, struct error *);
 int sqlite_query_jobs(struct store *, const struct job_filter *, struct arena *, struct job_view **,
 		      size_t *, struct error *);

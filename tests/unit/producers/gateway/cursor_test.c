@@ -12,7 +12,7 @@
 
 static void comes_back(void **state)
 {
-	struct job_filter filter = { .tenant = "t", .state = JOB_COMPLETED, .type = "a" };
+	struct job_filter filter = { .reach.tenant = "t", .state = JOB_COMPLETED, .type = "a" };
 	char text[CURSOR_TEXT];
 	struct uuid id;
 
@@ -30,10 +30,10 @@ static void belongs_to_its_filters(void **state)
 		{ .queue = "a" },
 		{ .tag = "a" },
 		{ .type = "b" },
-		{ .type = "a", .tenant = "" },
+		{ .type = "a", .reach.tenant = "" },
 		{ .type = "a", .state = JOB_RUNNING },
 		{ .type = NULL },
-		{ .type = "a", .owner = "o" },
+		{ .type = "a", .reach.owner = "o" },
 	};
 	char text[CURSOR_TEXT];
 	struct uuid id;

@@ -86,17 +86,17 @@ static void scopes(void **state)
 	const struct caller *caller = keyring_find(ring, "Bearer wl_a_b", NOW_MS);
 
 	(void)state;
-	assert_true(caller_may_enqueue(caller, "order.checkout"));
-	assert_true(caller_may_enqueue(caller, "mail.send"));
-	assert_false(caller_may_enqueue(caller, "mail.sendx"));
-	assert_false(caller_may_enqueue(caller, "order"));
+	assert_true(caller_may_enqueue(caller, "order.checkout", "q"));
+	assert_true(caller_may_enqueue(caller, "mail.send", "q"));
+	assert_false(caller_may_enqueue(caller, "mail.sendx", "q"));
+	assert_false(caller_may_enqueue(caller, "order", "q"));
 	assert_true(caller_may(caller, SCOPE_CANCEL) && caller_may(caller, SCOPE_ENQUEUE) &&
 		    caller_may(caller, SCOPE_NONE));
 	assert_false(caller_may(caller, SCOPE_READ) || caller_may(caller, SCOPE_ADMIN));
-	assert_string_equal(caller_view(caller), "");
-	assert_null(caller_view(keyring_anybody()));
-	assert_true(caller_may(keyring_anybody(), SCOPE_READ) &&
-		    caller_may_enqueue(keyring_anybody(), "x"));
+	assert_string_equal(caller_reach(caller, SCOPE_CANCEL).tenant, "");
+	assert_null(caller_reach(caller_anybody(), SCOPE_READ).tenant);
+	assert_true(caller_may(caller_anybody(), SCOPE_READ) &&
+		    caller_may_enqueue(caller_anybody(), "x", "q"));
 	keyring_free(&ring);
 	arena_free(&arena);
 }
@@ -108,7 +108,8 @@ static void admin_of_a_tenant_sees_it_only(void **state)
 	struct keyring *free_one = ring_of(arena, "wl_a_b", "id=a scopes=admin");
 
 	(void)state;
-	assert_string_equal(caller_view(keyring_find(bound, "Bearer wl_a_b", NOW_MS)), "t");
+	assert_string_equal(
+		caller_reach(keyring_find(bound, "Bearer wl_a_b", NOW_MS), SCOPE_READ).tenant, "t");
 	assert_false(keyring_find(bound, "Bearer wl_a_b", NOW_MS)->everywhere);
 	assert_true(keyring_find(free_one, "Bearer wl_a_b", NOW_MS)->everywhere);
 	keyring_free(&bound);
@@ -148,6 +149,20 @@ static void refuses(void **state)
 		"id=a hash=" HASH " scopes=read expires=soon",
 		"id=a hash=" HASH " scopes=read colour=red",
 		"id=a hash=" HASH " scopes=read tenant=-",
+		"id=a hash=" HASH " scopes=admin:x",
+		"id=a hash=" HASH " scopes=read:",
+		"id=a hash=" HASH " scopes=read:a[bc]",
+		"id=a hash=" HASH " scopes=read:queue=",
+		"id=a hash=" HASH " scopes=read:a+b",
+		"id=a hash=" HASH " scopes=read:queue=a+queue=b",
+		"id=a hash=" HASH " scopes=read rate=5",
+		"id=a hash=" HASH " scopes=read rate=0/s",
+		"id=a hash=" HASH " scopes=read rate=-1/s",
+		"id=a hash=" HASH " scopes=read rate=1/h",
+		"id=a hash=" HASH " scopes=read burst=5",
+		"id=a hash=" HASH " scopes=read rate=1/s burst=0",
+		"id=a hash=" HASH " scopes=read waiting=0",
+		"id=a hash=" HASH " scopes=read waiting=10k",
 		"read",
 		"id=a hash=" HASH " scopes=read;id=a hash=" HASH " scopes=read;id=a hash=" HASH
 		" scopes=read",

@@ -70,7 +70,8 @@ static void reach_limits_what_is_seen(struct fixture *fx)
 		/* pages of one: nothing outside takes up a place */
 		while (list_page(fx, &filter, &views) == 1) {
 			filter.before = views[0].id;
-			seen++;
+			for (size_t i = 0; i < 4; i++)
+				seen += uuid_equal(&views[0].id, &jobs[i].id);
 		}
 		if (seen != want)
 			fail_msg("reach %zu lists %zu instead of %zu", r, seen, want);

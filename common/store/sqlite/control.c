@@ -19,8 +19,8 @@ static int visible(struct sqlite_store *store, const struct reach *reach, const 
 	if (!reach)
 		reach = &all;
 	rc = sqlite_number(store, err_r, &one,
-			   "SELECT 1 FROM windlass_jobs WHERE id = ?1 AND " REACH_SQL(
-				   "tenant", "owner", "type", "queue", "2", "3", "4"),
+			   "SELECT 1 FROM windlass_jobs j WHERE j.id = ?1 AND " REACH_SQL(
+				   "j.tenant", "j.owner", "j.type", "j.queue", "2", "3", "4"),
 			   "usss", id, reach->tenant, reach->owner, rules);
 	free(rules);
 	return rc == 1 ? sqlite_state(store, id, state_r, err_r) : rc;

@@ -213,8 +213,9 @@ int sqlite_cancel_queued(struct sqlite_store *store, const struct uuid *id, cons
 int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt,
 		      enum job_state state, const char *reason, struct error *err_r) must_check;
 /* ---- reach.c */
-/* Condition on the columns of a job, of three arguments (kinds "sss") whose places are a to c:
- * tenant, owner, and the rules as sqlite_reach_rules gives them. */
+/* Condition on the columns of a job (with their table: json_each has a type, too), of three
+ * arguments (kinds "sss") whose places are a to c: tenant, owner, and the rules as
+ * sqlite_reach_rules gives them. */
 #define REACH_SQL(tenant, owner, type, queue, a, b, c)                                   \
 	"(?" a " IS NULL OR " tenant " = ?" a ") AND (?" b " IS NULL OR " owner " = ?" b \
 	") AND (?" c " IS NULL OR EXISTS (SELECT 1 FROM json_each(?" c ") f WHERE " type \

@@ -97,6 +97,8 @@ static bool check_lines(struct request *request, struct problem *problem_r)
 		return refuse(problem_r, 431, "the head of the request is too large");
 	if (strcmp(request->version, "HTTP/1.1") != 0 && strcmp(request->version, "HTTP/1.0") != 0)
 		return refuse(problem_r, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+	if (!is_token(request->method))
+		return refuse(problem_r, 400, "the method is not a token");
 	for (size_t i = 0; i < request->header_count; i++) {
 		if (!is_token(request->headers[i].name) ||
 		    !is_field_text(request->headers[i].value))

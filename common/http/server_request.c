@@ -39,6 +39,13 @@ void *server_target_seen(void *server, const char *target, struct MHD_Connection
 
 /* ---- the answer */
 
+/* libmicrohttpd 0.9 ends the lines around chunks at a bare LF, too, where another implementation may
+ * read on. So nothing that follows such a body is taken for a request. */
+static bool ends_connection(const struct request *request)
+{
+	return request->doomed || request->chunked || atomic_load(&request->server->draining);
+}
+
 static bool add_headers(struct MHD_Response *response, const struct request *request)
 {
 	const struct answer *answer = &request->answer;
@@ -50,7 +57,7 @@ static bool add_headers(struct MHD_Response *response, const struct request *req
 	for (size_t i = 0; i < answer->header_count; i++)
 		ok &= MHD_add_response_header(response, answer->headers[i].name,
 					      answer->headers[i].value) == MHD_YES;
-	if (request->doomed || atomic_load(&request->server->draining))
+	if (ends_connection(request))
 		ok &= MHD_add_response_header(response, "Connection", "close") == MHD_YES;
 	return ok;
 }

@@ -58,3 +58,24 @@ int command_option(const struct command *command, int argc, char **argv,
 		command_misused(command, "unknown option %s", argv[optind - 1]);
 	return option == ':' ? '?' : option;
 }
+
+bool command_json(const struct command *command, int argc, char **argv, int arguments_max,
+		  bool *json_r)
+{
+	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
+	int option;
+
+	*json_r = false;
+	while ((option = command_option(command, argc, argv, options)) != -1) {
+		if (option != 'j')
+			return false;
+		*json_r = true;
+	}
+	if (argc - optind > arguments_max) {
+		command_misused(command, "%s is too much", argv[optind + arguments_max]);
+		return false;
+	}
+	return true;
+}

@@ -297,20 +297,11 @@ static int conclude(struct doctor *doctor)
 
 int command_doctor(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
 	static const char *const headings[] = { "SUBJECT", "FINDING", "WHAT" };
 	struct doctor doctor = { .worst = FINE };
-	int option;
 
-	while ((option = command_option(command, argc, argv, options)) != -1) {
-		if (option != 'j')
-			return EX_USAGE;
-		doctor.json = true;
-	}
-	if (optind < argc)
-		return command_misused(command, "%s is too much", argv[optind]);
+	if (!command_json(command, argc, argv, 0, &doctor.json))
+		return EX_USAGE;
 	doctor.findings = doctor.json ? json_array() : NULL;
 	doctor.table = doctor.json ? NULL : table_new(headings, ARRAY_LEN(headings));
 	if (examine_settings(&doctor)) {

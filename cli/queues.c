@@ -53,19 +53,13 @@ static int steer(struct api *api, const char *verb, const char *name)
 
 int command_queues(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
 	const char *verb;
 	struct api api;
 	bool json = false;
-	int option, code;
+	int code;
 
-	while ((option = command_option(command, argc, argv, options)) != -1) {
-		if (option != 'j')
-			return EX_USAGE;
-		json = true;
-	}
+	if (!command_json(command, argc, argv, 2, &json))
+		return EX_USAGE;
 	verb = optind < argc ? argv[optind] : NULL;
 	if (verb &&
 	    (argc - optind != 2 || (strcmp(verb, "pause") != 0 && strcmp(verb, "resume") != 0)))

@@ -129,20 +129,11 @@ int command_check(const struct command *command, int argc, char **argv)
 
 int command_settings(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
 	struct settings settings;
 	bool json = false;
-	int option;
 
-	while ((option = command_option(command, argc, argv, options)) != -1) {
-		if (option != 'j')
-			return EX_USAGE;
-		json = true;
-	}
-	if (optind < argc)
-		return command_misused(command, "%s is too much", argv[optind]);
+	if (!command_json(command, argc, argv, 0, &json))
+		return EX_USAGE;
 	if (settings_load(&settings, stderr) != 0)
 		return EX_CONFIG;
 	settings_print(&settings, stdout, json);

@@ -161,20 +161,12 @@ static int list(struct sources *s, bool json)
 
 int command_sources(const struct command *command, int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "help", no_argument, NULL, 'h' },
-						 { NULL, 0, NULL, 0 } };
 	struct sources sources;
 	bool json = false;
-	int option, code;
+	int code;
 
-	while ((option = command_option(command, argc, argv, options)) != -1) {
-		if (option != 'j')
-			return EX_USAGE;
-		json = true;
-	}
-	if (optind < argc)
-		return command_misused(command, "%s is too much", argv[optind]);
+	if (!command_json(command, argc, argv, 0, &json))
+		return EX_USAGE;
 	code = open_all(&sources, command);
 	if (code == EX_OK)
 		code = list(&sources, json);

@@ -215,11 +215,8 @@ static int claim_once(struct postgres *pg, const struct claim_request *request, 
 		postgres_drop(pg);
 		return error_set(err_r, ERROR_UNAVAILABLE, "failpoint");
 	}
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) < 0) {
-		postgres_rollback(pg);
+	if (postgres_commit_fly(pg, err_r) < 0)
 		return -1;
-	}
 	if (FAILPOINT("claim_after_commit"))
 		return error_set(err_r, ERROR_UNKNOWN, "failpoint");
 	postgres_claim_read(pg, place, request, arena, claim_r);

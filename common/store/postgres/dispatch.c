@@ -38,11 +38,7 @@ static int return_once(struct postgres *pg, const struct uuid *batch, const stru
 	for (size_t i = 0; i < count; i++)
 		array_uuid(a, &ids[i]);
 	postgres_send(pg);
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) == 0)
-		return 0;
-	postgres_rollback(pg);
-	return -1;
+	return postgres_commit_fly(pg, err_r);
 }
 
 int postgres_dispatch_return(struct store *store, const struct uuid *batch, const struct uuid *ids,

@@ -319,6 +319,15 @@ int postgres_fly(struct postgres *pg, struct error *err_r)
 	return -1;
 }
 
+int postgres_commit_fly(struct postgres *pg, struct error *err_r)
+{
+	postgres_commit(pg);
+	if (postgres_fly(pg, err_r) == 0)
+		return 0;
+	postgres_rollback(pg);
+	return -1;
+}
+
 const PGresult *postgres_result(const struct postgres *pg, size_t place)
 {
 	CHECK(place < pg->answer_count && pg->answers[place].result);

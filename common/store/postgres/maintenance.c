@@ -35,11 +35,8 @@ int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64
 	postgres_say(pg, next_due);
 	size_t next = postgres_send(pg);
 
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) < 0) {
-		postgres_rollback(pg);
+	if (postgres_commit_fly(pg, err_r) < 0)
 		return -1;
-	}
 	*promoted_r = postgres_rows(pg, promoted);
 	*next_ms_r = postgres_rows(pg, next) ? result_i64(postgres_result(pg, next), 0, 0) : -1;
 	return 0;

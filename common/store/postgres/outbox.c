@@ -91,9 +91,7 @@ int postgres_outbox_read(struct store *store, const struct outbox_request *reque
 	postgres_arg_i64(pg, request->hold_ms);
 	size_t hold = postgres_send(pg), rows = send_oldest(pg, request);
 
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) < 0) {
-		postgres_rollback(pg);
+	if (postgres_commit_fly(pg, err_r) < 0) {
 		/* Another one is taking it at this very moment. */
 		return err_r->code == ERROR_CONTENTION ? 0 : -1;
 	}
@@ -119,11 +117,7 @@ int postgres_outbox_delete(struct store *store, const int64_t *rows, size_t coun
 	for (size_t i = 0; i < count; i++)
 		array_i64(a, rows[i]);
 	postgres_send(pg);
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) == 0)
-		return 0;
-	postgres_rollback(pg);
-	return -1;
+	return postgres_commit_fly(pg, err_r);
 }
 
 int postgres_outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r)

@@ -70,9 +70,5 @@ int postgres_position_save(struct store *store, const struct position *positions
 		return -1;
 	postgres_begin(pg);
 	positions_send(pg, positions, count);
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) == 0)
-		return 0;
-	postgres_rollback(pg);
-	return -1;
+	return postgres_commit_fly(pg, err_r);
 }

@@ -196,6 +196,8 @@ size_t postgres_describe(struct postgres *pg, const char *sql);
  * failed_at its place; a connection that was lost is ERROR_UNAVAILABLE, or ERROR_UNKNOWN when the
  * flight had a COMMIT. The transaction, if open, is left to postgres_rollback. */
 int postgres_fly(struct postgres *pg, struct error *err_r) must_check;
+/* COMMIT as the flight's last; a transaction that fails is undone. */
+int postgres_commit_fly(struct postgres *pg, struct error *err_r) must_check;
 /* The kept result at this place; valid until the next statement is queued. */
 const PGresult *postgres_result(const struct postgres *pg, size_t place);
 int64_t postgres_rows(const struct postgres *pg, size_t place);

@@ -34,9 +34,5 @@ int postgres_progress_save(struct store *store, const struct progress *items, si
 		array_text(notes, items[i].note);
 	}
 	postgres_send(pg);
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) == 0)
-		return 0;
-	postgres_rollback(pg);
-	return -1;
+	return postgres_commit_fly(pg, err_r);
 }

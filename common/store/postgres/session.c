@@ -182,11 +182,8 @@ static int release_some(struct postgres *pg, const struct release *release, int6
 		postgres_rollback(pg);
 		return -1;
 	}
-	postgres_commit(pg);
-	if (postgres_fly(pg, err_r) < 0) {
-		postgres_rollback(pg);
+	if (postgres_commit_fly(pg, err_r) < 0)
 		return -1;
-	}
 	*released_r += released;
 	return 0;
 }

@@ -113,10 +113,8 @@ static int set_from_url(rd_kafka_conf_t *conf, const struct kafka_config_options
 {
 	struct arena *arena = arena_new(0);
 	struct broker_url url;
-	int done = broker_url_parse(options->broker_url, arena, &url, err_r);
+	int done = broker_url_parse_as(BROKER_KAFKA, options->broker_url, arena, &url, err_r);
 
-	if (done == 0 && url.kind != BROKER_KAFKA)
-		done = error_set(err_r, ERROR_INVALID, "BROKER_URL is not a kafka:// URL");
 	if (done == 0)
 		done = set_brokers(conf, &url, err_r);
 	if (done == 0)

@@ -429,6 +429,20 @@ int broker_url_parse(const char *text, struct arena *arena, struct broker_url *u
 	return check_kafka(&p) < 0 || check_safety(&p) < 0 ? -1 : 0;
 }
 
+int broker_url_parse_as(enum broker_kind kind, const char *text, struct arena *arena,
+			struct broker_url *url_r, struct error *err_r)
+{
+	const struct scheme *scheme = schemes;
+
+	if (broker_url_parse(text, arena, url_r, err_r) < 0)
+		return -1;
+	if (url_r->kind == kind)
+		return 0;
+	while (scheme->kind != kind)
+		scheme++;
+	return error_set(err_r, ERROR_INVALID, "BROKER_URL does not begin with %s", scheme->prefix);
+}
+
 const char *broker_url_option(const struct broker_url *url, const char *name)
 {
 	for (size_t i = 0; i < url->option_count; i++) {

@@ -51,6 +51,9 @@ struct broker_url {
  * BROKER_NONE. Texts live in the arena. */
 int broker_url_parse(const char *text, struct arena *arena, struct broker_url *url_r,
 		     struct error *err_r) must_check;
+/* The same for one kind of broker: another one's URL, or none, is ERROR_INVALID as well. */
+int broker_url_parse_as(enum broker_kind kind, const char *text, struct arena *arena,
+			struct broker_url *url_r, struct error *err_r) must_check;
 const char *broker_url_option(const struct broker_url *url, const char *name); /* NULL: not given */
 /* "amqp://host:5672/vhost": for logs and metrics, without secrets. In the arena. */
 const char *broker_url_label(const struct broker_url *url, struct arena *arena);

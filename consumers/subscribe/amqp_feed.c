@@ -559,9 +559,8 @@ struct feed *amqp_feed_new(const struct feed_options *options, struct error *err
 
 	self->base.ops = &amqp_feed_ops;
 	self->arena = arena_new(0);
-	if (broker_url_parse(options->broker_url, self->arena, &self->url, err_r) ||
-	    (self->url.kind != BROKER_AMQP &&
-	     error_set(err_r, ERROR_INVALID, "not the URL of a RabbitMQ server"))) {
+	if (broker_url_parse_as(BROKER_AMQP, options->broker_url, self->arena, &self->url, err_r) <
+	    0) {
 		arena_free(&self->arena);
 		free(self);
 		return NULL;

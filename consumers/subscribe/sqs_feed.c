@@ -545,7 +545,7 @@ struct feed *sqs_feed_new(const struct feed_options *options, struct error *err_
 		metrics_series(options->metrics, METRIC_BROKER_CONNECTED, "consume", NULL);
 	feed->reconnects =
 		metrics_series(options->metrics, METRIC_BROKER_RECONNECTS, "consume", NULL);
-	if (broker_url_parse(options->broker_url, arena, &url, err_r) == 0) {
+	if (broker_url_parse_as(BROKER_SQS, options->broker_url, arena, &url, err_r) == 0) {
 		visible = broker_url_option(&url, "visibility");
 		feed->link.visible_s = visible ? (int)strtol(visible, NULL, 10) : VISIBLE_S;
 		feed->link.client = sqs_client_new(&client, err_r);

@@ -218,7 +218,7 @@ struct publisher *sqs_publisher_new(const struct publisher_options *options, str
 	pub->connected = metrics_series(options->metrics, METRIC_BROKER_CONNECTED, "publish", NULL);
 	pub->reconnects =
 		metrics_series(options->metrics, METRIC_BROKER_RECONNECTS, "publish", NULL);
-	if (broker_url_parse(options->broker_url, arena, &url, err_r) == 0)
+	if (broker_url_parse_as(BROKER_SQS, options->broker_url, arena, &url, err_r) == 0)
 		pub->client = sqs_client_new(&client, err_r);
 	arena_free(&arena);
 	if (!pub->client) {

@@ -153,6 +153,20 @@ static void refuses(void **state)
 	}
 }
 
+static void insists_on_a_kind(void **state)
+{
+	struct arena *arena = arena_new(0);
+	struct broker_url url;
+	struct error error;
+
+	(void)state;
+	assert_int_equal(broker_url_parse_as(BROKER_AMQP, "amqps://h", arena, &url, &error), 0);
+	assert_int_equal(broker_url_parse_as(BROKER_SQS, "amqps://h", arena, &url, &error), -1);
+	assert_string_equal(error.message, "BROKER_URL does not begin with sqs://");
+	assert_int_equal(broker_url_parse_as(BROKER_KAFKA, "", arena, &url, &error), -1);
+	arena_free(&arena);
+}
+
 static void names_topics(void **state)
 {
 	static const struct {
@@ -179,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(understands),
 		cmocka_unit_test(refuses),
+		cmocka_unit_test(insists_on_a_kind),
 		cmocka_unit_test(names_topics),
 	};
 

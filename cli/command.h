@@ -29,8 +29,8 @@ int command_misused(const struct command *command, const char *fmt, ...)
  * answered and exits. */
 int command_option(const struct command *command, int argc, char **argv,
 		   const struct option *options);
-/* For a subcommand whose one option is --json, with at most so many arguments, which begin at optind
- * then. False: command_misused has spoken. */
+/* For a subcommand whose one option is --json, with at most so many arguments, which begin at
+ * optind then. False: command_misused has spoken. */
 bool command_json(const struct command *command, int argc, char **argv, int arguments_max,
 		  bool *json_r);
 void command_usage(const struct command *command, void *file);

@@ -17,8 +17,8 @@ enum handler_kind { HANDLER_MODULE = 1, HANDLER_EXEC, HANDLER_SQL };
 
 struct sql_template { /* `sql:`; ${payload.a.b}, ${job.id} … became $1, $2 … */
 	const char *sql;
-	const char *const *sources; /* "payload", "payload.a.b", "job.id", "job.type",
-				       "job.attempt", "env.X" for $1.. */
+	/* "payload", "payload.a.b", "job.id", "job.type", "job.attempt", "env.X" for $1.. */
+	const char *const *sources;
 	size_t source_count;
 	int64_t rows; /* `rows:` expectation, -1: any */
 };

@@ -31,10 +31,10 @@ static const char *url_fault(struct call_guard *call_guard, CURLU *url, bool pla
 	const char *fault = NULL;
 
 	call_guard->host = part_of(url, CURLUPART_HOST, 0);
-	if (!scheme || !port || !call_guard->host || !call_guard->host[0])
-		fault = "the URL has no host";
-	else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+	if (!scheme || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
 		fault = "the URL is not one of http or https";
+	else if (!port || !call_guard->host || !call_guard->host[0])
+		fault = "the URL has no host";
 	else if (guard_port_refused(atoi(port)))
 		fault = "the URL's port is not one for HTTP";
 	else

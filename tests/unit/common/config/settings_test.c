@@ -87,6 +87,7 @@ static void takes_values(void **state)
 	setenv("WINDLASS_BODY_MAX", "2048", 1);
 	setenv("WINDLASS_LOG", "debug", 1);
 	setenv("WINDLASS_LOG_JOBS", "1/100", 1);
+	setenv("WINDLASS_REMOTE_ALLOW", "10.1.0.0/16, fd00:1::/32", 1);
 	setenv("UNRELATED", "x", 1);
 	assert_int_equal(settings_load(&settings, stderr), 0);
 	assert_string_equal(settings.database_url, "postgresql://u:geheim@h/db");
@@ -98,6 +99,7 @@ static void takes_values(void **state)
 	assert_int_equal(settings.log_level, LOG_DEBUG);
 	assert_int_equal(settings.log_jobs, LOG_JOBS_SAMPLE);
 	assert_int_equal(settings.log_jobs_sample, 100);
+	assert_string_equal(settings.remote_allow, "10.1.0.0/16, fd00:1::/32");
 	assert_null(getenv("DATABASE_URL")); /* secrets leave the environment */
 	assert_non_null(getenv("WINDLASS_WORKERS"));
 	settings_release(&settings);

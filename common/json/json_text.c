@@ -17,8 +17,7 @@ static json_t *fail(struct json_error *err_r, int line, int column, const char *
 	return NULL;
 }
 
-/* Position of the byte at text[at]: lines end with LF, columns count characters. */
-static void find_place(const char *text, size_t at, int *line_r, int *column_r)
+void json_text_place(const char *text, size_t at, int *line_r, int *column_r)
 {
 	int line = 1, column = 1;
 
@@ -77,7 +76,7 @@ static json_t *fail_at(struct json_error *err_r, const char *text, size_t at, co
 {
 	int line, column;
 
-	find_place(text, at, &line, &column);
+	json_text_place(text, at, &line, &column);
 	return fail(err_r, line, column, message);
 }
 

@@ -25,6 +25,8 @@ json_t *json_text_parse(const char *text, size_t bytes, struct json_error *err_r
 /* Would json_text_parse take it? Without making the tree, for text that is only passed on or read
  * in slices. Ask json_text_parse why not. */
 bool json_text_check(const char *text, size_t bytes) must_check;
+/* Line and column (from 1) of the byte at text[at]: lines end with LF, columns count characters. */
+void json_text_place(const char *text, size_t at, int *line_r, int *column_r);
 
 /* ---- slices of text that json_text_parse (or our own writer) has found valid */
 struct json_slice {

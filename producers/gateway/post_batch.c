@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /v1/jobs/batch: up to 10,000 jobs, all or none. A JSON array, or one job a line. Parsed on a
- * reader thread: 16 MiB would hold up a server thread's other clients. */
+/* POST /v1/jobs/batch: up to 10,000 jobs, all or none. A JSON array, or one job a line. Read on a
+ * reader thread: 16 MiB would hold up a server thread's other clients. Read job by job, without a
+ * tree: one of 16 MiB of text may take a hundred times that. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -59,24 +60,39 @@ static bool is_twin(struct batch *batch, const struct new_job *job)
 	return idmap_put(batch->seen, &key, batch) != NULL;
 }
 
-/* True: go on with the next one. */
-static bool add_job(struct exchange *exchange, struct batch *batch, struct json_slice text,
-		    json_t *root)
+/* Not longer than a single job may be. */
+static bool is_short(const struct exchange *exchange, struct json_slice text)
+{
+	return text.bytes <= enqueue_context(exchange).payload_bytes_max;
+}
+
+/* `bad`, a part of `text`, is where it stops being JSON; a long one is not looked into. */
+static void refuse_json(struct exchange *exchange, struct batch *batch, struct json_slice text,
+			struct json_slice bad)
+{
+	struct json_error error = { .line = 1, .column = 1, .message = "malformed JSON" };
+	int line, column;
+
+	if (is_short(exchange, bad))
+		json_decref(json_text_parse(bad.text, bad.bytes, &error));
+	json_text_place(text.text, (size_t)(bad.text - text.text), &line, &column);
+	refuse_batch(batch, 400, "malformed-json",
+		     arena_strdup(exchange_arena(exchange), error.message));
+	batch->problem.line = error.line + line - 1;
+	batch->problem.column = error.line == 1 ? error.column + column - 1 : error.column;
+}
+
+static void take_job(struct exchange *exchange, struct batch *batch, struct json_slice text)
 {
 	struct job_request_context context = enqueue_context(exchange);
 	struct job_request_error error;
-	struct new_job *job;
+	struct new_job *job = &batch->jobs[batch->count];
 
-	if (batch->count == SUBMIT_JOBS_MAX) {
-		refuse_batch(batch, 422, "batch-too-large", "a batch has at most 10000 jobs");
-		return false;
-	}
-	if (batch->count == batch->cap) {
-		batch->cap = batch->cap ? batch->cap * 2 : 64;
-		batch->jobs = xrealloc(batch->jobs, batch->cap * sizeof(*batch->jobs));
-	}
-	job = &batch->jobs[batch->count];
-	if (job_request_parse(&context, text, root, exchange_arena(exchange), job, &error) < 0)
+	if (!is_short(exchange, text))
+		add_bad(exchange, batch, "",
+			arena_printf(exchange_arena(exchange), "%zu bytes; expected at most %zu",
+				     text.bytes, context.payload_bytes_max));
+	else if (job_request_parse(&context, text, NULL, exchange_arena(exchange), job, &error) < 0)
 		add_bad(exchange, batch, error.pointer, error.message);
 	else if (!caller_may_enqueue(exchange->caller, job->type, job->queue))
 		add_bad(exchange, batch, "/type", ENQUEUE_NOT_IN_SCOPE);
@@ -86,79 +102,82 @@ static bool add_job(struct exchange *exchange, struct batch *batch, struct json_
 	else
 		job->traceparent = enqueue_traceparent(exchange);
 	batch->count++;
+}
+
+/* One element or line of `text`. True: go on with the next one. */
+static bool add_job(struct exchange *exchange, struct batch *batch, struct json_slice text,
+		    struct json_slice one)
+{
+	if (batch->count == SUBMIT_JOBS_MAX) {
+		refuse_batch(batch, 422, "batch-too-large", "a batch has at most 10000 jobs");
+		return false;
+	}
+	if (is_short(exchange, one) && !json_text_check(one.text, one.bytes)) {
+		refuse_json(exchange, batch, text, one);
+		return false;
+	}
+	if (batch->count == batch->cap) {
+		batch->cap = batch->cap ? batch->cap * 2 : 64;
+		batch->jobs = xrealloc(batch->jobs, batch->cap * sizeof(*batch->jobs));
+	}
+	take_job(exchange, batch, one);
 	return true;
 }
 
-static void refuse_json(struct exchange *exchange, struct batch *batch,
-			const struct json_error *error, int line)
+static size_t leading_blanks(struct json_slice text)
 {
-	const char *detail = arena_strdup(exchange_arena(exchange), error->message);
+	size_t n = 0;
 
-	refuse_batch(batch, 400, "malformed-json", detail);
-	batch->problem.line = line;
-	batch->problem.column = error->column;
+	while (n < text.bytes && text.text[n] && strchr(" \t\r\n", text.text[n]))
+		n++;
+	return n;
+}
+
+static struct json_slice behind(struct json_slice text, const char *at)
+{
+	size_t bytes = text.bytes - (size_t)(at - text.text);
+	struct json_slice rest = { .text = at, .bytes = bytes };
+	size_t blanks = leading_blanks(rest);
+
+	return (struct json_slice){ .text = at + blanks, .bytes = bytes - blanks };
+}
+
+static void read_array(struct exchange *exchange, struct batch *batch, struct json_slice text)
+{
+	const char *cursor = NULL;
+	struct json_slice element, rest;
+	int got;
+
+	while ((got = json_slice_element(text, &cursor, &element)) == 1) {
+		if (!add_job(exchange, batch, text, element))
+			return;
+	}
+	rest = behind(text, got == 0 ? cursor + 1 : cursor ? cursor : text.text);
+	if (got < 0 || rest.bytes > 0)
+		refuse_json(exchange, batch, text, is_short(exchange, text) ? text : rest);
 }
 
 static void parse_array(struct exchange *exchange, struct batch *batch, struct json_slice text)
 {
-	struct json_error error;
-	json_t *root = json_text_parse(text.text, text.bytes, &error);
-	const char *cursor = NULL;
-	struct json_slice element;
+	size_t blanks = leading_blanks(text);
 
-	if (!root) {
-		refuse_json(exchange, batch, &error, error.line);
-		return;
-	}
-	exchange->body = root;
-	if (!json_is_array(root)) {
+	if (blanks < text.bytes && text.text[blanks] == '[')
+		read_array(exchange, batch, text);
+	else if (json_text_check(text.text, text.bytes))
 		refuse_batch(batch, 422, "invalid", "expected an array of jobs");
-		return;
-	}
-	while (json_slice_element(text, &cursor, &element) == 1) {
-		if (!add_job(exchange, batch, element, json_array_get(root, batch->count)))
-			return;
-	}
-}
-
-static bool is_blank(struct json_slice line)
-{
-	for (size_t i = 0; i < line.bytes; i++) {
-		if (!strchr(" \t\r", line.text[i]))
-			return false;
-	}
-	return true;
-}
-
-/* The parsed lines stay until the jobs are stored. */
-static bool parse_line(struct exchange *exchange, struct batch *batch, struct json_slice line,
-		       int number)
-{
-	struct json_error error;
-	json_t *root;
-
-	if (is_blank(line))
-		return true;
-	root = json_text_parse(line.text, line.bytes, &error);
-	if (!root) {
-		refuse_json(exchange, batch, &error, number);
-		return false;
-	}
-	CHECK(json_array_append_new(exchange->body, root) == 0);
-	return add_job(exchange, batch, line, root);
+	else
+		refuse_json(exchange, batch, text, text);
 }
 
 static void parse_lines(struct exchange *exchange, struct batch *batch, struct json_slice text)
 {
 	const char *end = text.text + text.bytes;
-	int number = 1;
 
-	exchange->body = json_array();
-	for (const char *at = text.text; at < end; number++) {
+	for (const char *at = text.text; at < end;) {
 		const char *feed = memchr(at, '\n', (size_t)(end - at));
 		const char *stop = feed ? feed : end;
 		struct json_slice line = { .text = at, .bytes = (size_t)(stop - at) };
-		if (!parse_line(exchange, batch, line, number))
+		if (leading_blanks(line) < line.bytes && !add_job(exchange, batch, text, line))
 			return;
 		at = stop + 1;
 	}

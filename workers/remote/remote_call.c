@@ -12,6 +12,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/failpoint.h"
+#include "common/base/utf8.h"
 
 #define CONNECT_TIMEOUT_MS  3000
 #define LOW_SPEED_BYTES     1L
@@ -21,6 +22,7 @@
 #define HEADER_NAME_MAX     200
 #define URL_BYTES_MAX       8192
 #define METHOD_BYTES_MAX    16
+#define KEY_BYTES_MAX       255
 
 /* ---- checks */
 
@@ -39,16 +41,17 @@ static bool is_token(const char *text, size_t bytes)
 	return bytes > 0;
 }
 
-/* No control characters: they would end the line, or the request. */
+/* No control characters, which would end the line or the request, and none in disguise: what is not
+ * UTF-8 (an overlong form of CR) may be one to a lenient reader. */
 static bool is_clean(const char *text, bool blanks)
 {
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
+	for (const char *at = text; *at; at++) {
+		unsigned char c = (unsigned char)*at;
 
 		if (c == 0x7f || (c < ' ' && !(blanks && c == '\t')) || (!blanks && c == ' '))
 			return false;
 	}
-	return true;
+	return utf8_text(text, strlen(text));
 }
 
 static bool header_is(const char *header, const char *name)
@@ -75,7 +78,7 @@ static const char *header_fault(const char *header)
 	    !is_token(header, (size_t)(colon - header)))
 		return "a header is not \"Name: value\"";
 	if (!is_clean(colon, true))
-		return "a header has a control character";
+		return "a header has a control character or is not UTF-8";
 	if (header_is(header, "Content-Length") || header_is(header, "Transfer-Encoding") ||
 	    header_is(header, "Expect"))
 		return "Content-Length, Transfer-Encoding and Expect are not a handler's to set";
@@ -91,9 +94,10 @@ static const char *request_fault(const struct remote_request *request)
 	    !is_token(request->method, strlen(request->method)))
 		return "the method is not one";
 	if (!request->url || strlen(request->url) > URL_BYTES_MAX || !is_clean(request->url, false))
-		return "the URL is too long or has a blank or control character";
-	if (request->idempotency_key && !is_clean(request->idempotency_key, false))
-		return "the idempotency key has a blank or control character";
+		return "the URL is too long, not UTF-8, or has a blank or control character";
+	if (request->idempotency_key && (strlen(request->idempotency_key) > KEY_BYTES_MAX ||
+					 !is_clean(request->idempotency_key, false)))
+		return "the idempotency key is too long, not UTF-8, or has a blank or control character";
 	for (const char *const *header = request->headers; header && *header; header++) {
 		const char *fault = header_fault(*header);
 

@@ -5,7 +5,10 @@
 
 #include <curl/curl.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define CONNECT_TIMEOUT_MS 5000L
 
@@ -22,6 +25,47 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	if (bytes > intake->bytes_max - intake->body->len)
 		return 0;
 	strbuf_add(intake->body, data, bytes);
+	return bytes;
+}
+
+/* The value of a header line, without blanks around it, if it is this one. */
+static bool header_value(const char *line, size_t bytes, const char *name, char *value_r,
+			 size_t value_bytes)
+{
+	size_t name_bytes = strlen(name);
+
+	if (bytes < name_bytes || strncasecmp(line, name, name_bytes) != 0)
+		return false;
+	line += name_bytes;
+	bytes -= name_bytes;
+	while (bytes && strchr(" \t", *line)) {
+		line++;
+		bytes--;
+	}
+	while (bytes && strchr(" \t\r\n", line[bytes - 1]))
+		bytes--;
+	if (bytes >= value_bytes)
+		return false;
+	memcpy(value_r, line, bytes);
+	value_r[bytes] = 0;
+	return true;
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+{
+	struct client_answer *answer = ctx;
+	size_t bytes = size * count;
+	char control[256];
+	const char *age;
+
+	if (header_value(line, bytes, "ETag:", answer->etag, sizeof(answer->etag)) ||
+	    !header_value(line, bytes, "Cache-Control:", control, sizeof(control)))
+		return bytes;
+	age = strcasestr(control, "max-age=");
+	if (strcasestr(control, "no-store") || strcasestr(control, "no-cache"))
+		answer->max_age_s = 0;
+	else if (age)
+		answer->max_age_s = strtoll(age + 8, NULL, 10);
 	return bytes;
 }
 
@@ -62,6 +106,13 @@ static struct curl_slist *headers_of(const struct client_request *request)
 	CHECK(headers);
 	headers = curl_slist_append(headers, "Accept: application/json, application/problem+json");
 	CHECK(headers);
+	if (request->etag && *request->etag) {
+		char line[160];
+
+		snprintf(line, sizeof(line), "If-None-Match: %s", request->etag);
+		headers = curl_slist_append(headers, line);
+		CHECK(headers);
+	}
 	return headers;
 }
 
@@ -80,6 +131,8 @@ static void set_options(CURL *curl, const struct client_request *request,
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, intake);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "windlass/" WINDLASS_VERSION);
+	if (request->ca_file && *request->ca_file)
+		curl_easy_setopt(curl, CURLOPT_CAINFO, request->ca_file);
 	if (request->key && *request->key) {
 		curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
 		curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, request->key);
@@ -105,9 +158,11 @@ int client_call(const struct client_request *request, struct client_answer *answ
 	CURLcode code;
 
 	CHECK(curl && request->timeout_ms > 0);
-	answer_r->status = 0;
+	*answer_r = (struct client_answer){ .max_age_s = -1 };
 	strbuf_init(&answer_r->body);
 	set_options(curl, request, headers, &intake, detail);
+	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer_r);
 	code = curl_easy_perform(curl);
 	if (code == CURLE_OK)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

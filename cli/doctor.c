@@ -22,7 +22,7 @@
 #include "common/store/completion.h"
 #include "common/store/sql_value.h"
 #include "common/store/store.h"
-#include "producers/gateway/keyring.h"
+#include "producers/gateway/access.h"
 
 #include "cli/command.h"
 #include "cli/doctor.h"
@@ -101,28 +101,25 @@ static void examine_definitions(struct doctor *doctor)
 static void examine_access(struct doctor *doctor)
 {
 	struct error error;
-	struct keyring *ring = keyring_parse(doctor->settings.api_keys, &error);
-	bool empty = ring && keyring_empty(ring),
-	     loopback = settings_listen_loopback(doctor->settings.http_listen);
+	bool open = false, loopback = settings_listen_loopback(doctor->settings.http_listen);
 
-	if (!ring)
+	if (access_check(&doctor->settings, &open, &error) < 0)
 		doctor_say(doctor, WRONG, "%s", error.message);
-	else if (empty && !loopback)
+	else if (open && !loopback)
 		doctor_say(
 			doctor, WRONG,
 			"WINDLASS_HTTP_LISTEN=%s is open to other machines and there are no keys: make one with `windlass key new`, or listen on 127.0.0.1",
 			doctor->settings.http_listen);
-	else if (empty)
+	else if (open)
 		doctor_say(doctor, FINE, "no keys; %s answers this machine only",
 			   doctor->settings.http_listen);
 	else
-		doctor_say(doctor, FINE, "keys are set");
+		doctor_say(doctor, FINE, "API keys or tokens are asked for");
 	if (!settings_listen_loopback(settings_admin_listen(&doctor->settings)))
 		doctor_say(
 			doctor, DOUBTFUL,
 			"metrics and admin routes listen on %s: see that a firewall keeps others off",
 			settings_admin_listen(&doctor->settings));
-	keyring_free(&ring);
 }
 
 static void examine_store(struct doctor *doctor)

@@ -12,6 +12,7 @@
 #include "common/config/settings.h"
 #include "common/job/job.h"
 #include "common/store/store.h"
+#include "producers/gateway/access.h"
 #include "producers/gateway/keyring.h"
 
 #include "cli/command.h"
@@ -66,15 +67,13 @@ int command_migrate(const struct command *command, int argc, char **argv)
 static bool check_keys(const struct settings *settings)
 {
 	struct error error;
-	struct keyring *ring = keyring_parse(settings->api_keys, &error);
-	bool empty = ring && keyring_empty(ring);
+	bool open;
 
-	if (!ring) {
+	if (access_check(settings, &open, &error) < 0) {
 		fprintf(stderr, "%s\n", error.message);
 		return false;
 	}
-	keyring_free(&ring);
-	if (!empty || settings_listen_loopback(settings->http_listen))
+	if (!open || settings_listen_loopback(settings->http_listen))
 		return true;
 	fprintf(stderr,
 		"WINDLASS_HTTP_LISTEN=%s: open to other machines, and WINDLASS_API_KEYS is not set; `windlass key new` makes a key\n",

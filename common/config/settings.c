@@ -21,8 +21,8 @@ static const char *const known_names[] = { "WINDLASS_SETTINGS_FD", "WINDLASS_MET
 
 /* Settings of parts that this version does not have: refused by name rather than ignored. */
 static const char *const later_names[] = {
-	"WINDLASS_JWT_ISSUER",     "WINDLASS_JWT_AUDIENCE", "WINDLASS_JWT_JWKS",
-	"WINDLASS_WEBHOOK_SECRET", "WINDLASS_OTLP_URL",
+	"WINDLASS_WEBHOOK_SECRET",
+	"WINDLASS_OTLP_URL",
 };
 
 extern char **environ;

@@ -41,8 +41,15 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	/* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64 hex> tenant=acme
 	 * scopes=enqueue:order.*,read */
 	char *api_keys;
-	char *cors_origins;   /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
-	char *remote_ca_file; /* WINDLASS_REMOTE_CA_FILE, "": the system's */
+	char *jwt_issuer;        /* WINDLASS_JWT_ISSUER, "": no tokens */
+	char *jwt_audience;      /* WINDLASS_JWT_AUDIENCE, "" */
+	char *jwt_jwks;          /* WINDLASS_JWT_JWKS, "": a URL or a file */
+	char *jwt_tenant_claim;  /* WINDLASS_JWT_TENANT_CLAIM, tenant */
+	char *jwt_rate;          /* WINDLASS_JWT_RATE, "": none; as in a key's rate= */
+	int64_t jwt_waiting_max; /* WINDLASS_JWT_WAITING, 0: none */
+	char *watch_secret;      /* WINDLASS_WATCH_SECRET, "": one of the store's; secret */
+	char *cors_origins;      /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
+	char *remote_ca_file;    /* WINDLASS_REMOTE_CA_FILE, "": the system's */
 	/* WINDLASS_REMOTE_ALLOW, "": networks that guarded calls may go to, see cidr.h */
 	char *remote_allow;
 	enum log_level log_level; /* WINDLASS_LOG, info */
@@ -65,6 +72,11 @@ void settings_print(const struct settings *settings, FILE *out, bool json);
 const char *settings_admin_listen(const struct settings *settings);
 /* Is this HOST:PORT one that only this machine can reach? By its text: 127.…, [::1], localhost. */
 bool settings_listen_loopback(const char *listen);
+/* The text of a secret that came out of the file that NAME_FILE names, as the file is now; for
+ * settings_wipe. NULL: it came from elsewhere, or the file cannot be read, which is said to
+ * `errors`. */
+char *settings_read_again(const char *name, FILE *errors);
+void settings_wipe(char **text); /* NULL-safe; leaves NULL */
 /* Secrets must be gone from the environment of children that do not need them; those of Windlass's
  * own roles are handed over through a sealed memfd: returns its number to be inherited
  * (WINDLASS_SETTINGS_FD=n in the child's environment), read by settings_load. -1 on failure. */

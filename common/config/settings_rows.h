@@ -61,6 +61,5 @@ void settings_source_release(struct settings_source *source); /* wipes it */
  * set, or with *failed_r after saying why. */
 char *settings_source_read(const struct settings_source *source, const struct setting_row *row,
 			   FILE *errors, bool *failed_r);
-void settings_wipe(char **text); /* NULL-safe; leaves NULL */
 
 #endif

@@ -138,6 +138,17 @@ char *settings_source_read(const struct settings_source *source, const struct se
 	return text;
 }
 
+char *settings_read_again(const char *name, FILE *errors)
+{
+	char label[128];
+	const char *path;
+	bool failed = false;
+
+	snprintf(label, sizeof(label), "%s_FILE", name);
+	path = getenv(label);
+	return path ? read_file(label, path, false, errors, &failed) : NULL;
+}
+
 int settings_source_init(struct settings_source *source, FILE *errors)
 {
 	const char *number = getenv("WINDLASS_SETTINGS_FD");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plain HTTP client for Windlass's own API and the keys of the tokens' issuer: one request, one
- * answer, on libcurl. Not for what jobs call: that is workers/remote/, with its guards. Follows no redirects and never sends a request
- * twice. */
+ * answer, on libcurl. Not for what jobs call: that is workers/remote/, with its guards. Follows no
+ * redirects and never sends a request twice. */
 #ifndef COMMON_HTTP_CLIENT_H
 #define COMMON_HTTP_CLIENT_H
 #include <stddef.h>

@@ -19,18 +19,18 @@
 #include "common/http/server.h"
 
 #define FETCH_TIMEOUT_MS 5000
-#define FILE_EVERY_MS	 INT64_C(5000)
-#define EVERY_MS	 INT64_C(300000) /* when the answer does not say */
-#define EVERY_MIN_MS	 INT64_C(60000)
-#define EVERY_MAX_MS	 INT64_C(3600000)
-#define AWAY_EVERY_MS	 INT64_C(30000)
-#define NONE_EVERY_MS	 INT64_C(2000) /* while there are no keys at all */
+#define FILE_EVERY_MS    INT64_C(5000)
+#define EVERY_MS         INT64_C(300000) /* when the answer does not say */
+#define EVERY_MIN_MS     INT64_C(60000)
+#define EVERY_MAX_MS     INT64_C(3600000)
+#define AWAY_EVERY_MS    INT64_C(30000)
+#define NONE_EVERY_MS    INT64_C(2000) /* while there are no keys at all */
 
 struct key_source {
 	char *from, *ca_file;
 	bool is_file;
 	pthread_rwlock_t keys_lock; /* guards keys and version */
-	struct jws_keys *keys;	    /* or NULL */
+	struct jws_keys *keys;      /* or NULL */
 	uint64_t version;
 	pthread_mutex_t lock; /* guards what follows, up to the thread's own */
 	pthread_cond_t wake;
@@ -58,7 +58,8 @@ static int take(struct key_source *source, const char *text, size_t bytes, struc
 	if (!fresh)
 		return -1;
 	log_line(LOG_INFO, "issuer-keys", LOG_S("from", source->from),
-		 LOG_I("keys", (int64_t)jws_keys_count(fresh)), LOG_I("left_out", (int64_t)skipped));
+		 LOG_I("keys", (int64_t)jws_keys_count(fresh)),
+		 LOG_I("left_out", (int64_t)skipped));
 	pthread_rwlock_wrlock(&source->keys_lock);
 	old = source->keys;
 	source->keys = fresh;
@@ -107,9 +108,9 @@ static int look_at_url(struct key_source *source, int64_t *next_ms_r, struct err
 	if (rc == 0) {
 		if (answer.status == 200)
 			memcpy(source->etag, answer.etag, sizeof(source->etag));
-		*next_ms_r = answer.max_age_s < 0		       ? EVERY_MS
+		*next_ms_r = answer.max_age_s < 0                     ? EVERY_MS
 			     : answer.max_age_s > EVERY_MAX_MS / 1000 ? EVERY_MAX_MS
-								       : answer.max_age_s * 1000;
+								      : answer.max_age_s * 1000;
 		if (*next_ms_r < EVERY_MIN_MS)
 			*next_ms_r = EVERY_MIN_MS;
 	}
@@ -228,6 +229,7 @@ static int check_from(const char *from, bool *is_file_r, struct error *err_r)
 struct key_source *key_source_start(const char *from, const char *ca_file, struct error *err_r)
 {
 	struct key_source *source;
+	pthread_rwlockattr_t lock_attr;
 	pthread_condattr_t attr;
 	bool is_file;
 
@@ -237,7 +239,11 @@ struct key_source *key_source_start(const char *from, const char *ca_file, struc
 	source->from = xstrdup(from);
 	source->ca_file = xstrdup(ca_file);
 	source->is_file = is_file;
-	pthread_rwlock_init(&source->keys_lock, NULL);
+	/* or those who keep checking would keep newer keys out */
+	pthread_rwlockattr_init(&lock_attr);
+	pthread_rwlockattr_setkind_np(&lock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&source->keys_lock, &lock_attr);
+	pthread_rwlockattr_destroy(&lock_attr);
 	pthread_mutex_init(&source->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -15,7 +15,10 @@ enum access_verdict {
 
 struct access;
 
-/* What the settings say. NULL: *err_r, the message of a configuration error. */
+/* Are the settings about access right? *open_r: nobody would need a key. -1: the message of a
+ * configuration error. Reads no URL. */
+int access_check(const struct settings *settings, bool *open_r, struct error *err_r) must_check;
+/* Reads the keys, and starts to look for the issuer's. NULL: *err_r as access_check. */
 struct access *access_new(const struct settings *settings, struct error *err_r);
 void access_free(struct access **access); /* NULL-safe */
 /* Does nobody need a key? */
@@ -27,5 +30,6 @@ enum access_verdict access_find(struct access *access, const char *authorization
 /* Takes these keys instead of the old ones, which stay when the text is wrong, or would open to
  * everybody what was not. */
 int access_reload(struct access *access, const char *api_keys, struct error *err_r) must_check;
+void access_look(struct access *access); /* for newer keys of the issuer, as an operator asks */
 
 #endif

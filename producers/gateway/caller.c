@@ -32,7 +32,7 @@ struct caller *caller_new(void)
 	struct caller *caller = xcalloc(1, sizeof(*caller));
 
 	atomic_store(&caller->refs, 1);
-	caller->arena = arena_new(0);
+	caller->arena = arena_new(1024);
 	caller->tenant = "";
 	return caller;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The role `gateway`: builds its parts, listens, drains. On SIGTERM /readyz turns red, nobody new
  * is let in, waiters get their 202, what is in hand is answered, exit 0. On SIGHUP the job
- * definitions are read again. */
+ * definitions, the API keys if they are in a file, and the issuer's keys are read again. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -259,6 +260,28 @@ static void stop_role(struct role *role)
 
 /* ---- run */
 
+/* What is wrong with new keys is logged, and the old ones stay. */
+static void reload_access(struct role *role)
+{
+	char *problem = NULL, *text;
+	size_t bytes = 0;
+	FILE *errors = open_memstream(&problem, &bytes);
+	struct error err = { 0 };
+
+	CHECK(errors);
+	text = settings_read_again("WINDLASS_API_KEYS", errors);
+	CHECK(fclose(errors) == 0);
+	if (bytes > 0)
+		log_line(LOG_ERROR, "keys-refused", LOG_S("error", problem));
+	else if (text && access_reload(role->gateway.access, text, &err) < 0)
+		log_line(LOG_ERROR, "keys-refused", LOG_S("error", err.message));
+	else if (text)
+		log_line(LOG_INFO, "keys-reloaded");
+	settings_wipe(&text);
+	free(problem);
+	access_look(role->gateway.access);
+}
+
 static void reload(struct role *role)
 {
 	struct gateway *gateway = &role->gateway;
@@ -291,6 +314,7 @@ static bool serve(struct role *role)
 		case SERVICE_NOW:
 			return false;
 		case SERVICE_RELOAD:
+			reload_access(role);
 			reload(role);
 			break;
 		case SERVICE_NONE:

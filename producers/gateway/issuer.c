@@ -13,7 +13,7 @@
 #include "common/job/job.h"
 #include "producers/gateway/keyring.h"
 
-#define SUB_BYTES_MAX	255
+#define SUB_BYTES_MAX   255
 #define SCOPE_BYTES_MAX 256
 
 struct slot {
@@ -37,7 +37,7 @@ struct issuer {
 /* Owners that are not people: what came from a broker, by SQL, or while no keys were set. */
 static bool sub_fits(const char *sub)
 {
-	static const char *const reserved[] = { "sql", "local", "watcher" };
+	static const char *const reserved[] = { "sql", "local" };
 	size_t bytes = sub ? strlen(sub) : 0;
 
 	if (bytes == 0 || bytes > SUB_BYTES_MAX || strncmp(sub, "source:", 7) == 0)
@@ -197,23 +197,26 @@ enum issuer_verdict issuer_find(struct issuer *issuer, const char *token, int64_
 
 /* ---- life */
 
-static int read_settings(struct issuer *issuer, const struct settings *settings,
-			 struct error *err_r)
+static int read_limits(const struct settings *settings, struct caller_limits *limits,
+		       struct error *err_r)
 {
-	issuer->policy.issuer = settings->jwt_issuer;
-	issuer->policy.audience = settings->jwt_audience;
-	issuer->tenant_claim = settings->jwt_tenant_claim;
-	issuer->limits.waiting_max = settings->jwt_waiting_max;
+	limits->waiting_max = settings->jwt_waiting_max;
+	if (*settings->jwt_rate && !keyring_rate(settings->jwt_rate, &limits->rate_per_s))
+		return error_set(err_r, ERROR_INVALID,
+				 "WINDLASS_JWT_RATE=%s: not a rate; expected 100/s or 100/m",
+				 settings->jwt_rate);
+	return 0;
+}
+
+int issuer_check(const struct settings *settings, struct error *err_r)
+{
+	struct caller_limits limits = { 0 };
+
 	if (!*settings->jwt_issuer || !*settings->jwt_audience || !*settings->jwt_jwks)
 		return error_set(
 			err_r, ERROR_INVALID,
 			"WINDLASS_JWT_ISSUER, WINDLASS_JWT_AUDIENCE and WINDLASS_JWT_JWKS go together");
-	if (*settings->jwt_rate && !keyring_rate(settings->jwt_rate, &issuer->limits.rate_per_s))
-		return error_set(err_r, ERROR_INVALID,
-				 "WINDLASS_JWT_RATE=%s: not a rate; expected 100/s or 100/m",
-				 settings->jwt_rate);
-	issuer->keys = key_source_start(settings->jwt_jwks, settings->remote_ca_file, err_r);
-	return issuer->keys ? 0 : error_wrap(err_r, "WINDLASS_JWT_JWKS");
+	return read_limits(settings, &limits, err_r);
 }
 
 struct issuer *issuer_start(const struct settings *settings, struct error *err_r)
@@ -221,8 +224,19 @@ struct issuer *issuer_start(const struct settings *settings, struct error *err_r
 	struct issuer *issuer = xcalloc(1, sizeof(*issuer));
 
 	pthread_mutex_init(&issuer->lock, NULL);
-	if (read_settings(issuer, settings, err_r) < 0)
+	issuer->policy.issuer = settings->jwt_issuer;
+	issuer->policy.audience = settings->jwt_audience;
+	issuer->tenant_claim = settings->jwt_tenant_claim;
+	if (issuer_check(settings, err_r) < 0 ||
+	    read_limits(settings, &issuer->limits, err_r) < 0) {
 		issuer_stop(&issuer);
+		return NULL;
+	}
+	issuer->keys = key_source_start(settings->jwt_jwks, settings->remote_ca_file, err_r);
+	if (!issuer->keys) {
+		error_wrap(err_r, "WINDLASS_JWT_JWKS");
+		issuer_stop(&issuer);
+	}
 	return issuer;
 }
 

@@ -17,6 +17,8 @@ enum issuer_verdict {
 
 struct issuer;
 
+/* Are the settings complete and right, as far as can be seen without looking for keys? */
+int issuer_check(const struct settings *settings, struct error *err_r) must_check;
 /* NULL: *err_r names the setting. */
 struct issuer *issuer_start(const struct settings *settings, struct error *err_r);
 void issuer_stop(struct issuer **issuer); /* NULL-safe */

@@ -35,7 +35,8 @@ struct supervisor {
 	struct arena *arena; /* of the children's environment */
 };
 
-/* Settings go by the handed-over descriptor, not by the environment. */
+/* Settings go by the handed-over descriptor, not by the environment; but where the keys are is known
+ * to the gateway, which reads them again. */
 static bool is_handed_over(const char *entry)
 {
 	static const char *const names[] = { "DATABASE_URL",  "DATABASE_URL_FILE",
@@ -48,6 +49,7 @@ static bool is_handed_over(const char *entry)
 			return true;
 	}
 	return strncmp(entry, "WINDLASS_", 9) == 0 &&
+	       strncmp(entry, "WINDLASS_API_KEYS_FILE=", 23) != 0 &&
 	       strncmp(entry, "WINDLASS_FAILPOINT=", 19) != 0;
 }
 

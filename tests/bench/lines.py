@@ -266,6 +266,10 @@ def grow(system, worker, gateway, jobs):
     return sizes or [(private_kib(worker.pid)[0], private_kib(gateway.pid)[0])]
 
 
+def schema_probe(*what):
+    return lambda rig, size: rig.probe("schema_probe", str(size.load_s), *what)
+
+
 LINES = [
     Line("accept", "durable accept over HTTP, 32 connections", {"ours": accept_ours, "limit": accept_limit}, goal=12_000, ratio_goal=0.8,
          below={"p99_ms": 12}, limit="libmicrohttpd + group commit"),
@@ -305,5 +309,7 @@ LINES = [
     Line("kafka-trip-200", "the same at 200/s", {"ours": broker_trip("kafka", rate=200)}, figure="p99_ms", goal=40),
     Line("snapshot", "drain while a snapshot is held, PostgreSQL", {"ours": snapshot_held, "limit": drain_ours("bench.noop", "snapshot_jobs")},
          ratio_goal=1 / 3, limit="ours without it"),
+    Line("schema", "payload schema, 300 bytes, checks a CPU second", {"ours": schema_probe(), "limit": schema_probe("parse")}, goal=200_000,
+         limit="making the tree"),
     Line("memory", "memory of an engine", {"ours": memory}, figure="engine_idle_mib", goal=15, below={"host_private_mib": 3, "growth": 1.1}),
 ]

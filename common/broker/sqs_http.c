@@ -16,6 +16,7 @@
 #include "common/base/arena.h"
 #include "common/base/list.h"
 #include "common/base/strbuf.h"
+#include "common/http/curl_guard.h"
 
 #define CONNECT_TIMEOUT_MS 3000
 #define CONNECTIONS_KEPT   64L
@@ -66,19 +67,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 
 static void set_guards(struct exchange *exchange, const char *ca_file)
 {
-	SET(exchange, CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(exchange, CURLOPT_FOLLOWLOCATION, 0L);
-	SET(exchange, CURLOPT_PROXY, "");
-	SET(exchange, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	SET(exchange, CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(exchange, CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(exchange, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	SET(exchange, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	SET(exchange, CURLOPT_NOSIGNAL, 1L);
+	curl_guard_set(exchange->easy, ca_file);
 	SET(exchange, CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(exchange, CURLOPT_USERAGENT, "windlass/" WINDLASS_VERSION);
-	if (ca_file)
-		SET(exchange, CURLOPT_CAINFO, ca_file);
 }
 
 static void set_callbacks(struct exchange *exchange)

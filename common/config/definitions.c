@@ -13,6 +13,7 @@
 #include "common/base/strbuf.h"
 #include "common/config/definitions_files.h"
 #include "common/config/definitions_keys.h"
+#include "common/config/definitions_targets.h"
 #include "common/config/sql_template.h"
 #include "common/config/suggest.h"
 
@@ -25,6 +26,8 @@ struct definitions {
 	size_t queue_count;
 	struct source_definition *sources;
 	size_t source_count;
+	struct target_definition *targets;
+	size_t target_count;
 	const struct job_type **by_name; /* sorted */
 	const char *file;
 };
@@ -328,6 +331,25 @@ static void order_queues_of_sources(struct definitions *defs)
 	}
 }
 
+/* ---- targets */
+
+static void read_targets(struct reading *reading, const struct yaml_node *node)
+{
+	const struct yaml_node *targets = node ? as_map(reading, node, "targets") : NULL;
+	struct definitions *defs = reading->defs;
+
+	defs->targets = ARENA_ARRAY(defs->arena, struct target_definition,
+				    targets ? targets->count + 1 : 1);
+	for (size_t i = 0; targets && i < targets->count; i++) {
+		const struct yaml_node *key = targets->keys[i];
+		const struct yaml_node *map = as_map(reading, targets->items[i], key->text);
+
+		if (check_name(reading, key) && map)
+			definitions_read_target(&reading->keys, key, map, reading->directory,
+						&defs->targets[defs->target_count++]);
+	}
+}
+
 /* ---- the whole file */
 
 static int compare_types(const void *a, const void *b)
@@ -374,6 +396,7 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 		read_type(reading, jobs->keys[i], jobs->items[i]);
 	check_discards(reading);
 	read_sources(reading, definitions_member(root, "sources"));
+	read_targets(reading, definitions_member(root, "targets"));
 	add_named_queues(defs);
 	index_types(defs);
 	order_queues_of_sources(defs);
@@ -503,6 +526,26 @@ const struct source_definition *definitions_source(const struct definitions *def
 	for (size_t i = 0; i < defs->source_count; i++) {
 		if (strcmp(defs->sources[i].name, name) == 0)
 			return &defs->sources[i];
+	}
+	return NULL;
+}
+
+size_t definitions_target_count(const struct definitions *defs)
+{
+	return defs->target_count;
+}
+
+const struct target_definition *definitions_target_at(const struct definitions *defs, size_t index)
+{
+	CHECK(index < defs->target_count);
+	return &defs->targets[index];
+}
+
+const struct target_definition *definitions_target(const struct definitions *defs, const char *name)
+{
+	for (size_t i = 0; i < defs->target_count; i++) {
+		if (strcmp(defs->targets[i].name, name) == 0)
+			return &defs->targets[i];
 	}
 	return NULL;
 }

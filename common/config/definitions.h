@@ -112,6 +112,30 @@ struct source_definition {
 	int line, column; /* place in the file */
 };
 
+/* `${env.X}` may stand in every text of a target; naming a variable there is the permission to use
+ * it. Nothing is replaced here: the file is read by roles that do not have the variables. */
+struct target_definition {
+	const char *name;
+	const char *url;   /* scheme://host[:port][/prefix] */
+	double rate_per_s; /* 0: no limit */
+	int concurrency;   /* calls at once, from one worker */
+	int waiting_max;   /* calls that wait for room or rate */
+	int64_t timeout_ms, connect_timeout_ms;
+	int breaker_failures; /* in a window, and at least this part of its calls */
+	int breaker_percent;
+	int64_t breaker_window_ms, breaker_cooldown_ms;
+	bool breaker_off;
+	int retry_percent; /* calls that are made again, per calls that went well */
+	const char *tls_ca, *tls_cert, *tls_key; /* absolute, or with ${env.X}; NULL: none */
+	/* auth: one of them, else NULL */
+	const char *bearer;
+	const char *basic_user, *basic_password;
+	const char *token_url, *client_id, *client_secret, *scope;
+	bool http2;             /* where it is offered */
+	const char *const *env; /* the variables named above; NULL-terminated, never NULL */
+	int line, column;       /* place in the file */
+};
+
 struct definitions;
 
 /* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown
@@ -135,6 +159,10 @@ const struct queue_definition *definitions_queue_at(const struct definitions *de
 size_t definitions_source_count(const struct definitions *defs);
 const struct source_definition *definitions_source_at(const struct definitions *defs, size_t index);
 const struct source_definition *definitions_source(const struct definitions *defs,
+						   const char *name); /* NULL: unknown */
+size_t definitions_target_count(const struct definitions *defs);
+const struct target_definition *definitions_target_at(const struct definitions *defs, size_t index);
+const struct target_definition *definitions_target(const struct definitions *defs,
 						   const char *name); /* NULL: unknown */
 const char *definitions_file(const struct definitions *defs); /* as it is called in messages */
 

@@ -14,6 +14,8 @@
 #include "common/config/size.h"
 #include "common/config/suggest.h"
 
+#define SECRET_EXPECTED "${env.NAME}; a secret does not stand in this file"
+
 const struct key_row *definitions_key(const struct key_rows *keys, const char *name)
 {
 	for (size_t i = 0; i < keys->count; i++) {
@@ -135,6 +137,77 @@ static bool is_payload_path(const char *text)
 	return true;
 }
 
+/* The engine's own secrets must not leave it by way of `env`. */
+const char *definitions_variable_fault(const char *name)
+{
+	size_t bytes =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+	const struct setting_row *row = setting_find(name);
+
+	if (!bytes || name[bytes] || isdigit((unsigned char)*name))
+		return "the name of an environment variable";
+	if ((row && row->secret) || strncmp(name, "WINDLASS_", 9) == 0)
+		return "a variable that is not one of Windlass's own";
+	return NULL;
+}
+
+/* 50/s, 100/m, 1000/h. */
+static const char *put_rate(const struct key_row *row, const char *text, double *per_s_r)
+{
+	static const char expected[] =
+		"calls a second, minute or hour, as in 50/s, 100/m or 1000/h";
+	char *end;
+	double count = isdigit((unsigned char)*text) ? strtod(text, &end) : 0;
+	double seconds;
+
+	if (!(count > 0) || end[0] != '/' || strspn(text, "0123456789.") != (size_t)(end - text))
+		return expected;
+	seconds = !strcmp(end, "/s") ? 1 : !strcmp(end, "/m") ? 60 : !strcmp(end, "/h") ? 3600 : 0;
+	if (seconds == 0 || count / seconds > (double)row->max)
+		return expected;
+	*per_s_r = count / seconds;
+	return NULL;
+}
+
+/* The first byte after the `${env.X}` at text, or NULL with what is wrong. */
+static const char *after_variable(const char *text, struct arena *arena, const char **expected_r)
+{
+	const char *name = text + strlen("${env."), *end = strchr(text, '}');
+
+	*expected_r = "${env.NAME} and nothing else in braces; $${ for a plain ${";
+	if (strncmp(text, "${env.", strlen("${env.")) != 0 || !end)
+		return NULL;
+	*expected_r = definitions_variable_fault(arena_strndup(arena, name, (size_t)(end - name)));
+	return *expected_r ? NULL : end + 1;
+}
+
+static const char *put_template(const char *text, const char **field, struct arena *arena)
+{
+	const char *expected = "a text";
+
+	for (const char *at = strstr(text, "${"); at; at = strstr(at, "${")) {
+		at = at > text && at[-1] == '$' ? at + 2 : after_variable(at, arena, &expected);
+		if (!at)
+			return expected;
+	}
+	if (!*text)
+		return expected;
+	*field = text;
+	return NULL;
+}
+
+static const char *put_secret(const char *text, const char **field, struct arena *arena)
+{
+	const char *expected, *end = after_variable(text, arena, &expected);
+
+	if (!end)
+		return strncmp(text, "${env.", strlen("${env.")) ? SECRET_EXPECTED : expected;
+	if (*end)
+		return SECRET_EXPECTED;
+	*field = text;
+	return NULL;
+}
+
 static const char *put_scalar(const struct key_row *row, const char *text, bool plain, void *field,
 			      struct arena *arena)
 {
@@ -175,23 +248,15 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 			return "payload.NAME, NAME a member or a path of members with dots";
 		*(const char **)field = text;
 		return NULL;
+	case KEY_RATE:
+		return put_rate(row, text, field);
+	case KEY_TEMPLATE:
+		return put_template(text, field, arena);
+	case KEY_SECRET:
+		return put_secret(text, field, arena);
 	default:
 		return row->kind == KEY_MAP ? "a map" : "a list of texts";
 	}
-}
-
-/* The engine's own secrets must not leave it by way of `env`. */
-static const char *variable_fault(const char *name)
-{
-	size_t bytes =
-		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
-	const struct setting_row *row = setting_find(name);
-
-	if (!bytes || name[bytes] || isdigit((unsigned char)*name))
-		return "the name of an environment variable";
-	if ((row && row->secret) || strncmp(name, "WINDLASS_", 9) == 0)
-		return "a variable that is not one of Windlass's own";
-	return NULL;
 }
 
 static const char *text_fault(const struct key_row *row, const struct yaml_node *list, size_t index)
@@ -206,7 +271,7 @@ static const char *text_fault(const struct key_row *row, const struct yaml_node 
 		    strcmp(list->items[i]->text, item->text) == 0)
 			return "each only once";
 	}
-	return row->kind == KEY_VARIABLES ? variable_fault(item->text) : NULL;
+	return row->kind == KEY_VARIABLES ? definitions_variable_fault(item->text) : NULL;
 }
 
 static void put_list(struct key_reader *reader, const struct key_row *row,
@@ -264,7 +329,10 @@ static void put_value(struct key_reader *reader, const struct key_row *row,
 		expected = put_scalar(row, value->text, value->plain, field, reader->arena);
 	else
 		expected = put_scalar(row, "", false, NULL, reader->arena);
-	if (expected)
+	if (expected && row->kind == KEY_SECRET) /* not told again: it may be the secret itself */
+		problem_add(reader->problems, value->place, "bad value of `%s`; expected %s",
+			    row->name, expected);
+	else if (expected)
 		problem_add(reader->problems, value->place, "bad value %s of `%s`; expected %s",
 			    yaml_describe(value, reader->arena), row->name, expected);
 }

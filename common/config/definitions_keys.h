@@ -23,6 +23,9 @@ enum key_kind {
 	KEY_PAYLOAD,   /* const char *, payload.NAME… */
 	KEY_TEXTS,     /* const char *const *, NULL-terminated; not empty */
 	KEY_VARIABLES, /* the same, names of environment variables */
+	KEY_RATE,      /* double, a second: 50/s, 100/m, 1000/h */
+	KEY_TEMPLATE,  /* const char *, not empty; may hold ${env.X} */
+	KEY_SECRET,    /* const char *, exactly ${env.X} */
 	KEY_MAP,       /* members; fields of the same struct */
 	KEY_NAMED,     /* top level: a map from names to maps of members */
 	KEY_LATER,     /* belongs to a part that this version does not have */
@@ -54,7 +57,7 @@ struct key_row {
 };
 
 extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys,
-	definitions_source_keys;
+	definitions_source_keys, definitions_target_keys;
 
 struct key_reader {
 	struct arena *arena;
@@ -73,6 +76,9 @@ const struct key_row *definitions_key(const struct key_rows *keys,
  * expected. */
 void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys,
 			    const struct yaml_node *key);
+
+/* What is wrong with a variable of this name that is handed out of Windlass, or NULL. */
+const char *definitions_variable_fault(const char *name);
 
 #define DEFINITIONS_NAME_RULE "1 to 128 letters, digits and . _ : -, the first a letter or digit"
 

@@ -9,6 +9,8 @@
 
 #define DURATION_PATTERN "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?$"
 #define SIZE_PATTERN     "^[0-9]+(B|KiB|MiB|GiB)?$"
+#define RATE_PATTERN     "^[0-9]+(\\.[0-9]+)?/[smh]$"
+#define SECRET_PATTERN   "^\\$\\{env\\.[A-Za-z_][A-Za-z0-9_]*\\}$"
 #define NAME_PATTERN     "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 static json_t *map_schema(const struct key_rows *keys);
@@ -56,6 +58,12 @@ static json_t *row_schema(const struct key_row *row)
 		return json_pack("{s:[s, s]}", "enum", row->words[0], row->words[1]);
 	case KEY_PAYLOAD:
 		return json_pack("{s:s, s:s}", "type", "string", "pattern", "^payload(\\.[^.]+)+$");
+	case KEY_RATE:
+		return json_pack("{s:s, s:s}", "type", "string", "pattern", RATE_PATTERN);
+	case KEY_TEMPLATE:
+		return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
+	case KEY_SECRET:
+		return json_pack("{s:s, s:s}", "type", "string", "pattern", SECRET_PATTERN);
 	case KEY_TEXTS:
 	case KEY_VARIABLES:
 		return list_schema(row);

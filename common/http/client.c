@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/http/curl_guard.h"
+
 #define CONNECT_TIMEOUT_MS 5000L
 
 struct intake {
@@ -119,12 +121,10 @@ static struct curl_slist *headers_of(const struct client_request *request)
 static void set_options(CURL *curl, const struct client_request *request,
 			struct curl_slist *headers, struct intake *intake, char *detail)
 {
+	curl_guard_set(curl, NULL);
 	curl_easy_setopt(curl, CURLOPT_URL, request->url);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);

@@ -40,6 +40,12 @@ enum metric {
 	   the queue's */
 	METRIC_DELIVERIES,
 	METRIC_SOURCE_LAG, /* gauge {source, partition}: messages not yet taken */
+	/* counter {target, outcome}: answered failed aborted; undeclared: other */
+	METRIC_TARGET_CALLS,
+	METRIC_TARGET_HELD,      /* counter {target} */
+	METRIC_TARGET_IN_FLIGHT, /* gauge {target} */
+	METRIC_TARGET_BREAKER,   /* gauge {target}: 0 closed, 1 open, 2 half open */
+	METRIC_TARGET_SECONDS,   /* histogram {target} */
 	METRIC_COUNT
 };
 

@@ -54,6 +54,16 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 				"Messages taken from the broker." },
 	[METRIC_SOURCE_LAG] = { "windlass_source_lag", METRIC_GAUGE, "source", "partition",
 				"Messages of a source that were not taken yet." },
+	[METRIC_TARGET_CALLS] = { "windlass_target_calls_total", METRIC_COUNTER, "target",
+				  "outcome", "Calls to a target that were begun and have ended." },
+	[METRIC_TARGET_HELD] = { "windlass_target_held_total", METRIC_COUNTER, "target", NULL,
+				 "Calls that a target's limits did not let begin." },
+	[METRIC_TARGET_IN_FLIGHT] = { "windlass_target_in_flight", METRIC_GAUGE, "target", NULL,
+				      "Calls to a target that are under way." },
+	[METRIC_TARGET_BREAKER] = { "windlass_target_breaker_state", METRIC_GAUGE, "target", NULL,
+				    "0: closed, 1: open, 2: half open; summed over workers." },
+	[METRIC_TARGET_SECONDS] = { "windlass_target_seconds", METRIC_TIMES, "target", NULL,
+				    "Time that calls to a target took." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

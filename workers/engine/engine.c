@@ -178,6 +178,7 @@ static void reload(struct engine *engine)
 	definitions_unref(&engine->defs);
 	engine->defs = definitions_ref(engine->o.service->defs);
 	pool_reload(engine->pool, engine->defs);
+	remote_configure(engine->o.remote, engine->defs);
 	keeper_sync_types(engine->keeper, engine->defs);
 	detach_learn(engine);
 	engine->o.subscriber->ops->serve(engine->o.subscriber, engine->defs);

@@ -214,6 +214,8 @@ static int run(struct worker *worker, struct error *err_r)
 	if (!options.remote ||
 	    remote_allow(options.remote, worker->service->settings->remote_allow, err_r) < 0)
 		return -1;
+	remote_observe(options.remote, worker->service->metrics);
+	remote_configure(options.remote, worker->service->defs);
 	engine = engine_new(&options);
 	log_line(LOG_INFO, "worker-started",
 		 LOG_S("session", uuid_format(&worker->session, session)),

@@ -1,28 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The remote's thread: a curl_multi loop. Others put calls and aborts into two boxes under one lock
- * and wake it; it takes them, lets libcurl work, and tells each call's owner how it ended. Policy
- * of a single call is in remote_call.c. */
+/* The remote's thread. Others put calls and aborts into two boxes under one lock and wake it; it
+ * takes them and lets them flow (flow.c). Policy of a single call is in remote_call.c, of its
+ * target in target.c. */
 #include "workers/remote/remote.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/arena.h"
-#include "workers/remote/remote_call.h"
+#include "common/base/clock.h"
+#include "common/config/definitions_slot.h"
+#include "workers/remote/flow.h"
+#include "workers/remote/guard.h"
 
-#define CALLS_MAX  4096
-#define ABORTS_MAX 4096
-#define CACHED_MAX 64L /* idle connections kept */
-#define POLL_MS    1000
+#define CALLS_MAX    4096
+#define ABORTS_MAX   4096
+#define POLL_MS      1000
+#define DESCRIBE_MS  1000
+#define FILES_WANTED 16384
 
 struct remote {
-	CURLM *multi;
-	char *ca_file; /* or NULL */
+	struct flow *flow; /* the thread's own, but for the wake */
+	char *ca_file;     /* or NULL */
 	struct guard *guard;
 	pthread_t thread;
-	struct list active; /* in the multi handle; the thread's own */
+	struct definitions_slot definitions;
 
 	pthread_mutex_t lock; /* guards what follows */
 	struct list arrived;
@@ -30,6 +35,8 @@ struct remote {
 	uint64_t last_handle;
 	uint64_t aborts[ABORTS_MAX];
 	size_t abort_count;
+	struct metrics *metrics; /* new ones; or NULL */
+	struct strbuf described;
 	bool stop;
 };
 
@@ -49,7 +56,7 @@ void remote_start(struct remote *remote, const struct remote_request *request, r
 	*handle_r = call->handle;
 	list_append(&remote->arrived, &call->link);
 	pthread_mutex_unlock(&remote->lock);
-	curl_multi_wakeup(remote->multi);
+	flow_wake(remote->flow);
 }
 
 void remote_abort(struct remote *remote, uint64_t handle)
@@ -58,110 +65,140 @@ void remote_abort(struct remote *remote, uint64_t handle)
 	if (remote->abort_count < ABORTS_MAX) /* else its own time-out ends it */
 		remote->aborts[remote->abort_count++] = handle;
 	pthread_mutex_unlock(&remote->lock);
-	curl_multi_wakeup(remote->multi);
+	flow_wake(remote->flow);
+}
+
+void remote_configure(struct remote *remote, struct definitions *defs)
+{
+	definitions_slot_put(&remote->definitions, defs);
+	flow_wake(remote->flow);
+}
+
+void remote_observe(struct remote *remote, struct metrics *metrics)
+{
+	pthread_mutex_lock(&remote->lock);
+	remote->metrics = metrics;
+	pthread_mutex_unlock(&remote->lock);
+	flow_wake(remote->flow);
+}
+
+void remote_describe(struct remote *remote, struct strbuf *out)
+{
+	pthread_mutex_lock(&remote->lock);
+	strbuf_add(out, remote->described.data, remote->described.len);
+	pthread_mutex_unlock(&remote->lock);
 }
 
 /* ---- the thread's side */
 
-static void finish(struct remote *remote, struct remote_call *call, CURLcode result)
+static void on_ended(void *ctx)
 {
-	list_remove(&call->link);
-	if (call->easy)
-		curl_multi_remove_handle(remote->multi, call->easy);
-	remote_call_finish(&call, result);
+	struct remote *remote = ctx;
+
 	pthread_mutex_lock(&remote->lock);
 	remote->count--;
 	pthread_mutex_unlock(&remote->lock);
 }
 
-static void begin(struct remote *remote, struct remote_call *call)
-{
-	list_append(&remote->active, &call->link);
-	if (!call->easy) {
-		finish(remote, call, CURLE_URL_MALFORMAT);
-	} else if (curl_multi_add_handle(remote->multi, call->easy) != CURLM_OK) {
-		remote_call_refuse(call, "libcurl refused the call");
-		finish(remote, call, CURLE_FAILED_INIT);
-	}
-}
-
-static void abort_one(struct remote *remote, uint64_t handle)
-{
-	for (struct list *at = remote->active.next; at != &remote->active; at = at->next) {
-		struct remote_call *call = list_entry(at, struct remote_call, link);
-
-		if (call->handle == handle) {
-			finish(remote, call, CURLE_ABORTED_BY_CALLBACK);
-			return;
-		}
-	}
-}
-
-/* Takes what has come in. False: stop. */
-static bool take(struct remote *remote)
-{
+struct taken { /* what has come in */
+	struct list calls;
 	uint64_t aborts[64];
 	size_t abort_count;
-	struct list arrived;
+	struct metrics *metrics;
 	bool stop;
+};
 
-	list_init(&arrived);
+static void take(struct remote *remote, struct taken *taken)
+{
+	size_t count;
+
+	list_init(&taken->calls);
 	pthread_mutex_lock(&remote->lock);
 	while (!list_empty(&remote->arrived)) {
 		struct list *first = remote->arrived.next;
 
 		list_remove(first);
-		list_append(&arrived, first);
+		list_append(&taken->calls, first);
 	}
-	abort_count =
-		remote->abort_count < ARRAY_LEN(aborts) ? remote->abort_count : ARRAY_LEN(aborts);
-	remote->abort_count -= abort_count;
-	memcpy(aborts, remote->aborts + remote->abort_count, abort_count * sizeof(aborts[0]));
-	stop = remote->stop;
+	count = remote->abort_count < ARRAY_LEN(taken->aborts) ? remote->abort_count
+							       : ARRAY_LEN(taken->aborts);
+	remote->abort_count -= count;
+	memcpy(taken->aborts, remote->aborts + remote->abort_count,
+	       count * sizeof(taken->aborts[0]));
+	taken->abort_count = count;
+	taken->metrics = remote->metrics;
+	remote->metrics = NULL;
+	taken->stop = remote->stop;
 	pthread_mutex_unlock(&remote->lock);
-	while (!list_empty(&arrived)) {
-		struct remote_call *call = list_first(&arrived, struct remote_call, link);
-
-		list_remove(&call->link);
-		begin(remote, call);
-	}
-	for (size_t i = 0; i < abort_count; i++)
-		abort_one(remote, aborts[i]);
-	return !stop;
 }
 
-static void collect(struct remote *remote)
+static void learn(struct remote *remote, struct taken *taken)
 {
-	CURLMsg *message;
-	int left;
+	struct definitions *defs = definitions_slot_take(&remote->definitions);
 
-	while ((message = curl_multi_info_read(remote->multi, &left))) {
-		char *call = NULL;
-		CURLcode result = message->data.result;
+	if (taken->metrics)
+		flow_observe(remote->flow, taken->metrics);
+	if (!defs)
+		return;
+	flow_configure(remote->flow, defs);
+	definitions_unref(&defs);
+}
 
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		CHECK(curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call) ==
-			      CURLE_OK &&
-		      call);
-		finish(remote, (struct remote_call *)(void *)call, result);
+/* False: stop. */
+static bool take_in(struct remote *remote)
+{
+	struct taken taken;
+
+	take(remote, &taken);
+	learn(remote, &taken);
+	while (!list_empty(&taken.calls)) {
+		struct remote_call *call = list_first(&taken.calls, struct remote_call, link);
+
+		list_remove(&call->link);
+		flow_take(remote->flow, call);
 	}
+	for (size_t i = 0; i < taken.abort_count; i++)
+		flow_abort(remote->flow, taken.aborts[i]);
+	return !taken.stop;
+}
+
+static void describe(struct remote *remote, int64_t *due_ms)
+{
+	struct strbuf text;
+
+	if (clock_mono_ms() < *due_ms)
+		return;
+	*due_ms = clock_mono_ms() + DESCRIBE_MS;
+	strbuf_init(&text);
+	flow_describe(remote->flow, &text);
+	pthread_mutex_lock(&remote->lock);
+	strbuf_release(&remote->described);
+	remote->described = text;
+	pthread_mutex_unlock(&remote->lock);
 }
 
 static void *remote_main(void *arg)
 {
 	struct remote *remote = arg;
-	int running;
+	int64_t describe_ms = 0;
 
-	while (take(remote)) {
-		CHECK(curl_multi_perform(remote->multi, &running) == CURLM_OK);
-		collect(remote);
-		CHECK(curl_multi_poll(remote->multi, NULL, 0, POLL_MS, NULL) == CURLM_OK);
+	while (take_in(remote)) {
+		describe(remote, &describe_ms);
+		flow_run(remote->flow, POLL_MS);
 	}
-	while (!list_empty(&remote->active))
-		finish(remote, list_first(&remote->active, struct remote_call, link),
-		       CURLE_ABORTED_BY_CALLBACK);
+	flow_abort_all(remote->flow);
 	return NULL;
+}
+
+/* Thousands of connections need as many descriptors; the soft limit is for programs that select. */
+static void raise_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= FILES_WANTED)
+		return;
+	files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 struct remote *remote_new(const char *ca_file, struct error *err_r)
@@ -179,11 +216,11 @@ struct remote *remote_new(const char *ca_file, struct error *err_r)
 	remote = xcalloc(1, sizeof(*remote));
 	remote->ca_file = ca_file ? xstrdup(ca_file) : NULL;
 	remote->guard = guard_new("", err_r);
-	list_init(&remote->active);
 	list_init(&remote->arrived);
-	remote->multi = curl_multi_init();
-	CHECK(remote->multi);
-	CHECK(curl_multi_setopt(remote->multi, CURLMOPT_MAXCONNECTS, CACHED_MAX) == CURLM_OK);
+	strbuf_init(&remote->described);
+	strbuf_addstr(&remote->described, "[]");
+	raise_files();
+	remote->flow = flow_new(ca_file, on_ended, remote);
 	CHECK(pthread_mutex_init(&remote->lock, NULL) == 0);
 	CHECK(pthread_create(&remote->thread, NULL, remote_main, remote) == 0);
 	return remote;
@@ -209,9 +246,11 @@ void remote_free(struct remote **remote)
 	pthread_mutex_lock(&r->lock);
 	r->stop = true;
 	pthread_mutex_unlock(&r->lock);
-	curl_multi_wakeup(r->multi);
+	flow_wake(r->flow);
 	CHECK(pthread_join(r->thread, NULL) == 0);
-	curl_multi_cleanup(r->multi);
+	flow_free(&r->flow);
+	definitions_slot_release(&r->definitions);
+	strbuf_release(&r->described);
 	pthread_mutex_destroy(&r->lock);
 	guard_free(&r->guard);
 	free(r->ca_file);

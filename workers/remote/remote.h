@@ -18,6 +18,7 @@
 struct remote;
 
 struct definitions;
+struct metrics;
 struct strbuf;
 
 /* UNKNOWN: sent (perhaps in part), no answer */
@@ -65,6 +66,13 @@ struct remote *remote_new(const char *ca_file /* NULL: the system's */, struct e
 /* Networks that guarded calls may go to although they are not public (WINDLASS_REMOTE_ALLOW,
  * common/base/cidr.h). Before the first call. 0, or -1 with ERROR_INVALID. */
 int remote_allow(struct remote *remote, const char *networks, struct error *err_r) must_check;
+/* From now on the targets of these definitions; the state of those that are as they were goes on.
+ * Any thread. */
+void remote_configure(struct remote *remote, struct definitions *defs);
+/* Counts into these. Before the first call. */
+void remote_observe(struct remote *remote, struct metrics *metrics);
+/* The targets as a JSON array, as they were within the last second. Any thread. */
+void remote_describe(struct remote *remote, struct strbuf *out);
 void remote_free(struct remote **remote); /* aborts what is under way (fate UNKNOWN) */
 /* Copies what it needs. Any thread, never blocks. *handle_r may be passed to remote_abort. At most
  * 4,096 at once, then the fate is NOT_SENT. */

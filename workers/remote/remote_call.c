@@ -11,8 +11,11 @@
 #include <strings.h>
 
 #include "common/base/arena.h"
+#include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/base/utf8.h"
+#include "common/http/curl_guard.h"
+#include "workers/remote/retry_after.h"
 
 #define CONNECT_TIMEOUT_MS  3000
 #define LOW_SPEED_BYTES     1L
@@ -21,6 +24,7 @@
 #define REQUEST_HEADERS_MAX 100
 #define HEADER_NAME_MAX     200
 #define URL_BYTES_MAX       8192
+#define RECEIVE_BYTES       8192L
 #define METHOD_BYTES_MAX    16
 #define KEY_BYTES_MAX       255
 
@@ -111,16 +115,47 @@ static const char *request_fault(const struct remote_request *request)
 
 /* ---- callbacks */
 
+/* The value of the header, when this line is one of that name. */
+static const char *value_of(const char *line, size_t bytes, const char *name, char *value_r,
+			    size_t value_bytes)
+{
+	size_t name_bytes = strlen(name);
+
+	if (bytes <= name_bytes || strncasecmp(line, name, name_bytes) || line[name_bytes] != ':' ||
+	    bytes - name_bytes > value_bytes)
+		return NULL;
+	memcpy(value_r, line + name_bytes + 1, bytes - name_bytes - 1);
+	value_r[bytes - name_bytes - 1] = '\0';
+	return value_r;
+}
+
+static void learn_header(struct remote_call *call, const char *line, size_t bytes)
+{
+	char text[256];
+	const char *value;
+
+	if (bytes > 5 && !memcmp(line, "HTTP/", 5)) { /* another one: the last was interim */
+		call->retry_after_ms = -1;
+		call->encodings = 0;
+	} else if ((value = value_of(line, bytes, "Retry-After", text, sizeof(text)))) {
+		call->retry_after_ms = retry_after_ms(value, clock_wall_ms());
+	} else if ((value = value_of(line, bytes, "Content-Encoding", text, sizeof(text)))) {
+		call->encodings += 1 + (strchr(value, ',') != NULL);
+	}
+}
+
+/* An encoding within another may grow without end before a byte of it is seen here. */
 static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 {
 	struct remote_call *call = ctx;
+	size_t bytes = size * count;
 
-	(void)data;
 	if (!call->answering && FAILPOINT("after_http_send"))
 		return 0;
 	call->answering = true;
-	call->header_bytes += size * count;
-	return call->header_bytes <= HEADER_BYTES_MAX ? size * count : 0;
+	call->header_bytes += bytes;
+	learn_header(call, data, bytes);
+	return call->header_bytes <= HEADER_BYTES_MAX && call->encodings <= 1 ? bytes : 0;
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
@@ -180,7 +215,9 @@ static void set_headers(struct remote_call *call, const struct remote_request *r
 		snprintf(line, sizeof(line), "%.*s;", (int)(value - 1 - *header), *header);
 		add_header(call, value[strspn(value, " \t")] ? *header : line);
 	}
-	SET(call, CURLOPT_HTTPHEADER, call->headers);
+	call->own_authorization = has_header(request, "Authorization");
+	if (!has_header(request, "Accept-Encoding")) /* the cap counts what comes out of it */
+		SET(call, CURLOPT_ACCEPT_ENCODING, "");
 }
 
 static void set_method(struct remote_call *call, const struct remote_request *request)
@@ -198,40 +235,21 @@ static void set_method(struct remote_call *call, const struct remote_request *re
 		SET(call, CURLOPT_NOBODY, 1L);
 	if (!head && (!get || request->body))
 		SET(call, CURLOPT_CUSTOMREQUEST, request->method);
-	if (!get && !head && !request->idempotency_key) {
+	call->reusable = get || head || request->idempotency_key;
+	if (!call->reusable) {
 		SET(call, CURLOPT_FRESH_CONNECT, 1L);
 		SET(call, CURLOPT_FORBID_REUSE, 1L);
 	}
-}
-
-static void set_limits(struct remote_call *call, const struct remote_request *request)
-{
-	long timeout_ms = request->timeout_ms;
-
-	CHECK(timeout_ms > 0);
-	SET(call, CURLOPT_NOSIGNAL, 1L);
-	SET(call, CURLOPT_TIMEOUT_MS, timeout_ms);
-	SET(call, CURLOPT_CONNECTTIMEOUT_MS,
-	    timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : (long)CONNECT_TIMEOUT_MS);
-	SET(call, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
-	SET(call, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_S);
 }
 
 static void set_guards(struct remote_call *call, const char *ca_file)
 {
 	if (call->guard.guard)
 		call_guard_set(&call->guard, call->easy);
-	SET(call, CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(call, CURLOPT_REDIR_PROTOCOLS_STR, "https");
-	SET(call, CURLOPT_FOLLOWLOCATION, 0L);
-	SET(call, CURLOPT_PROXY, "");
-	SET(call, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	SET(call, CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(call, CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(call, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	SET(call, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	if (ca_file)
-		SET(call, CURLOPT_CAINFO, ca_file);
+	curl_guard_set(call->easy, ca_file);
+	SET(call, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
+	SET(call, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_S);
+	SET(call, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 }
 
 static void set_callbacks(struct remote_call *call)
@@ -244,6 +262,23 @@ static void set_callbacks(struct remote_call *call)
 	SET(call, CURLOPT_HEADERDATA, call);
 	SET(call, CURLOPT_PREREQFUNCTION, on_connected);
 	SET(call, CURLOPT_PREREQDATA, call);
+}
+
+static void set_url(struct remote_call *call, const char *url)
+{
+	CURLUcode code;
+
+	call->url = curl_url();
+	CHECK(call->url);
+	code = curl_url_set(call->url, CURLUPART_URL, url, 0);
+	if (code == CURLUE_OK) {
+		SET(call, CURLOPT_CURLU, call->url);
+		return;
+	}
+	call->refused = true;
+	remote_call_refuse(call, code == CURLUE_UNSUPPORTED_SCHEME
+					 ? "the URL is not one of http or https"
+					 : "the URL is not one");
 }
 
 void remote_call_refuse(struct remote_call *call, const char *why)
@@ -262,7 +297,13 @@ struct remote_call *remote_call_new(const struct remote_request *request, const 
 
 	list_init(&call->link);
 	strbuf_init(&call->reply);
+	list_init(&call->every);
 	call->reply_bytes_max = request->response_bytes_max;
+	call->retry_after_ms = -1;
+	call->timeout_ms = request->timeout_ms;
+	call->again = request->again;
+	call->target_name = request->target ? xstrdup(request->target) : NULL;
+	CHECK(call->timeout_ms > 0);
 	if (!fault && request->guarded)
 		fault = call_guard_init(&call->guard, guard, request->url, request->plain_http);
 	call->refused = fault != NULL;
@@ -273,12 +314,62 @@ struct remote_call *remote_call_new(const struct remote_request *request, const 
 	}
 	set_callbacks(call);
 	set_guards(call, ca_file);
-	set_limits(call, request);
 	set_method(call, request);
 	set_headers(call, request);
-	if (curl_easy_setopt(call->easy, CURLOPT_URL, request->url) != CURLE_OK)
-		remote_call_refuse(call, "the URL is not one");
+	set_url(call, request->url);
 	return call;
+}
+
+void remote_call_prepare(struct remote_call *call, const struct remote_call_terms *terms)
+{
+	int64_t connect_ms = terms->connect_ms ? terms->connect_ms : CONNECT_TIMEOUT_MS;
+	bool authorize = terms->authorization && !call->own_authorization;
+
+	CHECK(terms->left_ms > 0);
+	SET(call, CURLOPT_TIMEOUT_MS, (long)terms->left_ms);
+	SET(call, CURLOPT_CONNECTTIMEOUT_MS,
+	    (long)(terms->left_ms < connect_ms ? terms->left_ms : connect_ms));
+	SET(call, CURLOPT_SHARE, terms->share);
+	call->authorization = (struct curl_slist){
+		/* libcurl reads it only */
+		.data = (char *)(uintptr_t)terms->authorization,
+		.next = call->headers,
+	};
+	SET(call, CURLOPT_HTTPHEADER, authorize ? &call->authorization : call->headers);
+	if (terms->ca)
+		SET(call, CURLOPT_CAINFO, terms->ca);
+	if (terms->cert) {
+		SET(call, CURLOPT_SSLCERT, terms->cert);
+		SET(call, CURLOPT_SSLKEY, terms->key);
+	}
+	if (terms->http2 && call->reusable) {
+		SET(call, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+		SET(call, CURLOPT_PIPEWAIT, 1L);
+	}
+	if (terms->declared && call->guard.guard) {
+		SET(call, CURLOPT_OPENSOCKETFUNCTION, NULL);
+		call_guard_release(&call->guard);
+	}
+}
+
+void remote_call_rewind(struct remote_call *call)
+{
+	strbuf_clear(&call->reply);
+	call->header_bytes = 0;
+	call->connected = call->answering = false;
+	call->retry_after_ms = -1;
+	call->encodings = 0;
+	call->error[0] = '\0';
+	free(call->bearer);
+	call->bearer = NULL;
+}
+
+int remote_call_status(const struct remote_call *call)
+{
+	long status = 0;
+
+	CHECK(curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK);
+	return (int)status;
 }
 
 static const char *error_text(const struct remote_call *call, CURLcode result)
@@ -304,18 +395,20 @@ void remote_call_finish(struct remote_call **call, CURLcode result)
 				      .body = "",
 				      .error = error_text(c, result),
 				      .retry_after_ms = -1 };
-	long status = 0;
 
 	reply.refused = !c->connected && (c->refused || guarded || url_fault(c, result));
-	if (c->easy && result == CURLE_OK) {
-		curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (c->hold_ms > 0) {
+		reply.held = true;
+		reply.error = c->error;
+		reply.retry_after_ms = c->hold_ms;
+	} else if (c->easy && result == CURLE_OK) {
 		reply = (struct remote_reply){
 			.fate = REMOTE_ANSWERED,
-			.status = (int)status,
+			.status = remote_call_status(c),
 			.body = c->reply.data,
 			.body_bytes = c->reply.len,
 			.error = "",
-			.retry_after_ms = -1,
+			.retry_after_ms = c->retry_after_ms,
 		};
 	} else if (c->connected) {
 		reply.fate = REMOTE_UNKNOWN;
@@ -328,7 +421,12 @@ void remote_call_finish(struct remote_call **call, CURLcode result)
 	c->done(c->ctx, &reply);
 	if (c->easy)
 		curl_easy_cleanup(c->easy);
+	curl_url_cleanup(c->url);
 	curl_slist_free_all(c->headers);
+	free(c->target_name);
+	if (c->bearer)
+		explicit_bzero(c->bearer, strlen(c->bearer));
+	free(c->bearer);
 	call_guard_release(&c->guard);
 	strbuf_release(&c->reply);
 	free(c);

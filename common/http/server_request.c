@@ -39,8 +39,8 @@ void *server_target_seen(void *server, const char *target, struct MHD_Connection
 
 /* ---- the answer */
 
-/* libmicrohttpd 0.9 ends the lines around chunks at a bare LF, too, where another implementation may
- * read on. So nothing that follows such a body is taken for a request. */
+/* libmicrohttpd 0.9 ends the lines around chunks at a bare LF, too, where another implementation
+ * may read on. So nothing that follows such a body is taken for a request. */
 static bool ends_connection(const struct request *request)
 {
 	return request->doomed || request->chunked || atomic_load(&request->server->draining);

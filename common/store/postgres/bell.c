@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/store/postgres/postgres_impl.h"
+#include "common/store/postgres/safe_url.h"
 
 #define RECONNECT_MS 500
 /* Between two NOTIFYs: a commit each, so what is rung meanwhile goes together. Whoever is rung for
@@ -461,19 +462,14 @@ static void postgres_bell_ring_ended(struct bell *base, const struct uuid *ids, 
 
 static struct bell *postgres_bell_open(const char *url, unsigned listen, struct error *err_r)
 {
-	char *why = NULL;
-	PQconninfoOption *options = PQconninfoParse(url, &why);
+	char *safe_url = postgres_safe_url(url, err_r);
 
-	PQfreemem(why);
-	if (!options) {
-		error_set(err_r, ERROR_INVALID, "not a PostgreSQL URL");
+	if (!safe_url)
 		return NULL;
-	}
-	PQconninfoFree(options);
 	struct postgres_bell *bell = xcalloc(1, sizeof(*bell));
 
 	bell->base.ops = &postgres_bell_ops;
-	bell->url = xstrdup(url);
+	bell->url = safe_url;
 	bell->listen = listen;
 	bell->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	CHECK(bell->wake_fd >= 0);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/store/postgres/postgres_impl.h"
+#include "common/store/postgres/safe_url.h"
 
 /* The engine's statements know their indexes; a queue's statistics are always stale, and a plan
  * made from them may be a thousand times slower. Handlers' write sets are run with these switched
@@ -210,41 +211,37 @@ void postgres_rollback(struct postgres *pg)
 /* ---- the store */
 
 /* user, host, port and database only: no password, no query string. */
-static int label(const char *url, char *label_r, size_t bytes, struct error *err_r)
+static void label(const char *url, char *label_r, size_t bytes)
 {
-	char *why = NULL;
-	PQconninfoOption *options = PQconninfoParse(url, &why);
+	PQconninfoOption *options = PQconninfoParse(url, NULL);
 	const char *part[4] = { "", "", "", "" };
 	static const char *const words[] = { "user", "host", "port", "dbname" };
 
-	if (!options) {
-		error_set(err_r, ERROR_INVALID, "not a PostgreSQL URL: %.*s",
-			  why ? (int)strcspn(why, "\n") : 0, why ? why : "");
-		PQfreemem(why);
-		return -1;
-	}
-	for (PQconninfoOption *o = options; o->keyword; o++)
+	for (PQconninfoOption *o = options; o && o->keyword; o++)
 		for (size_t i = 0; i < ARRAY_LEN(words); i++)
 			if (!strcmp(o->keyword, words[i]) && o->val)
 				part[i] = o->val;
 	snprintf(label_r, bytes, "postgresql://%s%s%s%s%s/%s", part[0], *part[0] ? "@" : "",
 		 part[1], *part[2] ? ":" : "", part[2], part[3]);
 	PQconninfoFree(options);
-	return 0;
 }
 
 int postgres_open(const char *url, enum store_use use, const char *role, struct store **store_r,
 		  struct error *err_r)
 {
+	char *safe_url = postgres_safe_url(url, err_r);
+
+	if (!safe_url)
+		return -1;
 	struct postgres *pg = xcalloc(1, sizeof(*pg));
 
 	pg->base.ops = &postgres_store_ops;
 	pg->base.use = use;
-	pg->url = xstrdup(url);
+	pg->url = safe_url;
 	pg->role = xstrdup(role);
 	pg->scratch = arena_new(64 * 1024);
-	if (label(url, pg->base.label, sizeof(pg->base.label), err_r) < 0 ||
-	    connect_again(pg, err_r) < 0) {
+	label(safe_url, pg->base.label, sizeof(pg->base.label));
+	if (connect_again(pg, err_r) < 0) {
 		postgres_close(&pg->base);
 		return -1;
 	}

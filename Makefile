@@ -111,7 +111,7 @@ $(2)/obj/migrations.o: $(BUILD)/gen/migrations.c $(2)/flags | deps-build
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/windlass: $$(OBJS_$(1)) $(BUILD)/gen/exports $(2)/objects
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC_$(1)) $$(LINK_$(1)) -Wl,--dynamic-list=$(BUILD)/gen/exports $$(LDFLAGS) -o $$@ $$(OBJS_$(1)) $$(LIBS)
+	$$(Q)$$(CC_$(1)) $$(LINK_$(1)) -Wl,--dynamic-list=$(BUILD)/gen/exports $$(LDFLAGS) -o $$@ $$(OBJS_$(1)) $$(filter %/threads.o,$$^) $$(LIBS)
 $(2)/windlass.a: $$(filter-out %/cli/main.o,$$(OBJS_$(1))) $(2)/objects | deps-build
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
@@ -142,6 +142,8 @@ $(2)/bench/%: $(2)/obj/tests/bench/%.o $(2)/windlass.a
 .SECONDARY: $$(patsubst %.c,$(2)/obj/%.o,$(TEST_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS) tests/unit/select.c tests/fuzz/replay.c)
 endef
 $(foreach v,release test asan ubsan tsan fuzz,$(eval $(call variant,$(v),$(DIR_$(v)))))
+
+$(DIR_tsan)/windlass $(TESTS_tsan): $(DIR_tsan)/obj/tests/tsan/threads.o
 
 $(HARDEN_CACHE): Makefile | deps-build
 	$(Q)mkdir -p $(@D); for flag in $(HARDEN_TRY); do \

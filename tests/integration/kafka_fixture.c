@@ -205,7 +205,7 @@ void kafka_feed_end(struct kafka_fixture *fx, struct feed **feed)
 static void send_batch(struct kafka_fixture *fx, int first, int count, int keys)
 {
 	struct publication *items = xcalloc((size_t)count, sizeof(*items));
-	char(*texts)[2][48] = xcalloc((size_t)count, sizeof(*texts));
+	char(*texts)[2][64] = xcalloc((size_t)count, sizeof(*texts));
 
 	for (int i = 0; i < count; i++) {
 		snprintf(texts[i][0], sizeof(texts[i][0]), "k%d", (first + i) % keys);

@@ -135,7 +135,8 @@ static void check_handler(struct reading *reading, size_t index)
 	/* A later key may be the handler; it is refused already. */
 	if (!first && !later)
 		problem_add(reading->keys.problems, reading->places[index],
-			    "`%s` has no handler; expected one of module, exec, sql", type->name);
+			    "`%s` has no handler; expected one of module, exec, sql, http",
+			    type->name);
 	type->kind = first ? first->is : 0;
 	for (size_t i = 0; first && i < map->count; i++) {
 		const struct key_row *row =
@@ -151,7 +152,7 @@ static void check_sql(struct reading *reading, size_t index)
 {
 	struct job_type *type = &reading->defs->types[index];
 	const struct yaml_node *node = definitions_member(reading->maps[index], "sql");
-	struct sql_template_problem problem;
+	struct substitution_problem problem;
 
 	if (!type->sql.sql)
 		return;
@@ -208,6 +209,9 @@ static void read_type(struct reading *reading, const struct yaml_node *key,
 	definitions_read_keys(&reading->keys, &definitions_job_keys, map, type);
 	check_handler(reading, index);
 	check_sql(reading, index);
+	if (type->kind == HANDLER_HTTP)
+		definitions_compile_http(&reading->keys, reading->source,
+					 definitions_member(map, "http"), type);
 	check_files(reading, index);
 	if (type->retry.base_ms > type->retry.cap_ms)
 		problem_add(reading->keys.problems, place_of(reading, index, "retry"),

@@ -10,10 +10,11 @@
 
 #include "common/base/check.h"
 #include "common/config/broker_url.h"
+#include "common/config/text_template.h"
 #include "common/job/job.h"
 #include "common/job/retry_policy.h"
 
-enum handler_kind { HANDLER_MODULE = 1, HANDLER_EXEC, HANDLER_SQL };
+enum handler_kind { HANDLER_MODULE = 1, HANDLER_EXEC, HANDLER_SQL, HANDLER_HTTP };
 
 struct sql_template { /* `sql:`; ${payload.a.b}, ${job.id} … became $1, $2 … */
 	const char *sql;
@@ -47,6 +48,33 @@ struct http_rules { /* what an answer means */
 	enum call_policy ambiguous;
 };
 
+struct http_header {
+	const char *name;
+	struct text_template value;
+};
+
+struct yaml_node;
+
+struct http_definition { /* `http:` */
+	const char *method;
+	const char *target; /* a declared one, or NULL: by the URL's origin */
+	int64_t timeout_ms; /* of the call */
+	/* what comes from a job may be scheme and host: the call is guarded (remote.h) */
+	bool url_from_payload;
+	struct http_rules rules;
+	struct text_template url, body;
+	bool has_body;
+	const struct http_header *headers;
+	size_t header_count;
+	struct text_template lookup_url; /* rules.ambiguous: lookup */
+	const struct http_header *lookup_headers;
+	size_t lookup_header_count;
+	/* as the file has it; for definitions_http.c */
+	const char *url_text, *lookup_url_text;
+	const char *const *ok, *const *retry_on;
+	const struct yaml_node *header_map, *lookup_header_map, *body_node;
+};
+
 struct job_type {
 	const char *name;
 	const char *queue;
@@ -55,6 +83,7 @@ struct job_type {
 	const char *const *exec; /* argv, NULL-terminated; run in `directory` */
 	const char *directory;   /* absolute: where the definitions file lies */
 	struct sql_template sql;
+	struct http_definition http;
 	enum job_priority priority;
 	struct retry_policy retry;
 	int64_t timeout_ms;     /* default 60 s; 100 ms .. 7 d */

@@ -208,6 +208,23 @@ static const char *put_secret(const char *text, const char **field, struct arena
 	return NULL;
 }
 
+static const char *put_policy(const char *text, enum call_policy *policy_r)
+{
+	static const char *const words[] = {
+		[CALL_RESEND_SAME_KEY] = "resend_same_key",
+		[CALL_LOOKUP] = "lookup",
+		[CALL_PARK] = "park",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		if (strcmp(text, words[i]) == 0) {
+			*policy_r = (enum call_policy)i;
+			return NULL;
+		}
+	}
+	return "resend_same_key, lookup or park";
+}
+
 static const char *put_scalar(const struct key_row *row, const char *text, bool plain, void *field,
 			      struct arena *arena)
 {
@@ -243,6 +260,8 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 		return put_flag(text, plain, field);
 	case KEY_CHOICE:
 		return put_choice(row, text, field, arena);
+	case KEY_POLICY:
+		return put_policy(text, field);
 	case KEY_PAYLOAD:
 		if (!is_payload_path(text))
 			return "payload.NAME, NAME a member or a path of members with dots";
@@ -255,7 +274,8 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 	case KEY_SECRET:
 		return put_secret(text, field, arena);
 	default:
-		return row->kind == KEY_MAP ? "a map" : "a list of texts";
+		return row->kind == KEY_MAP || row->kind == KEY_TEXT_MAP ? "a map"
+									 : "a list of texts";
 	}
 }
 
@@ -304,6 +324,11 @@ static void put_list(struct key_reader *reader, const struct key_row *row,
 	*field = texts;
 }
 
+static bool is_list(const struct key_row *row)
+{
+	return row->kind == KEY_TEXTS || row->kind == KEY_VARIABLES || row->kind == KEY_STATUSES;
+}
+
 static void put_value(struct key_reader *reader, const struct key_row *row,
 		      const struct yaml_node *value, void *target)
 {
@@ -321,7 +346,11 @@ static void put_value(struct key_reader *reader, const struct key_row *row,
 			    row->later_text);
 		return;
 	}
-	if ((row->kind == KEY_TEXTS || row->kind == KEY_VARIABLES) && value->kind == YAML_LIST) {
+	if (row->kind == KEY_ANY || (row->kind == KEY_TEXT_MAP && value->kind == YAML_MAP)) {
+		*(const struct yaml_node **)field = value;
+		return;
+	}
+	if (is_list(row) && value->kind == YAML_LIST) {
 		put_list(reader, row, value, field);
 		return;
 	}
@@ -347,7 +376,7 @@ static void put_defaults(struct key_reader *reader, const struct key_rows *keys,
 
 		if (row->kind == KEY_MAP)
 			put_defaults(reader, row->members, target);
-		else if ((row->kind == KEY_TEXTS || row->kind == KEY_VARIABLES) && !row->is)
+		else if (is_list(row) && !row->is)
 			*(const char *const **)field = none;
 		else if (row->default_text)
 			CHECK(!put_scalar(row, row->default_text, true, field, reader->arena));

@@ -26,6 +26,10 @@ enum key_kind {
 	KEY_RATE,      /* double, a second: 50/s, 100/m, 1000/h */
 	KEY_TEMPLATE,  /* const char *, not empty; may hold ${env.X} */
 	KEY_SECRET,    /* const char *, exactly ${env.X} */
+	KEY_STATUSES,  /* the same as KEY_TEXTS: 404, 5xx, network */
+	KEY_POLICY,    /* enum call_policy */
+	KEY_TEXT_MAP,  /* const struct yaml_node *, a map from names to texts */
+	KEY_ANY,       /* const struct yaml_node * */
 	KEY_MAP,       /* members; fields of the same struct */
 	KEY_NAMED,     /* top level: a map from names to maps of members */
 	KEY_LATER,     /* belongs to a part that this version does not have */
@@ -34,6 +38,7 @@ enum key_kind {
 #define FOR_MODULE (1u << HANDLER_MODULE)
 #define FOR_EXEC   (1u << HANDLER_EXEC)
 #define FOR_SQL    (1u << HANDLER_SQL)
+#define FOR_HTTP   (1u << HANDLER_HTTP)
 #define FOR_HOSTS  (FOR_MODULE | FOR_EXEC)
 
 struct key_rows {
@@ -77,7 +82,14 @@ const struct key_row *definitions_key(const struct key_rows *keys,
 void definitions_refuse_key(struct key_reader *reader, const struct key_rows *keys,
 			    const struct yaml_node *key);
 
-/* What is wrong with a variable of this name that is handed out of Windlass, or NULL. */
+/* ---- definitions_http.c */
+
+/* Checks and compiles `http:` of a type, whose map it is. `source`: the file's text. */
+void definitions_compile_http(struct key_reader *reader, const char *source,
+			      const struct yaml_node *map, struct job_type *type);
+
+/* What was expected in place of this name of an environment variable, or NULL: a definitions file
+ * may name it. */
 const char *definitions_variable_fault(const char *name);
 
 #define DEFINITIONS_NAME_RULE "1 to 128 letters, digits and . _ : -, the first a letter or digit"

@@ -11,16 +11,21 @@
 #define SIZE_PATTERN     "^[0-9]+(B|KiB|MiB|GiB)?$"
 #define RATE_PATTERN     "^[0-9]+(\\.[0-9]+)?/[smh]$"
 #define SECRET_PATTERN   "^\\$\\{env\\.[A-Za-z_][A-Za-z0-9_]*\\}$"
+#define STATUS_PATTERN   "^([1-5]xx|[1-5][0-9][0-9]|network)$"
 #define NAME_PATTERN     "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 static json_t *map_schema(const struct key_rows *keys);
 
 static json_t *list_schema(const struct key_row *row)
 {
-	json_t *item = row->kind == KEY_VARIABLES ? json_pack("{s:s, s:s}", "type", "string",
-							      "pattern", "^[A-Za-z_][A-Za-z0-9_]*$")
-		       : row->is ? json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean")
-				 : json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
+	json_t *item =
+		row->kind == KEY_STATUSES
+			? json_pack("{s:[s, s], s:s, s:i, s:i}", "type", "string", "integer",
+				    "pattern", STATUS_PATTERN, "minimum", 100, "maximum", 599)
+		: row->kind == KEY_VARIABLES ? json_pack("{s:s, s:s}", "type", "string", "pattern",
+							 "^[A-Za-z_][A-Za-z0-9_]*$")
+		: row->is ? json_pack("{s:[s, s, s]}", "type", "string", "number", "boolean")
+			  : json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
 
 	return json_pack("{s:s, s:o, s:i, s:I, s:b}", "type", "array", "items", item, "minItems",
 			 row->is ? 1 : 0, "maxItems", (json_int_t)row->max, "uniqueItems",
@@ -66,7 +71,16 @@ static json_t *row_schema(const struct key_row *row)
 		return json_pack("{s:s, s:s}", "type", "string", "pattern", SECRET_PATTERN);
 	case KEY_TEXTS:
 	case KEY_VARIABLES:
+	case KEY_STATUSES:
 		return list_schema(row);
+	case KEY_POLICY:
+		return json_pack("{s:[s, s, s]}", "enum", "resend_same_key", "lookup", "park");
+	case KEY_TEXT_MAP:
+		return json_pack("{s:s, s:{s:[s, s, s]}}", "type", "object", "additionalProperties",
+				 "type", "string", "number", "boolean");
+	case KEY_ANY:
+		return json_pack("{s:[s, s, s, s, s]}", "type", "string", "number", "boolean",
+				 "object", "array");
 	case KEY_NAMED:
 		return named_schema(row);
 	default:

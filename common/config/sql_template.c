@@ -18,7 +18,7 @@ struct scan {
 	const char *sources[SQL_TEMPLATE_PARAMETERS_MAX];
 	size_t source_count;
 	const char *ended; /* the semicolon behind the statement, or NULL */
-	struct sql_template_problem *problem;
+	struct substitution_problem *problem;
 };
 
 static int refuse(struct scan *scan, const char *at, const char *fmt, ...) printf_like(3, 4);
@@ -45,59 +45,21 @@ static bool is_word(char c)
 	return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
 }
 
-/* payload.a.b: at least one member; letters, digits, _ and - */
-static bool path_valid(const char *path)
-{
-	for (const char *p = path;; p++) {
-		size_t bytes = strspn(
-			p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
-
-		if (!bytes)
-			return false;
-		p += bytes;
-		if (*p != '.')
-			return !*p;
-	}
-}
-
-static int check_source(struct scan *scan, const char *at, const char *source)
-{
-	if (strcmp(source, "payload") == 0 || strcmp(source, "job.id") == 0 ||
-	    strcmp(source, "job.type") == 0 || strcmp(source, "job.attempt") == 0)
-		return 0;
-	if (strncmp(source, "payload.", 8) == 0 && path_valid(source + 8))
-		return 0;
-	if (strncmp(source, "steps.", 6) == 0)
-		return refuse(scan, at, "${%.80s}: not available in this version", source);
-	if (strncmp(source, "env.", 4) != 0)
-		return refuse(
-			scan, at,
-			"unknown ${%.80s}; expected payload, payload.NAME, job.id, job.type, job.attempt or env.NAME",
-			source);
-	for (const char *const *name = scan->env; *name; name++) {
-		if (strcmp(*name, source + 4) == 0)
-			return 0;
-	}
-	return refuse(scan, at, "${%.80s}: `%.80s` is not listed in this type's `env`", source,
-		      source + 4);
-}
-
 static int on_reference(struct scan *scan)
 {
-	const char *start = scan->at, *end = start + 2 + strcspn(start + 2, "}\n");
+	const struct substitution_rules rules = { .env = scan->env };
+	size_t offset = (size_t)(scan->at - scan->text), end;
 	const char *source;
 
-	if (*end != '}')
-		return refuse(scan, start, "`${` is not closed");
 	if (scan->source_count == SQL_TEMPLATE_PARAMETERS_MAX)
-		return refuse(scan, start, "too many values; expected at most %d",
+		return refuse(scan, scan->at, "too many values; expected at most %d",
 			      SQL_TEMPLATE_PARAMETERS_MAX);
-	source = arena_strndup(scan->arena, start + 2, (size_t)(end - start) - 2);
-	if (check_source(scan, start, source) != 0)
+	if (substitution_take(scan->text, offset, &rules, scan->arena, &source, &end,
+			      scan->problem) != 0)
 		return -1;
 	scan->sources[scan->source_count++] = source;
 	strbuf_printf(&scan->sql, "$%zu", scan->source_count);
-	scan->at = end + 1;
+	scan->at = scan->text + end;
 	/* "${a}2" must not become "$12". */
 	if (is_word(*scan->at))
 		strbuf_addch(&scan->sql, ' ');
@@ -106,7 +68,7 @@ static int on_reference(struct scan *scan)
 
 static bool take_escape(struct scan *scan)
 {
-	if (strncmp(scan->at, "$${", 3) != 0)
+	if (strncmp(scan->at, SUBSTITUTION_ESCAPE, 3) != 0)
 		return false;
 	strbuf_addstr(&scan->sql, "${");
 	scan->at += 3;
@@ -202,7 +164,7 @@ static int scan_next(struct scan *scan)
 }
 
 int sql_template_parse(const char *text, const char *const *env, struct arena *arena,
-		       struct sql_template *template_r, struct sql_template_problem *problem_r)
+		       struct sql_template *template_r, struct substitution_problem *problem_r)
 {
 	struct scan scan = {
 		.text = text, .at = text, .env = env, .arena = arena, .problem = problem_r

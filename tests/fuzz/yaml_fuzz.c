@@ -22,10 +22,11 @@ static void check_type(const struct definitions *defs, const struct job_type *ty
 {
 	CHECK(job_name_valid(type->name) && definitions_type(defs, type->name) == type);
 	CHECK(job_name_valid(type->queue) && definitions_queue(defs, type->queue));
-	CHECK(type->kind >= HANDLER_MODULE && type->kind <= HANDLER_SQL);
+	CHECK(type->kind >= HANDLER_MODULE && type->kind <= HANDLER_HTTP);
 	CHECK(!type->module == (type->kind != HANDLER_MODULE) &&
 	      !type->exec == (type->kind != HANDLER_EXEC));
 	CHECK(!type->sql.sql == (type->kind != HANDLER_SQL) && type->env && type->required);
+	CHECK(!type->http.url.count == (type->kind != HANDLER_HTTP));
 	CHECK(type->timeout_ms >= 100 && type->batch >= 1 && type->memory_bytes_max > 0);
 	CHECK(type->retry.max_attempts >= 1 && type->retry.base_ms <= type->retry.cap_ms);
 	for (const char *at = type->on_discard; at;) {

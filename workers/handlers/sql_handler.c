@@ -8,6 +8,7 @@
 
 #include "common/base/arena.h"
 #include "common/json/json_text.h"
+#include "workers/handlers/payload_member.h"
 
 static struct sql_value text_value(const char *text)
 {
@@ -42,22 +43,6 @@ static struct sql_value json_value(struct arena *arena, json_t *json)
 	}
 }
 
-/* "a.b.0" -> the value at /a/b/0. */
-static json_t *payload_at(json_t *payload, const char *path)
-{
-	struct strbuf pointer;
-	char *copy = xstrdup(path), *rest = NULL;
-	json_t *found;
-
-	strbuf_init(&pointer);
-	for (char *name = strtok_r(copy, ".", &rest); name; name = strtok_r(NULL, ".", &rest))
-		json_pointer_add(&pointer, name);
-	found = json_pointer_get(payload, pointer.data);
-	strbuf_release(&pointer);
-	free(copy);
-	return found;
-}
-
 static struct sql_value source_value(const char *source, const struct claimed_job *job,
 				     json_t *payload)
 {
@@ -76,7 +61,7 @@ static struct sql_value source_value(const char *source, const struct claimed_jo
 					   .data = job->payload,
 					   .bytes = job->payload_bytes };
 	CHECK(!strncmp(source, "payload.", 8)); /* config has checked it */
-	return json_value(job->arena, payload_at(payload, source + 8));
+	return json_value(job->arena, payload_member(payload, source + 8));
 }
 
 static bool wants_payload(const struct sql_template *sql)

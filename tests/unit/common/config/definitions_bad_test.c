@@ -14,7 +14,8 @@
 #include "common/base/check.h"
 #include "common/config/definitions.h"
 
-#define JOB "jobs:\n  a:\n    sql: SELECT 1\n"
+#define HTTP "jobs:\n  a:\n    http: {"
+#define JOB  "jobs:\n  a:\n    sql: SELECT 1\n"
 
 static const struct {
 	const char *text;
@@ -106,10 +107,41 @@ static const struct {
 	{ "jobs: {a/b: {sql: SELECT 1}}\n", "1:8: bad name `a/b`" },
 	{ "jobs:\n  a:\n", "2:5: bad value nothing of `a`; expected a map" },
 	{ "jobs:\n  a: 5\n", "2:6: bad value `5` of `a`; expected a map" },
-	{ "jobs:\n  a: {}\n", "2:3: `a` has no handler; expected one of module, exec, sql" },
+	{ "jobs:\n  a: {}\n", "2:3: `a` has no handler; expected one of module, exec, sql, http" },
 	{ "jobs:\n  a:\n    sql: SELECT 1\n    exec: [sh]\n",
 	  "4:5: `a` has two handlers, `sql` and `exec`; expected one" },
-	{ "jobs:\n  a: {http: {url: x}}\n", "2:7: `http` is not available in this version" },
+	{ HTTP "url: x}\n", "3:17: `url`: expected a URL that begins with https://" },
+	{ HTTP "method: GET}\n", "3:11: `url` is missing" },
+	{ HTTP "url: 'https://${payload.h}/'}\n",
+	  "3:18: `url`: what comes from a job cannot stand in front of the path" },
+	{ HTTP "url: 'https://h.${job.id}'}\n",
+	  "3:18: `url`: what comes from a job cannot stand in front of the path" },
+	{ HTTP "url: '${env.A}${payload.h}/'}\n",
+	  "3:18: `url`: what comes from a job cannot stand in front of the path" },
+	{ HTTP "url: 'https://h/${steps.a.b}'}\n", "3:28: `url`: ${steps.a.b}: not available" },
+	{ HTTP "url: 'https://h/${env.DATABASE_URL}'}\n",
+	  "3:28: `url`: ${env.DATABASE_URL}: expected a variable that is not one of Windlass's own" },
+	{ HTTP "url: 'https://h/?${payload.a'}\n", "3:29: `url`: `${` is not closed" },
+	{ HTTP "url: https://h/, method: TRACE}\n", "3:37: bad value `TRACE` of `method`" },
+	{ HTTP "url: https://h/, ok: [2x]}\n", "3:33: bad entry `2x` in `ok`; expected a status" },
+	{ HTTP "url: https://h/, ok: [network]}\n", "3:33: bad entry `network` in `ok`" },
+	{ HTTP "url: https://h/, retry_on: [600]}\n", "3:39: bad entry `600` in `retry_on`" },
+	{ HTTP "url: https://h/, ambiguous: never}\n",
+	  "3:40: bad value `never` of `ambiguous`; expected resend_same_key, lookup or park" },
+	{ HTTP "url: https://h/, ambiguous: lookup}\n",
+	  "3:40: `ambiguous: lookup` needs `lookup`" },
+	{ HTTP "url: https://h/, lookup: {url: https://h/}}\n",
+	  "3:37: `lookup` has no meaning without `ambiguous: lookup`" },
+	{ HTTP "url: https://h/, method: GET, ambiguous: park}\n",
+	  "3:53: `ambiguous: park` has no meaning with `method: GET`" },
+	{ HTTP "url: https://h/, headers: {Host: x}}\n",
+	  "3:39: header `Host`: it is not a definition's to set" },
+	{ HTTP "url: https://h/, headers: {'a b': x}}\n",
+	  "3:39: header `a b`: expected the name of a header" },
+	{ HTTP "url: https://h/, headers: {A: \"x\\r\\ny\"}}\n",
+	  "3:39: header `A`: its value has a control character" },
+	{ HTTP "url: https://h/, body: {a: ['${nobody}']}}\n", "3:41: `body`: unknown ${nobody}" },
+	{ HTTP "url: https://h/}\n    batch: 5\n", "4:5: `batch` has no meaning beside `http`" },
 	{ JOB "    result: x\n", "4:13: bad value `x` of `result`; expected a map" },
 	{ JOB "    result: {exchange: x}\n", "4:13: `to` is missing" },
 	{ JOB "    result: {to: x, key: customer}\n",
@@ -127,7 +159,7 @@ static const struct {
 	  "2:27: `record: failures` leaves nothing of a job that is done; it has no meaning beside `on_discard`" },
 	{ JOB "    inline: true\n", "4:5: `inline` is not available in this version" },
 	{ JOB "    retries: 5\n",
-	  "4:5: unknown key `retries`, expected one of module, exec, sql, rows, queue, payload" },
+	  "4:5: unknown key `retries`, expected one of module, exec, sql, http, rows, queue, payload" },
 	{ JOB "    time_out: 5\n", "4:5: unknown key `time_out`; did you mean `timeout`?" },
 	{ JOB "    queue: [a]\n", "4:12: bad value a list of `queue`; expected a name" },
 	{ JOB "    queue: a b\n", "4:12: bad value `a b` of `queue`; expected a name" },

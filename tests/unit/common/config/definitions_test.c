@@ -399,7 +399,7 @@ static void prints_a_schema(void **state)
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(type, "queue"), "default")),
 		"default");
-	assert_null(json_object_get(type, "http")); /* a later part is left out */
+	assert_null(json_object_get(type, "inline")); /* a later part is left out */
 	type = json_object_get(json_object_get(json_object_get(schema, "properties"), "sources"),
 			       "additionalProperties");
 	assert_string_equal(json_string_value(json_array_get(json_object_get(type, "required"), 0)),

@@ -41,7 +41,7 @@ static void becomes_parameters(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct arena *arena = arena_new(0);
 		struct sql_template template = { 0 };
-		struct sql_template_problem problem;
+		struct substitution_problem problem;
 		char sources[256] = "";
 
 		if (sql_template_parse(cases[i].text, env, arena, &template, &problem) != 0)
@@ -89,7 +89,7 @@ static void refuses_with_a_place(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct arena *arena = arena_new(0);
 		struct sql_template template = { 0 };
-		struct sql_template_problem problem = { 0 };
+		struct substitution_problem problem = { 0 };
 
 		if (sql_template_parse(cases[i].text, env, arena, &template, &problem) == 0)
 			fail_msg("%s was taken", cases[i].text);
@@ -103,7 +103,7 @@ static void bounds_the_parameters(void **state)
 {
 	struct arena *arena = arena_new(0);
 	struct sql_template template = { 0 };
-	struct sql_template_problem problem = { 0 };
+	struct substitution_problem problem = { 0 };
 	char text[2048] = "";
 
 	(void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass jobs list|show|cancel|retry`: jobs as the API shows them. */
+/* `windlass jobs list|show|cancel|retry|resolve`: jobs as the API shows them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,7 @@ struct jobs {
 	const struct command *command;
 	struct strbuf query; /* "?limit=20&state=…" */
 	const char *limit, *reason;
+	const char *call, *verdict, *status, *answer; /* resolve */
 	bool json;
 };
 
@@ -32,6 +33,14 @@ static void add_parameter(struct strbuf *query, const char *name, const char *va
 	}
 }
 
+static const char **resolve_option(struct jobs *jobs, int option)
+{
+	return option == 'c'   ? &jobs->call
+	       : option == 'v' ? &jobs->verdict
+	       : option == 'n' ? &jobs->status
+			       : &jobs->answer;
+}
+
 static int read_options(struct jobs *jobs, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -41,6 +50,10 @@ static int read_options(struct jobs *jobs, int argc, char **argv)
 		{ "tag", required_argument, NULL, 'g' },
 		{ "limit", required_argument, NULL, 'l' },
 		{ "reason", required_argument, NULL, 'r' },
+		{ "call", required_argument, NULL, 'c' },
+		{ "verdict", required_argument, NULL, 'v' },
+		{ "status", required_argument, NULL, 'n' },
+		{ "body", required_argument, NULL, 'b' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -54,6 +67,8 @@ static int read_options(struct jobs *jobs, int argc, char **argv)
 			jobs->limit = optarg;
 		else if (option == 'r')
 			jobs->reason = optarg;
+		else if (strchr("cvnb", option))
+			*resolve_option(jobs, option) = optarg;
 		else if (option == 'j')
 			jobs->json = true;
 		else if (options[index].name)
@@ -114,6 +129,34 @@ static void print_job(json_t *job)
 	table_print(&table);
 }
 
+static void add_text(struct strbuf *body, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	strbuf_printf(body, "%c\"%s\":", body->len ? ',' : '{', name);
+	strbuf_json(body, value);
+}
+
+static bool is_number(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 6;
+}
+
+/* The request's body, empty when it needs none. */
+static void add_body(struct strbuf *body, const struct jobs *jobs)
+{
+	add_text(body, "reason", jobs->reason);
+	add_text(body, "call", jobs->call);
+	add_text(body, "verdict", jobs->verdict);
+	add_text(body, "body", jobs->answer);
+	if (jobs->status && is_number(jobs->status))
+		strbuf_printf(body, "%c\"status\":%s", body->len ? ',' : '{', jobs->status);
+	else
+		add_text(body, "status", jobs->status);
+	if (body->len)
+		strbuf_addch(body, '}');
+}
+
 static int one(struct jobs *jobs, struct api *api, const char *verb, const char *id_text)
 {
 	bool show = strcmp(verb, "show") == 0;
@@ -128,11 +171,7 @@ static int one(struct jobs *jobs, struct api *api, const char *verb, const char 
 	snprintf(path, sizeof(path), "/v1/jobs/%s%s%s", uuid_format(&id, text), show ? "" : "/",
 		 show ? "" : verb);
 	strbuf_init(&body);
-	if (jobs->reason) {
-		strbuf_addstr(&body, "{\"reason\":");
-		strbuf_json(&body, jobs->reason);
-		strbuf_addch(&body, '}');
-	}
+	add_body(&body, jobs);
 	code = api_call(api, show ? "GET" : "POST", path, body.len ? body.data : NULL,
 			API_TIMEOUT_MS, &answer);
 	if (code == EX_OK && jobs->json)
@@ -159,7 +198,7 @@ static int run(struct jobs *jobs, const char *verb, const char *id)
 
 int command_jobs(const struct command *command, int argc, char **argv)
 {
-	static const char *const verbs[] = { "show", "cancel", "retry" };
+	static const char *const verbs[] = { "show", "cancel", "retry", "resolve" };
 	struct jobs jobs = { .command = command };
 	const char *verb;
 	int code;
@@ -176,8 +215,9 @@ int command_jobs(const struct command *command, int argc, char **argv)
 				code = run(&jobs, verb, argv[optind + 1]);
 		}
 		if (code == -1)
-			code = command_misused(command,
-					       "expected list, show ID, cancel ID or retry ID");
+			code = command_misused(
+				command,
+				"expected list, show ID, cancel ID, retry ID or resolve ID");
 	}
 	strbuf_release(&jobs.query);
 	return code;

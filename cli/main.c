@@ -37,10 +37,13 @@ static const struct command commands[] = {
 	  "  --unique KEY   at most one unfinished job of this type with this key\n"
 	  "  --tag TAG      may be repeated\n"
 	  "  --json         print the whole answer\n" },
-	{ "jobs", command_jobs, "list | show ID | cancel ID | retry ID", "See and steer jobs.",
+	{ "jobs", command_jobs, "list | show ID | cancel ID | retry ID | resolve ID",
+	  "See and steer jobs.",
 	  "  --state S --type T --queue Q --tag T   which ones to list\n"
 	  "  --limit N      how many to list (20)\n"
 	  "  --reason TEXT  why they are cancelled\n"
+	  "  --call STEP --verdict succeeded|not_sent [--status N] [--body TEXT]\n"
+	  "                 resolve: what became of a call of a parked job\n"
 	  "  --json         as JSON\n" },
 	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.",
 	  "  --json         as JSON\n" },

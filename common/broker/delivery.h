@@ -43,6 +43,8 @@ struct attempt_end {
 	size_t receipt_count;
 	/* what its type does not allow and it did all the same (record: failures); or NULL */
 	const char *forbidden;
+	/* why a person has to decide about one of its calls (JOB_PARKED); or NULL */
+	const char *park;
 	bool lost; /* somebody else has the job, for certain: nothing is to be stored */
 };
 

@@ -24,10 +24,14 @@ struct claim_request {
 	struct claim_cursor *cursor;
 };
 
-/* A receipt: the stored answer of a third party for one step of one job. */
+/* What is stored of the call that one step of one job makes: the answer of the third party, which
+ * is final; or an intent, and what overwrites it when it is known that nothing was sent. */
+#define RECEIPT_INTENT   0    /* it was about to be sent: its fate is unknown */
+#define RECEIPT_NOT_SENT (-1) /* there is no call: it may be sent */
+
 struct receipt {
 	const char *step;
-	int status;
+	int status; /* of the answer, > 0; or one of the above, without a body */
 	const char *body;
 	size_t body_bytes;
 };

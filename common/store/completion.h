@@ -11,6 +11,8 @@
 #include "common/store/position.h"
 #include "common/store/sql_value.h"
 
+#define COMPLETION_PARKED INT64_C(-1)
+
 enum completion_kind {
 	/* terminal: state says which; writes are applied for JOB_COMPLETED only */
 	COMPLETION_FINISH = 1,
@@ -18,7 +20,7 @@ enum completion_kind {
 	 */
 	COMPLETION_LATER,
 	/* commits writes under a step name; fenced by the lease and by the absence of a completion
-	   row */
+	   row. Without a name it only commits receipts: an intent, before its call is sent */
 	COMPLETION_STEP,
 	/* the job becomes its worker's: it goes from the broker's lease, or from none (foreign),
 	   into one of the batch's session with the id `adopted`; fenced as STEP is. For long jobs,
@@ -47,16 +49,19 @@ struct completion {
 	enum job_state state; /* FINISH: completed, discarded, cancelled */
 	const char *result;   /* JSON text or NULL (FINISH) */
 	const char *reason;   /* for people; NULL when there is none */
-	int64_t delay_ms;     /* LATER: due after this; 0: at once */
+	/* LATER: due after this; 0: at once; COMPLETION_PARKED: when a person has decided
+	 * (control_resolve) */
+	int64_t delay_ms;
 	/* LATER: a failed attempt that counts against max_attempts (not snooze, release) */
 	bool counts;
 	struct uuid adopted; /* ADOPT: the new lease, made by the caller */
 	/* FINISH as completed: an outbox row goes with it; NULL: none */
 	const struct result_target *target;
-	const char *step;       /* STEP: its name */
+	const char *step;       /* STEP: its name, or NULL */
 	const char *step_value; /* STEP: JSON text */
 	struct write_set writes;
-	/* new since the last transaction of this job; kept whatever happens to the writes */
+	/* new since the last transaction of this job, one a step; kept whatever happens to the
+	 * writes. An answer is never overwritten, an intent is */
 	const struct receipt *receipts;
 	size_t receipt_count;
 	/* answer */

@@ -158,7 +158,9 @@ int completion_commit(struct store *store, const struct completion_batch *batch,
 		CHECK(item->job && item->writes.statement_count <= WRITE_SET_STATEMENTS_MAX);
 		CHECK(item->kind != COMPLETION_FINISH || job_state_terminal(item->state));
 		CHECK(item->kind != COMPLETION_STEP ||
-		      (item->step && item->step_value && !item->job->source));
+		      (!item->step == !item->step_value && !item->job->source));
+		CHECK(item->delay_ms >= 0 ||
+		      (item->kind == COMPLETION_LATER && !item->job->source));
 		CHECK(item->kind != COMPLETION_ADOPT ||
 		      (!uuid_is_nil(&item->adopted) && !uuid_is_nil(&batch->session)));
 		CHECK(item->kind != COMPLETION_NOTHING);
@@ -280,6 +282,16 @@ int control_cancel(struct store *store, const struct reach *reach, const struct 
 {
 	CHECK(store->use == STORE_WRITE);
 	return store->ops->control_cancel(store, reach, id, reason, state_r, err_r);
+}
+
+int control_resolve(struct store *store, const struct reach *reach, const struct uuid *id,
+		    const struct call_verdict *verdict, enum job_state *state_r,
+		    struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && verdict->step);
+	CHECK(verdict->status == RECEIPT_NOT_SENT ||
+	      (verdict->status >= 100 && verdict->status < 600));
+	return store->ops->control_resolve(store, reach, id, verdict, state_r, err_r);
 }
 
 int control_retry(struct store *store, const struct reach *reach, const struct uuid *id,

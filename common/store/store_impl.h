@@ -58,6 +58,8 @@ struct store_ops {
 			      const char *, enum job_state *, struct error *);
 	int (*control_retry)(struct store *, const struct reach *, const struct uuid *,
 			     enum job_state *, struct error *);
+	int (*control_resolve)(struct store *, const struct reach *, const struct uuid *,
+			       const struct call_verdict *, enum job_state *, struct error *);
 	int (*control_redrive)(struct store *, const struct job_filter *, double, bool, int64_t *,
 			       struct error *);
 	int (*control_pause)(struct store *, const char *, bool, struct error *);

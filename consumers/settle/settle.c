@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From outcome to what is stored. The order of the rules matters: what is somebody else's is left
  * alone, a row expectation that may still come true runs again, a cancel request beats another
- * attempt, a strike beats max_attempts, and only then the backoff decides. Called by the engine
- * through consumer_ops; knows no store and no broker. */
+ * attempt and a call that a person has to decide about beats what its handler made of it, a strike
+ * beats max_attempts, and only then the backoff decides. Called by the engine through consumer_ops;
+ * knows no store and no broker. */
 #include "consumers/settle/settle.h"
 
 #include <string.h>
@@ -26,6 +27,15 @@ static void later(int64_t delay_ms, bool counts, struct completion *completion_r
 	completion_r->kind = COMPLETION_LATER;
 	completion_r->delay_ms = delay_ms > 0 ? delay_ms : 0;
 	completion_r->counts = counts;
+}
+
+/* Whatever its handler made of it: the next attempt knows more. */
+static void park(const struct attempt_end *end, struct completion *completion_r)
+{
+	completion_r->kind = COMPLETION_LATER;
+	completion_r->outcome = OUTCOME_SNOOZE;
+	completion_r->delay_ms = COMPLETION_PARKED;
+	completion_r->reason = end->park;
 }
 
 /* Its queue is told, and that is all. */
@@ -147,7 +157,8 @@ bool settle_attempt(const struct attempt_end *end, const struct settle_rules *ru
 {
 	bool fails = end->outcome == OUTCOME_RETRY || end->outcome == OUTCOME_CRASHED;
 
-	if (end->again && !end->cancel_asked && !end->lost && end->again_count < JOB_AGAIN_MAX)
+	if (end->again && !end->cancel_asked && !end->lost && !end->park &&
+	    end->again_count < JOB_AGAIN_MAX)
 		return false;
 	*completion_r = (struct completion){
 		.job = end->job,
@@ -160,6 +171,8 @@ bool settle_attempt(const struct attempt_end *end, const struct settle_rules *ru
 		nothing(OUTCOME_CANCELLED, completion_r);
 	} else if (end->forbidden) {
 		discard(end, end->forbidden, completion_r);
+	} else if (end->park && !end->cancel_asked) {
+		park(end, completion_r);
 	} else if (end->outcome == OUTCOME_DONE) {
 		settle_done(end, rules, completion_r);
 	} else if (end->outcome == OUTCOME_DISCARD) {

@@ -12,6 +12,7 @@ const struct route routes[] = {
 	{ "GET", "/v1/jobs/{id}", ACCESS_KEY, SCOPE_READ, BODY_NONE, get_job },
 	{ "POST", "/v1/jobs/{id}/cancel", ACCESS_KEY, SCOPE_CANCEL, BODY_OPTIONAL, cancel_job },
 	{ "POST", "/v1/jobs/{id}/retry", ACCESS_ADMIN, SCOPE_RETRY, BODY_OPTIONAL, retry_job },
+	{ "POST", "/v1/jobs/{id}/resolve", ACCESS_ADMIN, SCOPE_RETRY, BODY_JOB, resolve_job },
 	{ "POST", "/v1/jobs/{id}/copy", ACCESS_KEY, SCOPE_READ, BODY_OPTIONAL, copy_job },
 	{ "GET", "/v1/queues", ACCESS_KEY, SCOPE_READ, BODY_NONE, list_queues },
 	{ "POST", "/v1/queues/{name}/pause", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL,

@@ -33,11 +33,11 @@ static int look(struct postgres *pg, const struct reach *reach, const struct uui
 }
 
 /* What is done to one job: 1 done, 0 it has changed meanwhile, -1. */
-typedef int change_fn(struct postgres *pg, const struct uuid *id, const char *reason,
+typedef int change_fn(struct postgres *pg, const struct uuid *id, const void *arg,
 		      enum job_state *state, struct error *err_r);
 
 static int change_once(struct postgres *pg, const struct reach *reach, const struct uuid *id,
-		       const char *reason, change_fn *change, enum job_state *state_r,
+		       const void *arg, change_fn *change, enum job_state *state_r,
 		       struct error *err_r)
 {
 	if (postgres_enter(pg, err_r) < 0)
@@ -46,7 +46,7 @@ static int change_once(struct postgres *pg, const struct reach *reach, const str
 	int rc = look(pg, reach, id, state_r, err_r);
 
 	if (rc == 0)
-		rc = change(pg, id, reason, state_r, err_r);
+		rc = change(pg, id, arg, state_r, err_r);
 	if (rc == 1) {
 		postgres_commit(pg);
 		rc = postgres_fly(pg, err_r) < 0 ? -1 : 1;
@@ -56,12 +56,12 @@ static int change_once(struct postgres *pg, const struct reach *reach, const str
 }
 
 static int change_job(struct postgres *pg, const struct reach *reach, const struct uuid *id,
-		      const char *reason, change_fn *change, enum job_state *state_r,
+		      const void *arg, change_fn *change, enum job_state *state_r,
 		      struct error *err_r)
 {
 	error_clear(err_r);
 	for (int tries = 0; tries < RACES_MAX; tries++) {
-		int rc = change_once(pg, reach, id, reason, change, state_r, err_r);
+		int rc = change_once(pg, reach, id, arg, change, state_r, err_r);
 
 		if (rc == 1)
 			return 0;
@@ -79,9 +79,10 @@ static const char ask[] =
 	"INSERT INTO windlass.cancel (id, at, reason) VALUES ($1::uuid, now(), $2::text) ON"
 	" CONFLICT (id) DO NOTHING";
 
-static int cancel(struct postgres *pg, const struct uuid *id, const char *reason,
+static int cancel(struct postgres *pg, const struct uuid *id, const void *arg,
 		  enum job_state *state, struct error *err_r)
 {
+	const char *reason = arg;
 	bool ended = false;
 
 	if (job_state_terminal(*state))
@@ -177,12 +178,12 @@ static int revive(struct postgres *pg, const struct uuid *id, struct error *err_
 	return postgres_rows(pg, place) ? error_set(err_r, ERROR_CONFLICT, CONTROL_COMPENSATED) : 0;
 }
 
-static int retry(struct postgres *pg, const struct uuid *id, const char *reason,
-		 enum job_state *state, struct error *err_r)
+static int retry(struct postgres *pg, const struct uuid *id, const void *arg, enum job_state *state,
+		 struct error *err_r)
 {
 	int moved;
 
-	(void)reason;
+	(void)arg;
 	if (*state == JOB_AVAILABLE)
 		return 1;
 	if (*state == JOB_DISCARDED || *state == JOB_CANCELLED) {
@@ -208,6 +209,54 @@ int postgres_control_retry(struct store *store, const struct reach *reach, const
 			   enum job_state *state_r, struct error *err_r)
 {
 	return change_job(postgres_of(store), reach, id, NULL, retry, state_r, err_r);
+}
+
+/* ---- resolve */
+
+static const char decide[] =
+	"UPDATE windlass.call SET status = $3::int4, body = $4::bytea, at = now()"
+	" WHERE id = $1::uuid AND step = $2::text AND status = 0";
+/* Unless more of its calls wait for a decision. */
+static const char run_again[] =
+	"WITH up AS (UPDATE windlass.ready r SET due = NULL, since = now(), seq =" NEXT_SEQ_SQL(
+		"r.seq", "r.queue",
+		"r.order_key") " WHERE id = $1::uuid AND due = 'infinity' AND NOT EXISTS (SELECT FROM"
+			       " windlass.call c WHERE c.id = $1::uuid AND c.status = 0) RETURNING"
+			       " queue),"
+			       " counted AS (INSERT INTO windlass.tally SELECT queue, 1, -1 FROM up) SELECT FROM up";
+
+static int resolve(struct postgres *pg, const struct uuid *id, const void *arg,
+		   enum job_state *state, struct error *err_r)
+{
+	const struct call_verdict *verdict = arg;
+
+	if (*state != JOB_PARKED)
+		return error_set(err_r, ERROR_CONFLICT, "the job is %s", job_state_name(*state));
+	postgres_say(pg, decide);
+	postgres_arg_uuid(pg, id);
+	postgres_arg_text(pg, verdict->step);
+	postgres_arg_i32(pg, verdict->status);
+	postgres_arg_bytes(pg, verdict->body ? verdict->body : "", verdict->body_bytes);
+	size_t decided = postgres_send(pg);
+
+	postgres_say(pg, run_again);
+	postgres_arg_uuid(pg, id);
+	size_t again = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	if (!postgres_rows(pg, decided))
+		return error_set(err_r, ERROR_INVALID, "no call of that step waits for a decision");
+	if (postgres_rows(pg, again))
+		*state = JOB_AVAILABLE;
+	return 1;
+}
+
+int postgres_control_resolve(struct store *store, const struct reach *reach, const struct uuid *id,
+			     const struct call_verdict *verdict, enum job_state *state_r,
+			     struct error *err_r)
+{
+	return change_job(postgres_of(store), reach, id, verdict, resolve, state_r, err_r);
 }
 
 /* ---- redrive */

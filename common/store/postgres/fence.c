@@ -49,7 +49,7 @@ static const char lock_share[] =
 	" SHARE";
 
 /* Runs after lock_update, in a snapshot of its own, so it sees the leases as they are. A release
- * (7) leaves no row in the history. */
+ * (7) leaves no row in the history. A delay below 0 parks. */
 static const char go_back[] =
 	"WITH item AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[],"
 	" $4::int8[], $5::int2[], $6::bool[],  $7::text[]) AS i(id, batch, attempt, delay_ms,"
@@ -61,7 +61,8 @@ static const char go_back[] =
 		       " order_key, fair_key) SELECT w.id," NEXT_SEQ_SQL(
 			       "j.seq", "j.queue",
 			       "j.order_key") ","
-					      " CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms' END,"
+					      " CASE WHEN w.delay_ms > 0 THEN now() + w.delay_ms * interval '1 ms'"
+					      " WHEN w.delay_ms < 0 THEN 'infinity' END,"
 					      " now() + greatest(w.delay_ms, 0) * interval '1 ms', w.attempt, j.priority, j.queue,"
 					      " j.order_key, j.fair_key FROM won w JOIN windlass.jobs j ON j.id = w.id"
 					      " ON CONFLICT (id) DO NOTHING RETURNING queue, due), noted AS (INSERT INTO"
@@ -84,7 +85,9 @@ static const char add_steps[] =
 static const char add_receipts[] =
 	"INSERT INTO windlass.call (id, at, status, step, body)"
 	" SELECT id, clock_timestamp(), status, step, body FROM unnest($1::uuid[], $2::int4[],"
-	" $3::text[], $4::bytea[]) AS i(id, status, step, body) ON CONFLICT (id, step) DO NOTHING";
+	" $3::text[], $4::bytea[]) AS i(id, status, step, body) ON CONFLICT (id, step) DO UPDATE SET"
+	" status = excluded.status, body = excluded.body, at = excluded.at"
+	" WHERE call.status <= 0";
 static const char note_ends[] =
 	"INSERT INTO windlass.attempt (id, batch, at, attempt, outcome, counts, reason) SELECT id,"
 	" batch, now(), attempt, outcome, true,"
@@ -249,7 +252,7 @@ static size_t send_steps(struct postgres *pg, struct completion *const *items, s
 	a[0] = postgres_arg_array(pg, TYPE_UUID), a[1] = postgres_arg_array(pg, TYPE_INT4);
 	a[2] = postgres_arg_array(pg, TYPE_TEXT), a[3] = postgres_arg_array(pg, TYPE_TEXT);
 	for (size_t i = 0; i < count; i++) {
-		if (!is(items[i], COMPLETION_STEP))
+		if (!is(items[i], COMPLETION_STEP) || !items[i]->step)
 			continue;
 		array_uuid(a[0], &items[i]->job->id);
 		array_i64(a[1], items[i]->job->attempt);

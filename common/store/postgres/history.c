@@ -57,10 +57,12 @@ static int rows_of(const PGresult *result, size_t n, int *first_r)
 	return row - low;
 }
 
+/* NULL: nothing was added. */
 static char *finish(struct strbuf *sb, struct arena *arena)
 {
-	strbuf_addch(sb, '}');
-	char *text = arena_strndup(arena, sb->data, sb->len);
+	if (sb->len)
+		strbuf_addch(sb, '}');
+	char *text = sb->len ? arena_strndup(arena, sb->data, sb->len) : NULL;
 
 	strbuf_release(sb);
 	return text;
@@ -93,7 +95,9 @@ char *history_calls(const PGresult *calls, size_t n, struct arena *arena)
 		return NULL;
 	strbuf_init(&sb);
 	for (int row = first; row < first + count; row++) {
-		strbuf_addch(&sb, row == first ? '{' : ',');
+		if (result_i64(calls, row, 2) == RECEIPT_NOT_SENT)
+			continue;
+		strbuf_addch(&sb, sb.len ? ',' : '{');
 		strbuf_json(&sb, result_text(calls, row, 1));
 		strbuf_printf(&sb, ":{\"status\":%d,\"body\":", (int)result_i64(calls, row, 2));
 		strbuf_json_n(&sb, result_text(calls, row, 3), result_bytes(calls, row, 3));

@@ -19,7 +19,7 @@ static const char promote[] =
 			       " SELECT queue, count(*), -count(*) FROM up GROUP BY queue) SELECT FROM up";
 static const char next_due[] =
 	"SELECT greatest(ceil(extract(epoch FROM due - clock_timestamp()) * 1000), 0)::int8"
-	" FROM windlass.ready WHERE due IS NOT NULL ORDER BY due LIMIT 1";
+	" FROM windlass.ready WHERE due < 'infinity' ORDER BY due LIMIT 1";
 
 int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,
 				 struct error *err_r)
@@ -69,6 +69,11 @@ static const char expire_progress[] =
 	"DELETE FROM windlass.progress WHERE id IN (SELECT p.id FROM windlass.progress p"
 	" CROSS JOIN LATERAL (SELECT FROM windlass.done d WHERE d.id = p.id OFFSET 0) e LIMIT"
 	" 5000)";
+/* Parked jobs that an attempt which had lost its lease has ended after all. */
+static const char forget_parked[] =
+	"WITH gone AS (DELETE FROM windlass.ready r USING windlass.done d WHERE r.due = 'infinity'"
+	" AND d.id = r.id RETURNING r.queue) INSERT INTO windlass.tally SELECT queue, 0, -count(*)"
+	" FROM gone GROUP BY queue";
 static const char fold_positions[] =
 	"DELETE FROM windlass.source_position p USING (SELECT consumer, topic, part, max(n) AS n"
 	" FROM windlass.source_position GROUP BY consumer, topic, part) m WHERE p.consumer ="
@@ -118,7 +123,8 @@ static int begin_fold(struct postgres *pg, struct error *err_r)
 static int fold(struct postgres *pg, struct error *err_r)
 {
 	static const char *const texts[] = { fold_tally,      expire_idempotency, expire_cancel,
-					     expire_progress, fold_positions,     close_keys };
+					     expire_progress, fold_positions,     close_keys,
+					     forget_parked };
 	int rc = begin_fold(pg, err_r);
 
 	if (rc <= 0)

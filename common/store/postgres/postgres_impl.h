@@ -20,6 +20,7 @@
  * if that is a broker's and nothing is known of a worker. */
 #define JOB_STATE_SQL(id)                                                                      \
 	" coalesce(d.state, CASE WHEN r.id IS NOT NULL THEN CASE WHEN r.due IS NULL THEN 2"    \
+	" WHEN r.due = 'infinity' THEN 7"                                                      \
 	" WHEN r.attempt = 0 THEN 1 ELSE 5 END WHEN EXISTS (SELECT FROM windlass.lease b"      \
 	" WHERE b.until IS NOT NULL AND " id " = ANY (b.ids) AND NOT EXISTS (SELECT FROM"      \
 	" windlass.progress g WHERE g.id = " id " AND g.attempt >= b.attempts[array_position(" \
@@ -532,6 +533,9 @@ int postgres_reader_query(struct store *store, const struct sql_statement *state
 			  size_t bytes_max, struct strbuf *out_r, struct error *err_r);
 int postgres_control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
 			    const char *reason, enum job_state *state_r, struct error *err_r);
+int postgres_control_resolve(struct store *store, const struct reach *reach, const struct uuid *id,
+			     const struct call_verdict *verdict, enum job_state *state_r,
+			     struct error *err_r);
 int postgres_control_retry(struct store *store, const struct reach *reach, const struct uuid *id,
 			   enum job_state *state_r, struct error *err_r);
 int postgres_control_redrive(struct store *store, const struct job_filter *filter,

@@ -28,6 +28,7 @@ const struct store_ops postgres_store_ops = {
 	.position_save = postgres_position_save,
 	.control_cancel = postgres_control_cancel,
 	.control_retry = postgres_control_retry,
+	.control_resolve = postgres_control_resolve,
 	.control_redrive = postgres_control_redrive,
 	.control_pause = postgres_control_pause,
 	.control_cancels = postgres_control_cancels,

@@ -34,15 +34,15 @@ enum {
 };
 
 /* The columns of a view, in the order of the enum. j: jobs; d, r, p, c: outer joined. */
-#define VIEW_COLUMNS                                                                                           \
-	" j.id," JOB_STATE_SQL(                                                                                \
-		"j.id") ", j.tenant, j.owner, j.queue, j.type, j.priority,"                                    \
-			" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"      \
-			"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                          \
-			" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL THEN r.since END,"   \
-			" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, d.result," \
-			" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"       \
-			"  AND a.counts AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                         \
+#define VIEW_COLUMNS                                                                                                                               \
+	" j.id," JOB_STATE_SQL(                                                                                                                    \
+		"j.id") ", j.tenant, j.owner, j.queue, j.type, j.priority,"                                                                        \
+			" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"                                          \
+			"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                                                              \
+			" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL AND r.due IS DISTINCT FROM 'infinity' THEN r.since END," \
+			" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, d.result,"                                     \
+			" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"                                           \
+			"  AND (a.counts OR r.due = 'infinity' AND a.outcome <> 0) AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                  \
 			" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
 #define VIEW_JOINS                                                                            \
 	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id" \
@@ -187,7 +187,8 @@ static const char list_all[] = LIST("windlass.jobs j", "j.id", "true");
 static const char list_scheduled[] =
 	LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt = 0 AND d.id IS NULL");
 static const char list_retryable[] =
-	LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt > 0 AND d.id IS NULL");
+	LIST(WAITING, "x.id", "x.due < 'infinity' AND x.attempt > 0 AND d.id IS NULL");
+static const char list_parked[] = LIST(WAITING, "x.id", "x.due = 'infinity' AND d.id IS NULL");
 static const char list_available[] = LIST(WAITING, "x.id", "x.due IS NULL AND d.id IS NULL");
 /* In a broker's lease, and nothing is known of a worker: as in JOB_STATE_SQL. */
 #define LEASED                                                                                    \
@@ -226,8 +227,9 @@ static const char *list_of(enum job_state state)
 		return list_cancelled;
 	case JOB_QUEUED:
 		return list_queued;
-	case JOB_WAITING:
 	case JOB_PARKED:
+		return list_parked;
+	case JOB_WAITING:
 		return list_none;
 	}
 	return list_all;

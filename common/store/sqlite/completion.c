@@ -105,7 +105,7 @@ static int keep_receipts(struct sqlite_store *store, const struct completion *it
 		if (sqlite_run(
 			    store, err_r,
 			    "INSERT INTO windlass_call (id, step, status, body, at) VALUES (?1, ?2, ?3, ?4, ?5) "
-			    "ON CONFLICT DO NOTHING",
+			    "ON CONFLICT DO UPDATE SET status = ?3, body = ?4, at = ?5 WHERE status <= 0",
 			    "usibi", &item->job->id, receipt->step, (int64_t)receipt->status,
 			    receipt->body ? receipt->body : "", receipt->body_bytes,
 			    store->tx.now_ms))
@@ -321,7 +321,9 @@ static int later(struct sqlite_store *store, struct completion *item, struct sql
 		.queue = job->queue,
 		.priority = (int)job->priority,
 		.attempt = job->attempt,
-		.due_ms = item->delay_ms > 0 ? store->tx.now_ms + item->delay_ms : 0,
+		.due_ms = item->delay_ms > 0   ? store->tx.now_ms + item->delay_ms
+			  : item->delay_ms < 0 ? SQLITE_NEVER
+					       : 0,
 		.order_key = job->order_key,
 	};
 	bool running;
@@ -421,7 +423,8 @@ static int step(struct sqlite_store *store, struct completion *item, struct sqli
 		item->stored_step_value = value ? value : "null";
 		return 0;
 	}
-	if (sqlite_run(
+	if (item->step &&
+	    sqlite_run(
 		    store, err_r,
 		    "INSERT INTO windlass_step (id, step, attempt, lease, value, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 		    "usiusi", &job->id, item->step, (int64_t)job->attempt, &job->batch,

@@ -302,6 +302,7 @@ const struct store_ops sqlite_store_ops = {
 	.reader_query = sqlite_reader_query,
 	.control_cancel = sqlite_control_cancel,
 	.control_retry = sqlite_control_retry,
+	.control_resolve = sqlite_control_resolve,
 	.control_redrive = sqlite_control_redrive,
 	.control_pause = sqlite_control_pause,
 	.control_cancels = sqlite_control_cancels,

@@ -168,6 +168,55 @@ int sqlite_control_retry(struct store *base, const struct reach *reach, const st
 	return sqlite_commit(store, err_r);
 }
 
+/* ---- resolve */
+
+static int resolve(struct sqlite_store *store, const struct uuid *id,
+		   const struct call_verdict *verdict, enum job_state *state, struct error *err_r)
+{
+	int64_t one;
+	int rc;
+
+	if (*state != JOB_PARKED)
+		return error_set(err_r, ERROR_CONFLICT, "the job is %s", job_state_name(*state));
+	if (sqlite_run(
+		    store, err_r,
+		    "UPDATE windlass_call SET status = ?3, body = ?4, at = ?5 WHERE id = ?1 AND step = ?2 "
+		    "AND status = 0",
+		    "usibi", id, verdict->step, (int64_t)verdict->status,
+		    verdict->body ? verdict->body : "", verdict->body_bytes, store->tx.now_ms))
+		return -1;
+	if (!store->changed)
+		return error_set(err_r, ERROR_INVALID, "no call of that step waits for a decision");
+	rc = sqlite_number(store, err_r, &one,
+			   "SELECT 1 FROM windlass_call WHERE id = ?1 AND status = 0", "u", id);
+	if (rc) /* more of its calls wait for a decision */
+		return rc < 0 ? -1 : 0;
+	*state = JOB_AVAILABLE;
+	return make_due(store, id, err_r);
+}
+
+int sqlite_control_resolve(struct store *base, const struct reach *reach, const struct uuid *id,
+			   const struct call_verdict *verdict, enum job_state *state_r,
+			   struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+	int rc;
+
+	*state_r = 0;
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	rc = visible(store, reach, id, state_r, err_r);
+	if (rc == 0)
+		error_set(err_r, ERROR_NOT_FOUND, "no such job");
+	if (rc != 1 || resolve(store, id, verdict, state_r, err_r)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
+/* ---- redrive */
+
 static const char redrivable[] =
 	"SELECT d.id FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id WHERE d.state = ?1 AND d.state <> 8 "
 	"AND (?2 IS NULL OR d.id < ?2) AND " REACH_SQL(

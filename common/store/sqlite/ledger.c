@@ -22,7 +22,8 @@ int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		const struct sqlite_waiting *waiting, struct error *err_r)
 {
 	bool later = waiting->due_ms > store->tx.now_ms;
-	int64_t since = waiting->due_ms ? waiting->due_ms : store->tx.now_ms, seq = waiting->seq;
+	bool timed = waiting->due_ms && waiting->due_ms != SQLITE_NEVER;
+	int64_t since = timed ? waiting->due_ms : store->tx.now_ms, seq = waiting->seq;
 	int ordered = waiting->order_key ? is_ordered(store, waiting->queue, err_r) : 0;
 
 	if (ordered < 0)
@@ -33,11 +34,12 @@ int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 	return sqlite_run(
 		store, err_r,
 		later ? "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key, due) "
-			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6)"
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
 		      : "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key) "
 			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-		"uisiiis", id, seq, waiting->queue, (int64_t)waiting->priority,
-		(int64_t)waiting->attempt, since, ordered ? waiting->order_key : NULL);
+		later ? "uisiiisi" : "uisiiis", id, seq, waiting->queue, (int64_t)waiting->priority,
+		(int64_t)waiting->attempt, since, ordered ? waiting->order_key : NULL,
+		waiting->due_ms);
 }
 
 int sqlite_open_key(struct sqlite_store *store, const char *queue, const char *key,
@@ -86,7 +88,8 @@ int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_sta
 	int rc = sqlite_number(
 		store, err_r, &state,
 		"SELECT coalesce((SELECT state FROM windlass_done WHERE id = ?1), "
-		"(SELECT CASE WHEN due IS NULL THEN 2 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
+		"(SELECT CASE WHEN due IS NULL THEN 2 WHEN due = " SQLITE_NEVER_SQL
+		" THEN 7 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
 		"WHERE id = ?1), CASE WHEN EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND "
 		"instr(l.ids, ?1) % 16 = 1) AND NOT EXISTS (SELECT 1 FROM windlass_progress p WHERE p.id = ?1) "
 		"THEN 3 ELSE 4 END) FROM windlass_jobs WHERE id = ?1",
@@ -341,8 +344,8 @@ static int calls_of(struct sqlite_store *store, const struct uuid *id, const cha
 {
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
-		"SELECT step, status, body FROM windlass_call WHERE id = ?1 ORDER BY at, step", "u",
-		id);
+		"SELECT step, status, body FROM windlass_call WHERE id = ?1 AND status >= 0 ORDER BY at, step",
+		"u", id);
 	struct strbuf json;
 	int rc;
 

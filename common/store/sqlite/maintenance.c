@@ -18,7 +18,9 @@ static int next_due(struct sqlite_store *store, int64_t *next_ms_r, struct error
 	int64_t due = 0;
 	int rc = sqlite_number(
 		store, err_r, &due,
-		"SELECT due FROM windlass_ready WHERE due IS NOT NULL ORDER BY due LIMIT 1", "");
+		"SELECT due FROM windlass_ready WHERE due IS NOT NULL AND due < " SQLITE_NEVER_SQL
+		" ORDER BY due LIMIT 1",
+		"");
 	int64_t left = due - clock_wall_ms();
 
 	*next_ms_r = rc == 1 ? (left > 0 ? left : 0) : -1;

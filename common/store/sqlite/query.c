@@ -9,13 +9,14 @@
 #include "common/store/sqlite/sqlite_impl.h"
 
 /* Terminal: the done row; waiting: the ready row; else it runs, and its lease knows the attempt. */
-#define VIEW_COLUMNS                                                                                                     \
-	"SELECT j.id, j.tenant, j.owner, j.queue, j.type, j.priority, j.max_attempts, j.timeout_ms, j.created, j.tags, " \
-	"j.order_key, j.fair_key, j.unique_key, j.traceparent, d.state, d.attempt, d.result, d.finished, r.attempt, "    \
-	"r.due IS NOT NULL, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM "        \
-	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                      \
-	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "  \
-	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END, "                                         \
+#define VIEW_COLUMNS                                                                                                               \
+	"SELECT j.id, j.tenant, j.owner, j.queue, j.type, j.priority, j.max_attempts, j.timeout_ms, j.created, j.tags, "           \
+	"j.order_key, j.fair_key, j.unique_key, j.traceparent, d.state, d.attempt, d.result, d.finished, r.attempt, "              \
+	"CASE WHEN r.due = " SQLITE_NEVER_SQL                                                                                      \
+	" THEN 2 ELSE r.due IS NOT NULL END, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM " \
+	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                                \
+	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "            \
+	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END, "                                                   \
 	"EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND instr(l.ids, j.id) % 16 = 1) "
 #define VIEW_JOINS                                                                            \
 	"LEFT JOIN windlass_done d ON d.id = j.id LEFT JOIN windlass_ready r ON r.id = j.id " \
@@ -77,8 +78,12 @@ static void fill_state(sqlite3_stmt *stmt, struct arena *arena, struct job_view 
 		view->attempt = sqlite3_column_int(stmt, V_READY_ATTEMPT);
 		view->due_ms = sqlite3_column_int64(stmt, V_SINCE);
 		view->state = JOB_AVAILABLE;
-		if (sqlite3_column_int(stmt, V_LATER))
+		if (sqlite3_column_int(stmt, V_LATER) == 2) {
+			view->state = JOB_PARKED;
+			view->due_ms = 0;
+		} else if (sqlite3_column_int(stmt, V_LATER)) {
 			view->state = view->attempt ? JOB_RETRYABLE : JOB_SCHEDULED;
+		}
 	} else {
 		/* On the broker, or just taken from it: progress tells that it runs. */
 		view->state = sqlite3_column_int(stmt, V_SENT) && !has(stmt, V_PART) ? JOB_QUEUED
@@ -251,8 +256,11 @@ static const char list_all[] = LIST("windlass_jobs k", "");
 static const char list_available[] = LIST("windlass_ready k", "k.due IS NULL AND ");
 static const char list_scheduled[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
 					  "k.due IS NOT NULL AND k.attempt = 0 AND ");
-static const char list_retryable[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
-					  "k.due IS NOT NULL AND k.attempt > 0 AND ");
+static const char list_retryable[] =
+	LIST("windlass_ready k INDEXED BY windlass_ready_later",
+	     "k.due IS NOT NULL AND k.due < " SQLITE_NEVER_SQL " AND k.attempt > 0 AND ");
+static const char list_parked[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
+				       "k.due IS NOT NULL AND k.due = " SQLITE_NEVER_SQL " AND ");
 #define HELD(which)                                                                                         \
 	"(WITH RECURSIVE held(id, ids, n) AS (SELECT substr(ids, 1, 16), ids, 1 FROM windlass_lease WHERE " \
 	"length(ids) > 0 AND " which                                                                        \
@@ -281,6 +289,8 @@ static const char *list_of(enum job_state state)
 		return list_retryable;
 	case JOB_QUEUED:
 		return list_queued;
+	case JOB_PARKED:
+		return list_parked;
 	case JOB_RUNNING:
 		return list_running;
 	case JOB_COMPLETED:

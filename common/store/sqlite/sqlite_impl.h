@@ -164,13 +164,17 @@ int sqlite_lease_release(struct sqlite_store *store, const struct uuid *batch, i
 int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena,
 			struct uuid **ids_r, int **attempts_r, size_t *count_r);
 
+/* `due` of a parked job. */
+#define SQLITE_NEVER     INT64_MAX
+#define SQLITE_NEVER_SQL "9223372036854775807"
+
 /* ---- ledger.c: rows of jobs, ready and done. */
 int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again,
 		  struct accepted_job *accepted_r, struct error *err_r) must_check;
 struct sqlite_waiting {
 	const char *queue;
 	int priority, attempt;
-	int64_t due_ms; /* 0, or in the past: available now */
+	int64_t due_ms; /* 0, or in the past: available now; SQLITE_NEVER: parked */
 	/* Of a job with an order key: the key, and its place at acceptance, which it keeps when its
 	 * queue is ordered. */
 	const char *order_key;
@@ -281,6 +285,8 @@ int sqlite_control_cancel(struct store *, const struct reach *, const struct uui
 			  enum job_state *, struct error *);
 int sqlite_control_retry(struct store *, const struct reach *, const struct uuid *,
 			 enum job_state *, struct error *);
+int sqlite_control_resolve(struct store *, const struct reach *, const struct uuid *,
+			   const struct call_verdict *, enum job_state *, struct error *);
 int sqlite_control_redrive(struct store *, const struct job_filter *, double, bool, int64_t *,
 			   struct error *);
 int sqlite_control_pause(struct store *, const char *, bool, struct error *);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Claimed jobs come in: each becomes a hand and goes to the pool, straight to its end (`sql:`
- * types), or back. Also knows how many more may come. */
+ * types), on the wire (`http:` types), or back. Also knows how many more may come. */
 #include "workers/engine/engine_impl.h"
 
 #include <stdlib.h>
@@ -8,11 +8,20 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
+#include "workers/engine/http_job.h"
 #include "workers/handlers/sql_handler.h"
 
 #define SQL_ROOM      256  /* jobs ahead when none of them needs a host */
-#define SHARE_MEMORY  64   /* jobs that sql_share looks back on */
+#define SHARE_MEMORY  64   /* jobs that the shares look back on */
 #define TWIN_DELAY_MS 1000 /* a job that is still in hand from an earlier lease of ours */
+
+/* Calls wait for others, not for hosts. */
+static size_t http_room(const struct engine *engine)
+{
+	size_t most = (size_t)(engine->http_share * HTTP_JOBS_MAX);
+
+	return most > engine->http_count ? most - engine->http_count : 0;
+}
 
 size_t arrivals_room(const struct engine *engine)
 {
@@ -20,7 +29,7 @@ size_t arrivals_room(const struct engine *engine)
 
 	if (engine->phase != ENGINE_RUNNING)
 		return 0;
-	room = pool_room(engine->pool) + (size_t)(engine->sql_share * SQL_ROOM);
+	room = pool_room(engine->pool) + (size_t)(engine->sql_share * SQL_ROOM) + http_room(engine);
 	return room < most ? room : most;
 }
 
@@ -53,6 +62,8 @@ void arrivals_run(struct engine *engine, struct hand *hand)
 		end_now(engine, hand, OUTCOME_RELEASED, NULL);
 	else if (hand->task.type->kind == HANDLER_SQL)
 		run_sql(engine, hand);
+	else if (hand->task.type->kind == HANDLER_HTTP)
+		http_job_run(engine, hand);
 	else
 		pool_run(engine->pool, &hand->task);
 }
@@ -67,6 +78,7 @@ static struct hand *hand_new(struct engine *engine, struct claimed_job *job,
 	list_init(&hand->end.link);
 	list_init(&hand->asks);
 	list_init(&hand->lent_link);
+	list_init(&hand->http_link);
 	hand->end.completion = &task->completion;
 	hand->cancel_asked = job->cancel_asked;
 	task->job = job;
@@ -80,19 +92,25 @@ static struct hand *hand_new(struct engine *engine, struct claimed_job *job,
 	return hand;
 }
 
+static void remember_kind(struct engine *engine, const struct job_type *type)
+{
+	double sql = type && type->kind == HANDLER_SQL, http = type && type->kind == HANDLER_HTTP;
+
+	engine->sql_share += (sql - engine->sql_share) / SHARE_MEMORY;
+	engine->http_share += (http - engine->http_share) / SHARE_MEMORY;
+}
+
 static void take(struct engine *engine, struct claimed_job *job, int64_t mono_ms, int64_t wall_ms)
 {
 	struct receive_verdict verdict;
 	struct hand *hand;
-	double sql;
 
 	engine->o.consumers->arrive(engine->o.receive, engine->defs, job, mono_ms, &verdict);
 	hand = hand_new(engine, job, verdict.type);
 	hand->silent = verdict.silent;
 	hand->after_ms = verdict.after_ms;
 	hand->wait_ms = wall_ms > job->due_ms ? wall_ms - job->due_ms : 0;
-	sql = verdict.type && verdict.type->kind == HANDLER_SQL ? 1 : 0;
-	engine->sql_share += (sql - engine->sql_share) / SHARE_MEMORY;
+	remember_kind(engine, verdict.type);
 	if (!inflight_add(engine->inflight, &job->id, hand)) {
 		hand->twin = hand->silent = hand->end.twin = true;
 		hand->after_ms = TWIN_DELAY_MS;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What running handlers ask for: rows, steps, calls to third parties. Each question is answered on
- * the loop, a page after the answer came in from whatever thread; a question whose attempt has
- * ended meanwhile is only counted off. */
+/* What running handlers ask for: rows, steps, calls to third parties. Steps, and calls that must
+ * not be sent before it is written down that they will be, go through the effects thread. Each
+ * question is answered on the loop, a page after the answer came in from whatever thread; a
+ * question whose attempt has ended meanwhile is only counted off. */
 #include "workers/engine/engine_impl.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/json/json_text.h"
+#include "workers/engine/http_job.h"
 
 static const char forbidden_step[] = "it made a step, and its type says record: failures";
 static const char forbidden_call[] = "it made a call, and its type says record: failures";
@@ -43,6 +45,7 @@ void asks_fail(struct engine *engine, struct open_ask *open, const char *message
 
 	strbuf_addstr(&answer->members, "\"error\":");
 	strbuf_json(&answer->members, message);
+	answer->error = xstrdup(message);
 	send_answer(engine, answer);
 }
 
@@ -77,13 +80,25 @@ static struct json_slice slice_of(const char *text)
 	return (struct json_slice){ .text = text, .bytes = text ? strlen(text) : 0 };
 }
 
+static void submit(struct engine *engine, struct open_ask *open)
+{
+	const struct task *task = &open->hand->task;
+
+	open->completion.kind = COMPLETION_STEP;
+	open->completion.job = task->job;
+	open->completion.receipts = task->receipts + task->receipts_saved;
+	open->completion.receipt_count = task->receipt_count - task->receipts_saved;
+	open->effect.completion = &open->completion;
+	list_append(&engine->submits, &open->effect.link);
+	engine->submit_count++;
+}
+
 static void start_step(struct engine *engine, struct open_ask *open)
 {
 	struct task *task = &open->hand->task;
 	struct task_ask *ask = open->ask;
 	struct json_slice known = { 0 };
 
-	open->started = true;
 	if (task->steps)
 		known = json_slice_get(slice_of(task->steps), ask->step);
 	if (known.bytes) {
@@ -91,27 +106,27 @@ static void start_step(struct engine *engine, struct open_ask *open)
 		return;
 	}
 	open->completion = (struct completion){
-		.kind = COMPLETION_STEP,
-		.job = task->job,
 		.step = ask->step,
 		.step_value = ask->step_value,
 		.writes = ask->writes,
-		.receipts = task->receipts + task->receipts_saved,
-		.receipt_count = task->receipt_count - task->receipts_saved,
 	};
-	open->effect.completion = &open->completion;
-	list_append(&engine->submits, &open->effect.link);
-	engine->submit_count++;
+	submit(engine, open);
 }
 
-/* One step of a job is under way at a time: two of them must not be in one transaction. A job that
- * the store has no row of is adopted first, and the step follows. */
-static void start_next_step(struct engine *engine, struct hand *hand)
+/* A step of a job that the store has no row of, and an intent that a broker's next delivery has to
+ * find: the job is adopted first. */
+static bool adopts_first(const struct hand *hand, const struct open_ask *open)
+{
+	return hand->task.job->source || (open->ask->kind == TASK_ASK_CALL && hand->lent);
+}
+
+/* One of a job is under way at a time: two of them must not be in one transaction. */
+void asks_start_next(struct engine *engine, struct hand *hand)
 {
 	for (struct list *at = hand->asks.next; at != &hand->asks; at = at->next) {
 		struct open_ask *open = list_entry(at, struct open_ask, link);
 
-		if (open->ask->kind != TASK_ASK_STEP)
+		if (!open->stored)
 			continue;
 		if (open->started || hand->adopting)
 			return;
@@ -119,11 +134,14 @@ static void start_next_step(struct engine *engine, struct hand *hand)
 			asks_fail(engine, open, "the attempt is over");
 		} else if (hand->lost) {
 			asks_fail(engine, open, not_ours);
-		} else if (hand->task.job->source) {
+		} else if (adopts_first(hand, open)) {
 			detach_now(engine, hand);
 			return;
-		} else {
+		} else if (open->ask->kind == TASK_ASK_STEP) {
 			start_step(engine, open);
+		} else {
+			calls_add_intent(open);
+			submit(engine, open);
 		}
 		open->started = true;
 		return;
@@ -161,6 +179,11 @@ void asks_step_back(struct engine *engine, struct effect *effect)
 	struct open_ask *open = list_entry(effect, struct open_ask, effect);
 	struct answer *answer;
 
+	if (open->ask->kind == TASK_ASK_CALL) {
+		if (effect->completion->fate) /* else endings_drop frees it */
+			calls_intent_back(engine, open);
+		return;
+	}
 	switch (effect->completion->fate) {
 	case COMPLETION_COMMITTED:
 		step_committed(engine, open, effect->step_value);
@@ -184,12 +207,12 @@ void asks_step_back(struct engine *engine, struct effect *effect)
 }
 
 /* The first that has not been started, or NULL. */
-static struct open_ask *waiting_step(struct hand *hand)
+static struct open_ask *waiting_to_be_stored(struct hand *hand)
 {
 	for (struct list *at = hand->asks.next; at != &hand->asks; at = at->next) {
 		struct open_ask *open = list_entry(at, struct open_ask, link);
 
-		if (open->ask->kind == TASK_ASK_STEP && !open->started)
+		if (open->stored && !open->started)
 			return open;
 	}
 	return NULL;
@@ -197,14 +220,14 @@ static struct open_ask *waiting_step(struct hand *hand)
 
 void asks_adopted(struct engine *engine, struct hand *hand, const struct completion *adoption)
 {
-	struct open_ask *open = waiting_step(hand);
+	struct open_ask *open = waiting_to_be_stored(hand);
 
 	if (open && adoption->fate == COMPLETION_FAILED) {
 		asks_fail(engine, open, adoption->error.message);
 		open->started = true;
 		return;
 	}
-	start_next_step(engine, hand);
+	asks_start_next(engine, hand);
 }
 
 /* ---- all kinds */
@@ -215,23 +238,32 @@ static bool is_forbidden(const struct hand *hand, enum task_ask_kind kind)
 	return hand->task.type->record_failures && kind != TASK_ASK_QUERY;
 }
 
+struct open_ask *asks_add(struct engine *engine, struct task_ask *ask)
+{
+	struct hand *hand = hand_of(ask->task);
+	struct open_ask *open = ARENA_NEW(ask->task->job->arena, struct open_ask);
+
+	CHECK(!hand->ended);
+	engine->asks_open++;
+	open->hand = hand;
+	open->ask = ask;
+	open->stored = ask->kind == TASK_ASK_STEP;
+	list_init(&open->effect.link);
+	list_append(&hand->asks, &open->link);
+	return open;
+}
+
 void asks_open(struct engine *engine, struct task_ask *ask)
 {
 	static const char full[] = "\"error\":\"too many questions are waiting\"";
 	struct hand *hand = hand_of(ask->task);
 	struct open_ask *open;
 
-	CHECK(!hand->ended);
-	if (engine->asks_open == ANSWERS_MAX) {
+	if (engine->asks_open >= ANSWERS_MAX - HTTP_JOBS_MAX) {
 		pool_answer(engine->pool, ask, full, strlen(full));
 		return;
 	}
-	engine->asks_open++;
-	open = ARENA_NEW(ask->task->job->arena, struct open_ask);
-	open->hand = hand;
-	open->ask = ask;
-	list_init(&open->effect.link);
-	list_append(&hand->asks, &open->link);
+	open = asks_add(engine, ask);
 	if (is_forbidden(hand, ask->kind)) {
 		hand->forbidden = ask->kind == TASK_ASK_STEP ? forbidden_step : forbidden_call;
 		open->started = true;
@@ -247,7 +279,7 @@ void asks_open(struct engine *engine, struct task_ask *ask)
 		calls_start(engine, open);
 		break;
 	case TASK_ASK_STEP:
-		start_next_step(engine, hand);
+		asks_start_next(engine, hand);
 		break;
 	}
 }
@@ -262,20 +294,39 @@ void asks_abort(struct engine *engine, struct hand *hand)
 	}
 }
 
+void asks_cancel(struct engine *engine, struct hand *hand)
+{
+	if (hand->ended || !engine->pool)
+		return;
+	if (http_job_is(hand))
+		http_job_cancel(engine, hand, TASK_CANCEL_REQUESTED);
+	else if (hand->task.type->kind == HANDLER_MODULE || hand->task.type->kind == HANDLER_EXEC)
+		pool_cancel(engine->pool, &hand->task, TASK_CANCEL_REQUESTED);
+}
+
 static void pass_on(struct engine *engine, struct answer *answer)
 {
 	struct open_ask *open = answer->open;
 	struct hand *hand = open->hand;
 
+	if (open->asking && calls_looked_up(engine, open, answer)) {
+		answer_free(answer);
+		return;
+	}
 	if (answer->fate)
 		calls_answered(hand, open, answer, &answer->members);
 	list_remove(&open->link);
 	engine->asks_open--;
-	if (!hand->ended && engine->pool)
-		pool_answer(engine->pool, open->ask, answer->members.data, answer->members.len);
-	start_next_step(engine, hand);
+	if (open->http) {
+		http_job_answered(engine, open, answer); /* its attempt is over */
+	} else {
+		if (!hand->ended && engine->pool)
+			pool_answer(engine->pool, open->ask, answer->members.data,
+				    answer->members.len);
+		asks_start_next(engine, hand);
+		endings_go_on(engine, hand);
+	}
 	answer_free(answer);
-	endings_go_on(engine, hand);
 }
 
 void asks_page(struct engine *engine)

@@ -117,8 +117,7 @@ static void lost(struct engine *engine, struct hand *hand)
 	log_line(LOG_WARN, "job-lost", LOG_S("id", uuid_format(&hand->task.job->id, id)),
 		 LOG_S("type", hand->task.job->type));
 	hand->lost = true;
-	if (!hand->ended && engine->pool)
-		pool_cancel(engine->pool, &hand->task, TASK_CANCEL_REQUESTED);
+	asks_cancel(engine, hand);
 }
 
 /* The store did not take it: tried again after a while, as if it had just come in. */

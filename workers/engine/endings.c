@@ -51,6 +51,7 @@ static void describe(const struct hand *hand, struct attempt_end *end_r)
 		.receipts = task->receipts + task->receipts_saved,
 		.receipt_count = task->receipt_count - task->receipts_saved,
 		.forbidden = hand->forbidden,
+		.park = hand->park,
 		.lost = hand->lost,
 	};
 	if (outcome->kind != OUTCOME_CANCELLED || hand->cancel_asked)
@@ -71,7 +72,7 @@ static void run_again(struct engine *engine, struct hand *hand)
 	task->started_ns = task->ended_ns = 0;
 	task->host = NULL;
 	hand->ended = false;
-	hand->forbidden = NULL;
+	hand->forbidden = hand->park = NULL;
 	hand->after_ms = 0;
 	arrivals_run(engine, hand);
 }
@@ -138,7 +139,7 @@ static void gone(struct engine *engine, struct hand *hand)
 	};
 
 	if (completion->fate == COMPLETION_COMMITTED && completion->kind == COMPLETION_LATER &&
-	    completion->delay_ms)
+	    completion->delay_ms > 0)
 		keeper_due(engine->keeper, completion->delay_ms);
 	if (hand->lost)
 		task->completion.fate = COMPLETION_LOST;

@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "workers/engine/engine_impl.h"
+#include "workers/engine/http_job.h"
 
 #define TICK_MS        1000
 #define ABORT_GRACE_MS 2000 /* for the ends of killed hosts to be committed */
@@ -108,8 +109,7 @@ static void cancel_one(struct engine *engine, const struct uuid *id)
 	if (!hand || hand->cancel_asked)
 		return;
 	hand->cancel_asked = true;
-	if (!hand->ended && hand->task.type->kind != HANDLER_SQL)
-		pool_cancel(engine->pool, &hand->task, TASK_CANCEL_REQUESTED);
+	asks_cancel(engine, hand);
 }
 
 static void cancels_found(void *ctx, uint32_t events)
@@ -193,6 +193,7 @@ static void abort_running(struct engine *engine)
 	engine->phase = ENGINE_ABORTING;
 	engine->deadline_ns = clock_mono_ns() + (int64_t)ABORT_GRACE_MS * 1000000;
 	pool_abort(engine->pool);
+	http_job_cancel_all(engine);
 }
 
 static void drain(struct engine *engine)
@@ -387,6 +388,7 @@ struct engine *engine_new(const struct engine_options *options)
 	list_init(&engine->submits);
 	list_init(&engine->endings);
 	list_init(&engine->lent);
+	list_init(&engine->https);
 	engine->inflight = inflight_new(HAND_MAX);
 	engine->answers = mailbox_new(ANSWERS_MAX);
 	engine->cancels = mailbox_new(64);

@@ -37,6 +37,9 @@ struct hand {
 	struct effect adopt;
 	struct completion adoption;
 	const char *forbidden; /* what its type does not allow and it asked for; or NULL */
+	/* why the job is parked: a call of it that must not be sent twice has an unknown fate */
+	const char *park;
+	struct list http_link; /* HTTP: in the engine's list of these while its call is under way */
 	bool silent;           /* no outcome line */
 	bool twin;             /* of one that is in hand already; not in the in-flight table */
 	int refusals;          /* ends that the store did not take */
@@ -44,14 +47,22 @@ struct hand {
 	int64_t wait_ms;       /* from due to taken */
 };
 
-/* A handler's question under way; in the job's arena. */
+struct http_call;
+
+/* A handler's question under way, or the call that is a whole job; in the job's arena. */
 struct open_ask {
 	struct list link; /* the hand's asks */
 	struct hand *hand;
 	struct task_ask *ask;
-	bool started;
-	uint64_t call;        /* CALL: remote's handle */
-	struct effect effect; /* STEP */
+	const struct http_call *http; /* the job is this call; or NULL */
+	/* STEP, or a CALL whose intent goes first: through the effects thread, one of a job at a
+	 * time */
+	bool stored;
+	bool started;         /* with the effects thread, or refused before that */
+	bool called;          /* CALL: no other of its step may begin */
+	bool asking;          /* CALL: what is under way is the look-up */
+	uint64_t call;        /* CALL: remote's handle; 0: nothing is under way */
+	struct effect effect; /* if `stored` */
 	struct completion completion;
 };
 
@@ -63,7 +74,9 @@ struct answer {
 	int status;
 	char *body;
 	size_t body_bytes;
-	char *error;
+	char *error;            /* or NULL */
+	int64_t retry_after_ms; /* of the reply; -1: none */
+	bool held, refused;     /* of the reply */
 };
 
 struct engine {
@@ -83,9 +96,11 @@ struct engine {
 	int cancel_fd;           /* eventfd: the bell said that a cancel was asked */
 	struct list submits;     /* effects for the end of this page */
 	size_t submit_count;
-	struct list endings;             /* tasks whose attempts ended in this page */
-	uint64_t received;               /* jobs claimed so far */
-	double sql_share;                /* of the jobs that come in: those that need no host */
+	struct list endings;          /* tasks whose attempts ended in this page */
+	uint64_t received;            /* jobs claimed so far */
+	double sql_share, http_share; /* of the jobs that come in: those that need no host */
+	struct list https;            /* hands whose attempts are calls that are under way */
+	size_t http_count;
 	_Atomic enum engine_phase phase; /* read by the admin listener too */
 	int64_t deadline_ns;             /* of the phase */
 	int64_t urge_ns;  /* draining: when running handlers are told; 0: not, or they were */
@@ -124,6 +139,8 @@ void asks_open(struct engine *engine, struct task_ask *ask);
 void asks_step_back(struct engine *engine, struct effect *effect);
 /* The hand's adoption is back: steps go on, or fail. */
 void asks_adopted(struct engine *engine, struct hand *hand, const struct completion *adoption);
+/* Its handler, or its call, is told to stop; nothing when it has ended. */
+void asks_cancel(struct engine *engine, struct hand *hand);
 /* Its attempt is over: calls stop, answers will be dropped. */
 void asks_abort(struct engine *engine, struct hand *hand);
 void asks_page(struct engine *engine); /* passes on the answers that have come in */
@@ -140,9 +157,23 @@ void detach_due(void *engine);                               /* the timer's */
 /* An adoption is back from the effects thread. */
 void detach_back(struct engine *engine, struct effect *effect);
 
+/* The same for a call that is made by itself: counted, not started. */
+struct open_ask *asks_add(struct engine *engine, struct task_ask *ask);
+/* What has to be stored first may go now, if it is its turn. */
+void asks_start_next(struct engine *engine, struct hand *hand);
+
 /* calls.c */
+/* The idempotency key of a step of a job; in the arena. */
+const char *calls_key(struct arena *arena, const struct uuid *job, const char *step);
 void calls_start(struct engine *engine, struct open_ask *open);
-/* The reply has come: keeps it when it is one to keep, and makes the members of the answer. */
+void calls_add_intent(struct open_ask *open); /* to what the job's next transaction stores */
+/* Its intent is committed, or is not: it is sent, or answered. */
+void calls_intent_back(struct engine *engine, struct open_ask *open);
+/* The reply to a look-up has come. True: the call is sent after all, and its answer follows; false:
+ * *answer is now the call's own. */
+bool calls_looked_up(struct engine *engine, struct open_ask *open, struct answer *answer);
+/* The reply has come: keeps what is to be kept of it, parks the job if it must be, and makes the
+ * members of the answer. */
 void calls_answered(struct hand *hand, const struct open_ask *open, const struct answer *answer,
 		    struct strbuf *members);
 

@@ -17,8 +17,9 @@ struct http_answer { /* what came of the call; lives until the judge returns */
 	size_t body_bytes;
 	const char *error;      /* never NULL */
 	int64_t retry_after_ms; /* of Retry-After, or when to come again when held; -1: none */
-	bool held;  /* NOT_SENT because the target has no room, or its breaker is open */
-	bool again; /* an earlier attempt may have sent it as well */
+	bool held;    /* NOT_SENT because the target has no room, or its breaker is open */
+	bool refused; /* NOT_SENT, and it would be refused again */
+	bool again;   /* an earlier attempt may have sent it as well */
 };
 
 /* Decides before the rules do. True: *outcome_r says how the attempt ends (strings in the job's
@@ -35,6 +36,7 @@ struct http_call {        /* all of it lives in the job's arena, or in the defin
 	const char *idempotency_key; /* NULL: made of the job's id and the step; "": none is sent */
 	const char *target;          /* a declared one, or NULL: by the URL's origin */
 	bool guarded;                /* scheme, host or port came from a payload */
+	bool plain_http;             /* guarded: http will do as well as https */
 	int timeout_ms;              /* 0: 30 s; bounded by what is left of the attempt's */
 	const struct http_rules *rules; /* NULL: http_rules_default */
 	/* what is asked when the fate of an earlier one is unknown (rules->ambiguous is
@@ -50,10 +52,13 @@ extern const struct http_rules http_rules_default;
 /* The attempt of this hand is this call: sends it, now or once what has to be stored before it is
  * stored, and ends the attempt (endings_add) when the answer is there. */
 void http_job_start(struct engine *engine, struct hand *hand, const struct http_call *call);
+bool http_job_is(const struct hand *hand); /* its call is under way */
 /* A job of an `http:` type: its definition's template for this payload; then as above. */
 void http_job_run(struct engine *engine, struct hand *hand);
+/* asks.c: what came of it, receipts done; the attempt ends. */
+void http_job_answered(struct engine *engine, struct open_ask *open, const struct answer *answer);
 /* Its call is aborted, or not made; the attempt ends by that. */
-void http_job_cancel(struct engine *engine, struct hand *hand);
+void http_job_cancel(struct engine *engine, struct hand *hand, enum task_cancel why);
 void http_job_cancel_all(struct engine *engine); /* the grace time is over */
 
 #endif

@@ -91,9 +91,10 @@ static const char *state_name(const struct completion *completion)
 {
 	if (completion->kind == COMPLETION_FINISH || completion->kind == COMPLETION_NOTHING)
 		return completion->state ? job_state_name(completion->state) : NULL;
-	return job_state_name(completion->delay_ms == 0 ? JOB_AVAILABLE
-			      : completion->counts      ? JOB_RETRYABLE
-							: JOB_SCHEDULED);
+	return job_state_name(completion->delay_ms < 0    ? JOB_PARKED
+			      : completion->delay_ms == 0 ? JOB_AVAILABLE
+			      : completion->counts        ? JOB_RETRYABLE
+							  : JOB_SCHEDULED);
 }
 
 static void line_add(struct outcome_log *log, const char *type, const struct completion *completion,

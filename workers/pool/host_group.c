@@ -54,6 +54,11 @@ struct gathering {
 	size_t type_count, env_count;
 };
 
+static bool has_host(const struct job_type *type)
+{
+	return type->kind == HANDLER_MODULE || type->kind == HANDLER_EXEC;
+}
+
 static void add_env(struct gathering *gathering, struct arena *arena, const char *name)
 {
 	const char *value = getenv(name);
@@ -142,7 +147,7 @@ static bool recipe_make(const struct host_group *group, const struct definitions
 	for (size_t i = 0; i < definitions_type_count(defs); i++) {
 		const struct job_type *type = definitions_type_at(defs, i);
 
-		if (type->kind != HANDLER_SQL && host_group_fits(group, type)) {
+		if (has_host(type) && host_group_fits(group, type)) {
 			add_type(recipe_r, gathering, type);
 			one = type;
 		}

@@ -144,7 +144,8 @@ void pool_run(struct pool *pool, struct task *task)
 	struct run *run = ARENA_NEW(task->job->arena, struct run);
 	struct host_group *group = group_of(pool, task);
 
-	CHECK(!task->host && task->type->kind != HANDLER_SQL);
+	CHECK(!task->host &&
+	      (task->type->kind == HANDLER_MODULE || task->type->kind == HANDLER_EXEC));
 	run->task = task;
 	run->group = group;
 	task->host = run;

@@ -343,7 +343,7 @@ static void read_targets(struct reading *reading, const struct yaml_node *node)
 	struct definitions *defs = reading->defs;
 
 	defs->targets = ARENA_ARRAY(defs->arena, struct target_definition,
-				    targets ? targets->count + 1 : 1);
+				    (targets ? targets->count : 0) + defs->type_count + 1);
 	for (size_t i = 0; targets && i < targets->count; i++) {
 		const struct yaml_node *key = targets->keys[i];
 		const struct yaml_node *map = as_map(reading, targets->items[i], key->text);
@@ -352,6 +352,29 @@ static void read_targets(struct reading *reading, const struct yaml_node *node)
 			definitions_read_target(&reading->keys, key, map, reading->directory,
 						&defs->targets[defs->target_count++]);
 	}
+}
+
+/* The target of an `http:` type: there is one of that name, or it gets one for its rate. */
+static void check_http_target(struct reading *reading, size_t index)
+{
+	struct definitions *defs = reading->defs;
+	struct job_type *type = &defs->types[index];
+	struct http_definition *http = &type->http;
+	struct yaml_place place = place_of(reading, index, "http");
+
+	if (http->target && !definitions_target(defs, http->target))
+		problem_add(reading->keys.problems, place,
+			    "`target`: unknown target `%s`, expected one of this file",
+			    http->target);
+	if (http->rate_per_s > 0 && (http->target || http->url_from_payload))
+		problem_add(reading->keys.problems, place, "`rate` has no meaning beside `%s`",
+			    http->target ? "target" : "url_from_payload");
+	if (!(http->rate_per_s > 0) || http->target || !http->url_text)
+		return;
+	http->target = arena_printf(defs->arena, "http:%s", type->name);
+	if (!definitions_target(defs, http->target))
+		definitions_make_target(&reading->keys, http->target, http->url_text,
+					http->rate_per_s, &defs->targets[defs->target_count++]);
 }
 
 /* ---- the whole file */
@@ -401,6 +424,10 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 	check_discards(reading);
 	read_sources(reading, definitions_member(root, "sources"));
 	read_targets(reading, definitions_member(root, "targets"));
+	for (size_t i = 0; i < defs->type_count; i++) {
+		if (defs->types[i].kind == HANDLER_HTTP)
+			check_http_target(reading, i);
+	}
 	add_named_queues(defs);
 	index_types(defs);
 	order_queues_of_sources(defs);

@@ -57,7 +57,8 @@ struct yaml_node;
 
 struct http_definition { /* `http:` */
 	const char *method;
-	const char *target; /* a declared one, or NULL: by the URL's origin */
+	const char *target; /* a declared one, or one of its own; NULL: by the URL's origin */
+	double rate_per_s;  /* of the target of its own; 0: it has none */
 	int64_t timeout_ms; /* of the call */
 	/* what comes from a job may be scheme and host: the call is guarded (remote.h) */
 	bool url_from_payload;
@@ -160,7 +161,12 @@ struct target_definition {
 	const char *bearer;
 	const char *basic_user, *basic_password;
 	const char *token_url, *client_id, *client_secret, *scope;
-	bool http2;             /* where it is offered */
+	bool http2; /* where it is offered */
+	/* of handlers' calls to it that change something; declared ones have their own */
+	enum call_policy ambiguous;
+	bool own; /* a type's, for the rate of its `http:`: no other call is its */
+	struct text_template lookup_url; /* ambiguous: lookup */
+	const char *lookup_url_text;     /* as the file has it */
 	const char *const *env; /* the variables named above; NULL-terminated, never NULL */
 	int line, column;       /* place in the file */
 };

@@ -127,6 +127,15 @@ static const struct key_row auth_rows[] = {
 };
 static const struct key_rows auth_keys = ROWS(auth_rows);
 
+static const struct key_row lookup_rows[] = {
+	{ .name = "url",
+	  .kind = KEY_TEXT,
+	  .offset = TARGET(lookup_url_text),
+	  .required = true,
+	  .help = "What is asked with GET; ${call.key} is the key that the call was sent with." },
+};
+static const struct key_rows lookup_keys = ROWS(lookup_rows);
+
 static const struct key_row target_rows[] = {
 	{ .name = "url",
 	  .kind = KEY_TEMPLATE,
@@ -189,7 +198,15 @@ static const struct key_row target_rows[] = {
 	  .offset = TARGET(http2),
 	  .default_text = "true",
 	  .help = "false: HTTP/1.1 even where the target offers HTTP/2." },
-	LATER("ambiguous"),
+	{ .name = "ambiguous",
+	  .kind = KEY_POLICY,
+	  .offset = TARGET(ambiguous),
+	  .default_text = "resend_same_key",
+	  .help = "When a handler's call to it was sent and its fate is not known: resend_same_key, lookup or park. GET and HEAD are sent again." },
+	{ .name = "lookup",
+	  .kind = KEY_MAP,
+	  .members = &lookup_keys,
+	  .help = "ambiguous: lookup asks here before it sends again; 2xx: it was done, 404: it was not." },
 	LATER("proxy"),
 };
 const struct key_rows definitions_target_keys = ROWS(target_rows);
@@ -258,6 +275,24 @@ static void check_tls(struct key_reader *reader, const struct yaml_node *map, co
 	}
 }
 
+static void check_lookup(struct key_reader *reader, const struct yaml_node *map,
+			 struct target_definition *target)
+{
+	const struct substitution_rules rules = { .call_key = true };
+	bool wanted = target->ambiguous == CALL_LOOKUP;
+	struct substitution_problem problem;
+
+	if (wanted != (definitions_member(map, "lookup") != NULL))
+		problem_add(reader->problems, place_in(map, wanted ? "ambiguous" : "lookup", NULL),
+			    wanted ? "`ambiguous: lookup` needs `lookup`"
+				   : "`lookup` has no meaning without `ambiguous: lookup`");
+	if (target->lookup_url_text &&
+	    text_template_parse(target->lookup_url_text, TEXT_URL, &rules, reader->arena,
+				&target->lookup_url, &problem) != 0)
+		problem_add(reader->problems, place_in(map, "lookup", "url"), "`lookup`: %s",
+			    problem.message);
+}
+
 /* ---- the variables that a target names */
 
 struct variables {
@@ -287,8 +322,8 @@ static void add_variables(struct variables *variables, const char *text, struct 
 	}
 }
 
-static void name_variables(struct key_reader *reader, const struct yaml_node *key,
-			   struct target_definition *target)
+/* False: there are too many. */
+static bool name_variables(struct key_reader *reader, struct target_definition *target)
 {
 	const char *const texts[] = { target->url,       target->tls_ca,         target->tls_cert,
 				      target->tls_key,   target->bearer,         target->basic_user,
@@ -299,13 +334,22 @@ static void name_variables(struct key_reader *reader, const struct yaml_node *ke
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		add_variables(&variables, texts[i], reader->arena);
-	if (variables.full)
-		problem_add(reader->problems, key->place,
-			    "`%s` names more than %d environment variables", key->text,
-			    VARIABLES_MAX);
 	names = ARENA_ARRAY(reader->arena, const char *, variables.count + 1);
 	memcpy(names, variables.names, variables.count * sizeof(*names));
 	target->env = names;
+	return !variables.full;
+}
+
+void definitions_make_target(struct key_reader *reader, const char *name, const char *url,
+			     double rate_per_s, struct target_definition *target)
+{
+	definitions_read_keys(reader, &definitions_target_keys, NULL, target);
+	target->name = name;
+	target->url = arena_strndup(reader->arena, url, text_template_authority(url));
+	target->rate_per_s = rate_per_s;
+	target->own = true;
+	target->waiting_max = 4 * target->concurrency;
+	CHECK(name_variables(reader, target));
 }
 
 void definitions_read_target(struct key_reader *reader, const struct yaml_node *key,
@@ -324,7 +368,11 @@ void definitions_read_target(struct key_reader *reader, const struct yaml_node *
 		check_url(reader, auth, "oauth2", "token_url", target->token_url);
 	}
 	check_tls(reader, map, directory, target);
-	name_variables(reader, key, target);
+	check_lookup(reader, map, target);
+	if (!name_variables(reader, target))
+		problem_add(reader->problems, key->place,
+			    "`%s` names more than %d environment variables", key->text,
+			    VARIABLES_MAX);
 	if (!target->waiting_max)
 		target->waiting_max = 4 * target->concurrency;
 }

@@ -10,4 +10,8 @@ void definitions_read_target(struct key_reader *reader, const struct yaml_node *
 			     const struct yaml_node *map, const char *directory,
 			     struct target_definition *target);
 
+/* One that a type has for itself: every default, this rate, and the URL's scheme, host and port. */
+void definitions_make_target(struct key_reader *reader, const char *name, const char *url,
+			     double rate_per_s, struct target_definition *target);
+
 #endif

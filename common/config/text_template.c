@@ -119,17 +119,16 @@ void text_builder_end(struct text_builder *builder, struct text_template *templa
 
 /* ---- URLs */
 
-/* The offset at which scheme, host and port of the text are over. */
-static size_t authority_end(const char *text)
+size_t text_template_authority(const char *url)
 {
 	size_t at = 0;
 
-	if (!strncmp(text, "https://", 8) || !strncmp(text, "http://", 7))
-		at = (size_t)(strstr(text, "//") - text) + 2;
-	while (text[at] && !strchr("/?#", text[at])) {
-		if (!strncmp(text + at, "${", 2))
-			at += strcspn(text + at, "}\n");
-		else if (!strncmp(text + at, "://", 3))
+	if (!strncmp(url, "https://", 8) || !strncmp(url, "http://", 7))
+		at = (size_t)(strstr(url, "//") - url) + 2;
+	while (url[at] && !strchr("/?#", url[at])) {
+		if (!strncmp(url + at, "${", 2))
+			at += strcspn(url + at, "}\n");
+		else if (!strncmp(url + at, "://", 3))
 			at += 3;
 		else
 			at++;
@@ -148,7 +147,7 @@ static int refuse(struct substitution_problem *problem, size_t offset, const cha
 static int add_url(struct text_builder *builder, const char *text, bool open,
 		   const struct substitution_rules *rules, struct substitution_problem *problem_r)
 {
-	size_t first = authority_end(text), second = first + strcspn(text + first, "?#");
+	size_t first = text_template_authority(text), second = first + strcspn(text + first, "?#");
 	const struct {
 		size_t from, to;
 		enum text_form form;

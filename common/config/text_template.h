@@ -53,6 +53,9 @@ int text_template_parse(const char *text, enum text_place place,
 			struct text_template *template_r,
 			struct substitution_problem *problem_r) must_check;
 
+/* The offset at which scheme, host and port of a URL are over. */
+size_t text_template_authority(const char *url);
+
 /* A template made in parts: pieces and literals are added in order. */
 struct text_builder {
 	struct arena *arena;

@@ -8,7 +8,7 @@ import time
 
 
 class ThirdParty:
-    """`script(path, *steps)`: one step a request, the last one stays. A step is a status, or a dict of status, body, headers,
+    """`script(path, *steps)`: one step a request, the last one stays; /a/* is all below /a/. A step is a status, or a dict of status, body, headers,
     delay (seconds before the answer), reset (applied, then the connection is closed without an answer), reset_reused (the same,
     only on a connection that was used before). Requests with a key that was answered well get that answer again."""
 
@@ -42,7 +42,8 @@ class ThirdParty:
         raw = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         key, path = handler.headers.get("Idempotency-Key"), handler.path
         with self.lock:
-            steps = self.steps.get(path.split("?")[0], [{"status": 200}])
+            plain = path.split("?")[0]
+            steps = self.steps.get(plain) or self.steps.get(plain.rpartition("/")[0] + "/*") or [{"status": 200}]
             step = steps.pop(0) if len(steps) > 1 else steps[0]
             request = {"method": handler.command, "path": path, "key": key, "body": raw.decode(), "at": time.time(),
                        "headers": dict(handler.headers), "reused": handler.served > 0}

@@ -257,3 +257,38 @@ def test_drain_waits_for_the_answer(rig, third):
     wait_for(lambda: third.to("/park"))
     worker.signal(signal.SIGTERM)
     assert rig.api.wait(id)["state"] == "completed"
+
+
+# ---- calls of handlers, by the policy of their target
+
+def test_handlers_call_parks(rig, third):
+    third.script("/t/park", {"reset": True}, 200)
+    rig.work()
+    id = rig.api.enqueue("charge_park")
+    assert "call `charge`" in rig.api.wait(id, "parked")["reason"]
+    assert len(third.to("/t/park")) == 1
+    assert resolve(rig, id, call="charge", verdict="succeeded", status=201).status_code == 202
+    assert rig.api.wait(id)["result"] == {"status": 201}
+    assert len(third.to("/t/park")) == 1
+
+
+def test_handlers_call_is_looked_up(rig, third):
+    third.script("/t/look/charges", {"status": 500}, {"status": 201})
+    third.script("/t/look/found/*", 503, 404)
+    rig.work()
+    id = rig.api.enqueue("charge_look")
+    assert rig.api.wait(id)["state"] == "completed"
+    first, second = third.to("/t/look/charges")
+    key = first["key"]
+    assert key == second["key"]
+    asked = [r for r in third.requests if "/found/" in r["path"]]
+    assert asked and asked[0]["path"].endswith(key)
+
+
+def test_rate_of_a_type(rig, third):
+    rig.work()
+    ids = rig.api.enqueue_batch([{"type": "limited", "payload": {"n": n}} for n in range(40)])
+    for id in ids:
+        assert rig.api.wait(id, timeout_s=60)["state"] == "completed"
+    times = sorted(r["at"] for r in third.to("/limited"))
+    assert 10 <= len(times) / max(times[-1] - times[0], 0.1) <= 21, times[-1] - times[0]

@@ -16,6 +16,7 @@
 #include "common/base/failpoint.h"
 #include "common/base/utf8.h"
 #include "workers/engine/http_job.h"
+#include "workers/handlers/http_handler.h"
 #include "workers/remote/call_template.h"
 
 #define CALL_TIMEOUT_MS 30000
@@ -121,11 +122,6 @@ static void add_members(struct strbuf *members, struct arena *arena, enum remote
 		strbuf_json(members, fate == REMOTE_ANSWERED ? "" : error);
 }
 
-static enum call_policy policy_of(const struct open_ask *open)
-{
-	return open->http ? open->http->rules->ambiguous : CALL_RESEND_SAME_KEY;
-}
-
 /* Nobody may send it again: the job waits for somebody who knows. */
 static void park(struct hand *hand, const struct open_ask *open, const struct answer *answer)
 {
@@ -150,7 +146,7 @@ static void close_intent(struct hand *hand, const struct open_ask *open,
 		known = !status_set_has(&open->http->rules->retry, answer->status);
 	if (known)
 		drop_intent(&hand->task, open->ask->call.step);
-	else if (policy_of(open) == CALL_PARK)
+	else if (open->policy == CALL_PARK)
 		park(hand, open, answer);
 }
 
@@ -339,24 +335,91 @@ static void send_request(struct engine *engine, struct open_ask *open)
 		return;
 	}
 	request.idempotency_key = key_of(open, request.headers);
-	if (policy_of(open) == CALL_PARK && request.idempotency_key)
+	if (open->policy == CALL_PARK && request.idempotency_key)
 		hide_key(open->hand->task.job->arena, &request);
 	send_call(engine, open, &request);
+}
+
+/* ---- policies */
+
+/* The declared target of a handler's own call; NULL: none, or none with a policy. */
+static const struct target_definition *target_of(const struct open_ask *open)
+{
+	const struct task *task = &open->hand->task;
+	const struct target_definition *best = NULL;
+	size_t best_bytes = 0, bytes = 0;
+	struct error ignored;
+	const char *url = NULL;
+	bool fixed;
+
+	for (size_t i = 0; i < definitions_target_count(task->defs); i++) {
+		const struct target_definition *target = definitions_target_at(task->defs, i);
+		const char *base;
+
+		if (target->own)
+			continue;
+		if (!url)
+			url = call_template_url(task->job->arena, open->ask->call.url,
+						task->type->env, &fixed, &ignored);
+		base = url ? call_template_expand(task->job->arena, target->url, target->env,
+						  &ignored)
+			   : NULL;
+		if (base && remote_is_below(url, base, &bytes) && (!best || bytes > best_bytes)) {
+			best = target;
+			best_bytes = bytes;
+		}
+	}
+	return best;
+}
+
+static bool any_policy(const struct definitions *defs)
+{
+	for (size_t i = 0; i < definitions_target_count(defs); i++) {
+		if (definitions_target_at(defs, i)->ambiguous != CALL_RESEND_SAME_KEY)
+			return true;
+	}
+	return false;
+}
+
+static void find_policy(struct open_ask *open)
+{
+	const char *method = open->ask->call.method;
+
+	if (open->http) {
+		open->policy = open->http->rules->ambiguous;
+		return;
+	}
+	if (!strcmp(method, "GET") || !strcmp(method, "HEAD") || !any_policy(open->hand->task.defs))
+		return;
+	open->target = target_of(open);
+	if (open->target)
+		open->policy = open->target->ambiguous;
 }
 
 /* ---- look-ups */
 
 static void look_up(struct engine *engine, struct open_ask *open)
 {
-	struct remote_request request = {
-		.method = "GET",
-		.url = open->http->lookup_url,
-		.headers = open->http->lookup_headers,
-		.target = open->http->target,
-		.guarded = open->http->guarded,
-		.plain_http = open->http->plain_http,
-	};
+	static const char *const no_headers[] = { NULL };
+	const struct claimed_job *job = open->hand->task.job;
+	struct remote_request request = { .method = "GET", .headers = no_headers };
+	struct error error;
 
+	if (open->http) {
+		request.url = open->http->lookup_url;
+		request.headers = open->http->lookup_headers;
+		request.target = open->http->target;
+		request.guarded = open->http->guarded;
+		request.plain_http = open->http->plain_http;
+	} else {
+		request.url = http_handler_text(
+			&open->target->lookup_url, job,
+			calls_key(job->arena, &job->id, open->ask->call.step), &error);
+	}
+	if (!request.url) {
+		asks_fail(engine, open, error.message);
+		return;
+	}
 	open->asking = true;
 	send_call(engine, open, &request);
 }
@@ -423,9 +486,9 @@ void calls_intent_back(struct engine *engine, struct open_ask *open)
 /* An earlier attempt was about to send it. */
 static void resume(struct engine *engine, struct open_ask *open)
 {
-	if (policy_of(open) == CALL_LOOKUP)
+	if (open->policy == CALL_LOOKUP)
 		look_up(engine, open);
-	else if (policy_of(open) == CALL_PARK)
+	else if (open->policy == CALL_PARK)
 		CHECK(mailbox_send(engine->answers,
 				   answer_of(open, REMOTE_UNKNOWN, 0,
 					     "an earlier attempt has left no answer")));
@@ -444,11 +507,12 @@ void calls_start(struct engine *engine, struct open_ask *open)
 		return;
 	}
 	open->called = true;
+	find_policy(open);
 	if (receipt && receipt->status > 0) {
 		answer_from_receipt(engine, open, receipt);
 	} else if (has_intent(task, step)) {
 		resume(engine, open);
-	} else if (policy_of(open) == CALL_RESEND_SAME_KEY) {
+	} else if (open->policy == CALL_RESEND_SAME_KEY) {
 		send_request(engine, open);
 	} else {
 		open->stored = true;

@@ -58,6 +58,8 @@ struct open_ask {
 	/* STEP, or a CALL whose intent goes first: through the effects thread, one of a job at a
 	 * time */
 	bool stored;
+	enum call_policy policy;                /* CALL */
+	const struct target_definition *target; /* whose policy that is; or NULL */
 	bool started;         /* with the effects thread, or refused before that */
 	bool called;          /* CALL: no other of its step may begin */
 	bool asking;          /* CALL: what is under way is the look-up */

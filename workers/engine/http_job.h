@@ -42,7 +42,7 @@ struct http_call {        /* all of it lives in the job's arena, or in the defin
 	/* what is asked when the fate of an earlier one is unknown (rules->ambiguous is
 	 * CALL_LOOKUP): a GET; else NULL */
 	const char *lookup_url;
-	const char *const *lookup_headers; /* or NULL */
+	const char *const *lookup_headers; /* of it, NULL-terminated */
 	http_judge_fn *judge;              /* or NULL */
 };
 

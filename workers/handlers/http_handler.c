@@ -261,3 +261,12 @@ int http_handler_parts(const struct http_definition *http, const struct claimed_
 	json_decref(f.payload);
 	return rc;
 }
+
+const char *http_handler_text(const struct text_template *template, const struct claimed_job *job,
+			      const char *key, struct error *err_r)
+{
+	struct http_definition http = { .url = *template };
+	struct http_parts parts;
+
+	return http_handler_parts(&http, job, key, &parts, err_r) < 0 ? NULL : parts.url;
+}

@@ -21,4 +21,8 @@ struct http_parts { /* all of it in the job's arena */
 int http_handler_parts(const struct http_definition *http, const struct claimed_job *job,
 		       const char *key, struct http_parts *parts_r, struct error *err_r) must_check;
 
+/* One text of that kind, in the job's arena; NULL: as above. */
+const char *http_handler_text(const struct text_template *template, const struct claimed_job *job,
+			      const char *key, struct error *err_r);
+
 #endif

@@ -73,6 +73,9 @@ void remote_configure(struct remote *remote, struct definitions *defs);
 void remote_observe(struct remote *remote, struct metrics *metrics);
 /* The targets as a JSON array, as they were within the last second. Any thread. */
 void remote_describe(struct remote *remote, struct strbuf *out);
+/* Does this URL belong to a target with that one? As calls find theirs: the same scheme, host and
+ * port, whole segments of the path. *prefix_bytes_r: the longest wins. Any thread. */
+bool remote_is_below(const char *url, const char *target_url, size_t *prefix_bytes_r);
 void remote_free(struct remote **remote); /* aborts what is under way (fate UNKNOWN) */
 /* Copies what it needs. Any thread, never blocks. *handle_r may be passed to remote_abort. At most
  * 4,096 at once, then the fate is NOT_SENT. */

@@ -35,6 +35,7 @@ struct target {
 	char *prefix;      /* of the path: "" or "/…" without a slash at its end */
 	char *fault;       /* why no call can be made (a variable is not set); or NULL */
 	char *fingerprint; /* of its definition: the same means that nothing changed */
+	bool own;          /* of one type: found by its name only */
 	bool gone;         /* not declared any more; freed with its last call */
 	/* what each call gets */
 	int64_t timeout_ms, connect_timeout_ms; /* 0: the call's own, the default */

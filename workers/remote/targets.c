@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "common/service/metrics.h"
 #include "workers/remote/call_template.h"
+#include "workers/remote/remote.h"
 
 #define IMPLICIT_MAX  256
 #define DESCRIBED_MAX 50 /* of those that are not declared */
@@ -82,6 +83,41 @@ static bool is_below(const char *path, const char *prefix)
 	return !strncmp(path, prefix, bytes) && (!path[bytes] || path[bytes] == '/');
 }
 
+static void trim_slashes(char *path)
+{
+	size_t bytes = strlen(path);
+
+	while (bytes && path[bytes - 1] == '/')
+		path[--bytes] = '\0';
+}
+
+static bool place_of_text(const char *text, struct place *place_r)
+{
+	CURLU *url = curl_url();
+	bool placed = url && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+		      place_of(url, place_r);
+
+	curl_url_cleanup(url);
+	return placed;
+}
+
+bool remote_is_below(const char *url, const char *target_url, size_t *prefix_bytes_r)
+{
+	struct place place, target;
+	bool below = false;
+
+	if (!place_of_text(url, &place))
+		return false;
+	if (place_of_text(target_url, &target)) {
+		trim_slashes(target.path);
+		*prefix_bytes_r = strlen(target.path);
+		below = !strcmp(place.origin, target.origin) && is_below(place.path, target.path);
+		curl_free(target.path);
+	}
+	curl_free(place.path);
+	return below;
+}
+
 /* ---- finding */
 
 static struct target *find_declared(struct targets *targets, const struct place *place)
@@ -91,7 +127,7 @@ static struct target *find_declared(struct targets *targets, const struct place 
 	for (struct list *at = targets->declared.next; at != &targets->declared; at = at->next) {
 		struct target *target = list_entry(at, struct target, link);
 
-		if (!strcmp(target->origin, place->origin) &&
+		if (!target->own && !strcmp(target->origin, place->origin) &&
 		    is_below(place->path, target->prefix) &&
 		    (!best || strlen(target->prefix) > strlen(best->prefix)))
 			best = target;
@@ -316,11 +352,11 @@ static struct target *make_declared(const struct target_definition *d, int64_t n
 	struct target *target;
 	bool placed = text && url && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
 		      place_of(url, &place);
-	size_t bytes = placed ? strlen(place.path) : 0;
 
-	while (bytes && place.path[bytes - 1] == '/')
-		place.path[--bytes] = '\0';
+	if (placed)
+		trim_slashes(place.path);
 	target = target_new(placed ? place.origin : "", placed ? place.path : "", &limits, now_ns);
+	target->own = d->own;
 	if (placed)
 		curl_free(place.path);
 	else if (!filling.error.code)

@@ -12,7 +12,7 @@
 #include "common/base/arena.h"
 #include "consumers/settle/settle.h"
 
-#define ANY     (-1) /* a delay between nothing and the backoff's longest */
+#define ANY     (-2) /* delay: what the backoff draws */
 #define BACKOFF (-1) /* after_ms: the type's */
 
 static const struct settle_rules rules = { .result_bytes_max = 8, .publishes = true };
@@ -180,6 +180,19 @@ static const struct {
 	  { .outcome = OUTCOME_DISCARD, .cancel_asked = true },
 	  false,
 	  { .kind = COMPLETION_FINISH, .state = JOB_DISCARDED, .outcome = OUTCOME_DISCARD } },
+	{ "parked beats what the handler made of it",
+	  { .failures = 9 },
+	  { .outcome = OUTCOME_DONE, .again = true, .result = "{}", .park = "call `pay`" },
+	  false,
+	  { .kind = COMPLETION_LATER,
+	    .outcome = OUTCOME_SNOOZE,
+	    .delay_ms = COMPLETION_PARKED,
+	    .reason = "call `pay`" } },
+	{ "cancel beats parked",
+	  { 0 },
+	  { .outcome = OUTCOME_RETRY, .cancel_asked = true, .park = "call `pay`" },
+	  false,
+	  { .kind = COMPLETION_FINISH, .state = JOB_CANCELLED, .outcome = OUTCOME_CANCELLED } },
 	{ "again too often",
 	  { 0 },
 	  { .outcome = OUTCOME_RETRY, .again = true, .again_count = 5, .after_ms = BACKOFF },

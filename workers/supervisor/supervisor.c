@@ -35,8 +35,8 @@ struct supervisor {
 	struct arena *arena; /* of the children's environment */
 };
 
-/* Settings go by the handed-over descriptor, not by the environment; but where the keys are is known
- * to the gateway, which reads them again. */
+/* Settings go by the handed-over descriptor, not by the environment; but where the keys are is
+ * known to the gateway, which reads them again. */
 static bool is_handed_over(const char *entry)
 {
 	static const char *const names[] = { "DATABASE_URL",  "DATABASE_URL_FILE",

@@ -155,7 +155,7 @@ $(BUILD)/gen/exports: Makefile
 	$(Q)mkdir -p $(@D) && echo '{ wl_*; };' > $@
 
 # ---- what people call
-.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz install clean help objects deps deps-build deps-test jars venv FORCE
+.PHONY: all run check test asan ubsan tsan lint fmt bench faults fuzz sbom install clean help objects deps deps-build deps-test jars venv FORCE
 
 all: $(BUILD)/windlass $(JOBS_release) ## build build/windlass and the example jobs
 run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the example jobs
@@ -176,6 +176,8 @@ lint: deps-lint ## include arrows, headers alone, function length, banned calls,
 	@tests/lint/lint --build $(BUILD) --flags "$(CPPFLAGS_ALL) $(CFLAGS_ALL)"
 fmt: deps-lint ## lay out every C file by .clang-format
 	@tests/lint/fmt
+sbom: $(BUILD)/windlass ## the packages, with versions, that the program is made of, as CycloneDX JSON
+	@tests/services/sbom $(BUILD)/windlass
 install: all ## into PREFIX (/usr/local), under DESTDIR
 	$(Q)tests/services/install $(BUILD) '$(DESTDIR)' '$(PREFIX)' '$(VERSION)'
 clean: ## remove what was built, but not the Python tools

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `windlass doctor`: looks at everything that is wrong on machines again and again, and says for
  * each what to do. A table of examinations; changes nothing. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -9,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -191,35 +189,6 @@ static void examine_clock(struct doctor *doctor)
 	strbuf_release(&answer);
 }
 
-static void examine_file(struct doctor *doctor, const char *path, const char *what,
-			 enum finding open)
-{
-	struct stat about;
-
-	if (stat(path, &about) != 0)
-		return;
-	if (about.st_mode & (S_IROTH | S_IWOTH))
-		doctor_say(doctor, open, "%s (%s) is open to every user: chmod o-rwx %s", path,
-			   what, path);
-	else
-		doctor_say(doctor, FINE, "%s (%s) is closed to other users", path, what);
-}
-
-static void examine_files(struct doctor *doctor)
-{
-	static const char *const variables[] = { "DATABASE_URL_FILE", "BROKER_URL_FILE",
-						 "WINDLASS_API_KEYS_FILE",
-						 "WINDLASS_API_KEY_FILE" };
-	const char *url = doctor->settings.database_url;
-
-	for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
-		if (getenv(variables[i]))
-			examine_file(doctor, getenv(variables[i]), variables[i], WRONG);
-	}
-	if (strncmp(url, "sqlite:", 7) == 0)
-		examine_file(doctor, url + 7, "the store", DOUBTFUL);
-}
-
 static void examine_disk(struct doctor *doctor)
 {
 	const char *url = doctor->settings.database_url;
@@ -273,7 +242,8 @@ static const struct {
 	{ "store", examine_store },
 	{ "clock", examine_clock },
 	{ "broker", doctor_examine_broker },
-	{ "files", examine_files },
+	{ "files", doctor_examine_files },
+	{ "hosts", doctor_examine_hosts },
 	{ "disk", examine_disk },
 	{ "limits", examine_limits },
 };

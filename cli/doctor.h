@@ -29,6 +29,10 @@ struct doctor {
 void doctor_say(struct doctor *doctor, enum finding finding, const char *fmt, ...)
 	printf_like(3, 4);
 
+/* ---- doctor_secrets.c */
+void doctor_examine_files(struct doctor *doctor);
+void doctor_examine_hosts(struct doctor *doctor);
+
 /* ---- doctor_broker.c */
 void doctor_examine_broker(struct doctor *doctor);
 

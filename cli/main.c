@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "common/base/check.h"
+#include "common/config/settings.h"
 #include "common/config/suggest.h"
 
 #include "cli/command.h"
@@ -117,6 +118,7 @@ int main(int argc, char **argv)
 	const struct command *command;
 	const char *name = argc > 1 ? argv[1] : NULL;
 
+	settings_conceal_environment();
 	if (!name) {
 		print_commands(stderr);
 		return EX_USAGE;

@@ -163,11 +163,28 @@ static void check_sql(struct reading *reading, size_t index)
 			    problem.message);
 }
 
+/* Whether they are there is seen when a host starts: on another machine they need not be. */
+static const char *const *absolute_paths(struct reading *reading, const char *const *paths)
+{
+	struct arena *arena = reading->keys.arena;
+	const char **absolute;
+	size_t count = 0;
+
+	while (paths[count])
+		count++;
+	absolute = ARENA_ARRAY(arena, const char *, count + 1);
+	for (size_t i = 0; i < count; i++)
+		absolute[i] = definitions_path(reading->directory, paths[i], arena);
+	return absolute;
+}
+
 static void check_files(struct reading *reading, size_t index)
 {
 	struct job_type *type = &reading->defs->types[index];
 	const char *fault;
 
+	type->files_read = absolute_paths(reading, type->files_read);
+	type->files_write = absolute_paths(reading, type->files_write);
 	if (type->module) {
 		type->module =
 			definitions_path(reading->directory, type->module, reading->keys.arena);

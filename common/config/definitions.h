@@ -81,7 +81,7 @@ struct job_type {
 	const char *queue;
 	enum handler_kind kind;
 	const char *module;      /* absolute path of the shared object */
-	const char *const *exec; /* argv, NULL-terminated; run in `directory` */
+	const char *const *exec; /* argv, NULL-terminated; run in `directory` or its own */
 	const char *directory;   /* absolute: where the definitions file lies */
 	struct sql_template sql;
 	struct http_definition http;
@@ -95,6 +95,13 @@ struct job_type {
 	const char *const *required; /* payload: {required: [a, b]}; NULL-terminated, never NULL */
 	int batch;                   /* jobs at once, 1: no batches */
 	int64_t memory_bytes_max;    /* RLIMIT_DATA of its host; default 512 MiB */
+	/* files: {read, write, max}. Absolute paths, NULL-terminated, never NULL; what its hosts
+	 * see and change beside what all hosts do, and the largest file they may make */
+	const char *const *files_read, *const *files_write;
+	int64_t file_bytes_max;
+	/* sandbox: on | off – its hosts are trusted with what the engine may do */
+	bool sandbox_off;
+	bool own_directory; /* directory: file | own – exec: runs in its scratch folder */
 	/* concurrency: of this type's host group within one worker, 0: the worker's */
 	int hosts_max;
 	bool inline_module; /* inline: true – in the engine; only if that is built */

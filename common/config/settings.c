@@ -50,7 +50,7 @@ static void put_default(const struct setting_row *row, struct settings *settings
 	CHECK(!setting_put(row, settings, row->default_text ? row->default_text : text, why));
 }
 
-static bool load_row(const struct settings_source *source, const struct setting_row *row,
+static bool load_row(struct settings_source *source, const struct setting_row *row,
 		     struct settings *settings, FILE *errors)
 {
 	struct strbuf why;
@@ -145,6 +145,7 @@ int settings_load(struct settings *settings_r, FILE *errors)
 	good = settings_source_init(&source, errors) == 0;
 	for (size_t i = 0; i < setting_row_count; i++)
 		good = load_row(&source, &setting_rows[i], settings_r, errors) && good;
+	settings_r->secret_paths = settings_source_paths(&source);
 	settings_source_release(&source);
 	good = check_names(errors) && good;
 	if (!good)
@@ -165,6 +166,7 @@ void settings_release(struct settings *settings)
 		if (is_text(&setting_rows[i]))
 			settings_wipe((char **)(void *)((char *)settings + setting_rows[i].offset));
 	}
+	settings_wipe(&settings->secret_paths);
 	*settings = (struct settings){ 0 };
 }
 

@@ -57,6 +57,9 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int log_jobs_sample;      /* the n of 1/n */
 	char *url;                /* WINDLASS_URL, http://127.0.0.1:8080 (command line client) */
 	char *api_key;            /* WINDLASS_API_KEY, "" (command line client); secret */
+	/* No setting: the files that secrets were read from and the credentials' folder, absolute,
+	 * a line each. */
+	char *secret_paths;
 };
 
 /* Reads and checks all of them. 0, or -1 after printing every problem to `errors`, one a line:
@@ -64,6 +67,9 @@ struct settings {           /* strings are owned here, never NULL unless it says
  * environment are problems too. Secrets are wiped from the environment. */
 int settings_load(struct settings *settings_r, FILE *errors) must_check;
 void settings_release(struct settings *settings); /* wipes secrets */
+/* Once, first thing in main: what /proc/PID/environ shows of this process becomes empty; getenv
+ * goes on as before. Handlers' secrets are there too, not only ours. */
+void settings_conceal_environment(void);
 /* The table for `windlass settings`: name, value (secrets as "set"), default, unit, sentence; as
  * text or JSON. */
 void settings_print(const struct settings *settings, FILE *out, bool json);

@@ -53,13 +53,16 @@ const struct setting_row *setting_find(const char *name); /* NULL: none */
 struct settings_source {
 	char *handed; /* "NAME=value" NUL … "" of WINDLASS_SETTINGS_FD, or NULL */
 	size_t handed_bytes;
+	struct strbuf paths; /* of files that were read, a line each */
 };
 /* 0, or -1 after saying why. */
 int settings_source_init(struct settings_source *source, FILE *errors) must_check;
 void settings_source_release(struct settings_source *source); /* wipes it */
 /* The row's text as given, to be wiped and freed by the caller (settings_wipe); NULL when it is not
  * set, or with *failed_r after saying why. */
-char *settings_source_read(const struct settings_source *source, const struct setting_row *row,
+char *settings_source_read(struct settings_source *source, const struct setting_row *row,
 			   FILE *errors, bool *failed_r);
+/* For settings.secret_paths, once all rows are read; to be freed. */
+char *settings_source_paths(struct settings_source *source);
 
 #endif

@@ -4,6 +4,7 @@
  * never prints a value of a secret. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,17 @@
 
 #define SECRET_BYTES_MAX (1024 * 1024)
 #define HANDED_BYTES_MAX (4 * SECRET_BYTES_MAX)
+#define PATHS_NAME       "*secret_paths" /* among what is handed over; no setting is called so */
+
+void settings_conceal_environment(void)
+{
+	for (char **entry = environ; entry && *entry; entry++) {
+		char *in_place = *entry;
+
+		*entry = xstrdup(in_place);
+		explicit_bzero(in_place, strlen(in_place));
+	}
+}
 
 void settings_wipe(char **text)
 {
@@ -96,19 +108,42 @@ static char *take_environment(const struct setting_row *row)
 	return text;
 }
 
-static char *read_handed(const struct settings_source *source, const struct setting_row *row)
+static char *read_handed(const struct settings_source *source, const char *name)
 {
-	size_t name_bytes = strlen(row->name);
+	size_t name_bytes = strlen(name);
 	const char *at = source->handed, *end = source->handed + source->handed_bytes;
 
 	for (; at < end; at += strlen(at) + 1) {
-		if (strncmp(at, row->name, name_bytes) == 0 && at[name_bytes] == '=')
+		if (strncmp(at, name, name_bytes) == 0 && at[name_bytes] == '=')
 			return xstrdup(at + name_bytes + 1);
 	}
 	return NULL;
 }
 
-char *settings_source_read(const struct settings_source *source, const struct setting_row *row,
+/* For those that keep it from hosts; it is the path that is kept, not what is there. */
+static void note_path(struct settings_source *source, const char *path)
+{
+	char here[PATH_MAX];
+
+	if (*path == '/')
+		strbuf_printf(&source->paths, "%s\n", path);
+	else if (getcwd(here, sizeof(here)))
+		strbuf_printf(&source->paths, "%s/%s\n", here, path);
+}
+
+char *settings_source_paths(struct settings_source *source)
+{
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	char *handed = source->handed ? read_handed(source, PATHS_NAME) : NULL;
+
+	if (handed)
+		return handed;
+	if (credentials && !source->handed)
+		note_path(source, credentials);
+	return strbuf_take(&source->paths);
+}
+
+char *settings_source_read(struct settings_source *source, const struct setting_row *row,
 			   FILE *errors, bool *failed_r)
 {
 	const char *credentials = getenv("CREDENTIALS_DIRECTORY"), *path;
@@ -116,7 +151,7 @@ char *settings_source_read(const struct settings_source *source, const struct se
 
 	if (source->handed) {
 		settings_wipe(&text);
-		return read_handed(source, row);
+		return read_handed(source, row->name);
 	}
 	if (!row->secret)
 		return text;
@@ -126,6 +161,7 @@ char *settings_source_read(const struct settings_source *source, const struct se
 		fprintf(errors, "%s: %s is set as well; expected one of them\n", name, row->name);
 		*failed_r = true;
 	} else if (path) {
+		note_path(source, path);
 		text = read_file(name, path, false, errors, failed_r);
 	} else if (!text && credentials) {
 		struct strbuf file;
@@ -156,6 +192,7 @@ int settings_source_init(struct settings_source *source, FILE *errors)
 	long fd;
 
 	*source = (struct settings_source){ 0 };
+	strbuf_init(&source->paths);
 	if (!number)
 		return 0;
 	errno = EBADF;
@@ -174,6 +211,7 @@ int settings_source_init(struct settings_source *source, FILE *errors)
 
 void settings_source_release(struct settings_source *source)
 {
+	strbuf_release(&source->paths);
 	if (!source->handed)
 		return;
 	explicit_bzero(source->handed, source->handed_bytes);
@@ -210,6 +248,8 @@ int settings_handover(const struct settings *settings)
 		setting_format(&setting_rows[i], settings, &text);
 		strbuf_addch(&text, 0);
 	}
+	strbuf_printf(&text, PATHS_NAME "=%s", settings->secret_paths);
+	strbuf_addch(&text, 0);
 	if (write_all(fd, text.data, text.len) != 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
 		close(fd);

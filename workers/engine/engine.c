@@ -337,6 +337,7 @@ static void make_pool(struct engine *engine)
 		.program = engine->o.program,
 		.payload_bytes_max = settings->body_bytes_max,
 		.result_bytes_max = settings->result_bytes_max,
+		.hidden = engine->o.hidden,
 		.metrics = engine->o.service->metrics,
 		.ops = &pool_ops,
 		.ctx = engine,

@@ -23,9 +23,10 @@ struct engine_options { /* borrowed, and the engine's alone until engine_free */
 	struct subscriber *subscriber;
 	struct receive *receive;
 	const struct consumer_ops *consumers;
-	struct remote *remote; /* taken: freed by engine_free */
-	struct uuid session;   /* exists in the store */
-	const char *program;   /* path of the windlass binary */
+	struct remote *remote;     /* taken: freed by engine_free */
+	struct uuid session;       /* exists in the store */
+	const char *program;       /* path of the windlass binary */
+	const char *const *hidden; /* files that no host sees; see hidden_files.h */
 };
 
 struct engine *engine_new(const struct engine_options *options); /* starts its threads */

@@ -20,7 +20,9 @@
 #include "consumers/subscribe/broker_subscriber.h"
 #include "consumers/subscribe/store_subscriber.h"
 #include "workers/engine/engine.h"
+#include "workers/engine/hidden_files.h"
 #include "workers/engine/keeper.h"
+#include "workers/handlers/sandbox.h"
 
 #define FEED_MESSAGES  2000        /* delivered and not taken yet */
 #define ENVELOPE_BYTES (64 * 1024) /* of a message, around its payload */
@@ -202,6 +204,7 @@ static int run(struct worker *worker, struct error *err_r)
 		.session = worker->session,
 		/* also when an upgrade has put another one in its place */
 		.program = "/proc/self/exe",
+		.hidden = hidden_files(worker->service->settings, worker->arena),
 	};
 	struct engine *engine;
 	struct admin *admin = NULL;
@@ -223,7 +226,8 @@ static int run(struct worker *worker, struct error *err_r)
 		 LOG_S("broker", worker->broker.kind == BROKER_NONE
 					 ? NULL
 					 : broker_url_label(&worker->broker, worker->arena)),
-		 LOG_I("hosts", worker->service->settings->concurrency));
+		 LOG_I("hosts", worker->service->settings->concurrency),
+		 LOG_I("landlock", sandbox_landlock()), LOG_I("seccomp", sandbox_seccomp()));
 	/* A worker under `run` has no listener: the gateway shows its figures. */
 	result = worker->supervised ? 0
 				    : admin_start_alone(worker->service, "worker", ready, engine,

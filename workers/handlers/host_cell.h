@@ -27,6 +27,7 @@ struct host_slot {
 
 struct host_cell {
 	struct host_slot slots[HOST_CELL_SLOTS];
+	_Atomic int forbidden; /* by the host: the system call that kills it, plus 1; 0: none */
 };
 
 static inline struct host_slot *host_cell_slot(struct host_cell *cell, uint64_t line)

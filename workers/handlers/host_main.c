@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass host`: limits first, then either the loop of a module host or the exec of somebody's
- * program. The protocol's descriptors are moved out of the way before a module is loaded, so that
- * its prints reach the log and not the engine. */
+/* `windlass host`: limits and the sandbox first, then either the loop of a module host or the exec
+ * of somebody's program. The protocol's descriptors are moved out of the way before a module is
+ * loaded, so that its prints reach the log and not the engine. A module's init() may still call
+ * what its handlers may not: it is the deployment's code, and has seen no job. */
 #include "workers/handlers/host_main.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +15,12 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "workers/handlers/host_loop.h"
+#include "workers/handlers/sandbox.h"
 
 #define NOFILE_SOFT    1024
 #define NOFILE_HARD    4096
@@ -34,6 +38,7 @@
 #endif
 
 static volatile sig_atomic_t term_asked;
+static struct host_cell *cell_of_caught; /* for the handler of SIGSYS; NULL: no cell */
 
 bool host_term_asked(void)
 {
@@ -48,9 +53,11 @@ static void on_term(int signal)
 
 struct host_options {
 	long parent; /* 0: not given */
-	long long memory_bytes;
-	bool cell, exec;
+	long long memory_bytes, file_bytes;
+	bool cell, exec, sandbox, own_directory;
+	const char *scratch; /* each host makes its folder in it; NULL: it has none */
 	const char *module;
+	struct sandbox_paths read, write, hidden;
 	char **argv; /* exec */
 };
 
@@ -58,9 +65,55 @@ struct host_options {
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: windlass host [--parent PID] [--memory BYTES] [--cell] --module PATH\n"
-		"       windlass host [--parent PID] [--memory BYTES] --exec -- PROGRAM [ARGUMENT...]\n");
+		"usage: windlass host [OPTIONS] [--cell] --module PATH\n"
+		"       windlass host [OPTIONS] [--own-directory] --exec -- PROGRAM [ARGUMENT...]\n"
+		"  --parent PID  --memory BYTES  --file BYTES  --scratch FOLDER\n"
+		"  --sandbox  --read PATH  --write PATH  --hide PATH\n");
 	return -1;
+}
+
+static void add_path(struct sandbox_paths *paths, const char *path)
+{
+	paths->items = xrealloc(paths->items, (paths->count + 1) * sizeof(*paths->items));
+	paths->items[paths->count++] = path;
+}
+
+static bool parse_flag(const char *name, struct host_options *options)
+{
+	if (strcmp(name, "--cell") == 0)
+		options->cell = true;
+	else if (strcmp(name, "--exec") == 0)
+		options->exec = true;
+	else if (strcmp(name, "--sandbox") == 0)
+		options->sandbox = true;
+	else if (strcmp(name, "--own-directory") == 0)
+		options->own_directory = true;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_value(const char *name, const char *value, struct host_options *options)
+{
+	if (strcmp(name, "--module") == 0)
+		options->module = value;
+	else if (strcmp(name, "--scratch") == 0)
+		options->scratch = value;
+	else if (strcmp(name, "--parent") == 0)
+		options->parent = strtol(value, NULL, 10);
+	else if (strcmp(name, "--memory") == 0)
+		options->memory_bytes = strtoll(value, NULL, 10);
+	else if (strcmp(name, "--file") == 0)
+		options->file_bytes = strtoll(value, NULL, 10);
+	else if (strcmp(name, "--read") == 0)
+		add_path(&options->read, value);
+	else if (strcmp(name, "--write") == 0)
+		add_path(&options->write, value);
+	else if (strcmp(name, "--hide") == 0)
+		add_path(&options->hidden, value);
+	else
+		return false;
+	return true;
 }
 
 static int parse(int argc, char **argv, struct host_options *options_r)
@@ -69,20 +122,11 @@ static int parse(int argc, char **argv, struct host_options *options_r)
 
 	*options_r = (struct host_options){ 0 };
 	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		bool more = i + 1 < argc;
-
-		if (strcmp(argv[i], "--cell") == 0)
-			options_r->cell = true;
-		else if (strcmp(argv[i], "--exec") == 0)
-			options_r->exec = true;
-		else if (strcmp(argv[i], "--module") == 0 && more)
-			options_r->module = argv[++i];
-		else if (strcmp(argv[i], "--parent") == 0 && more)
-			options_r->parent = strtol(argv[++i], NULL, 10);
-		else if (strcmp(argv[i], "--memory") == 0 && more)
-			options_r->memory_bytes = strtoll(argv[++i], NULL, 10);
-		else
+		if (parse_flag(argv[i], options_r))
+			continue;
+		if (i + 1 == argc || !parse_value(argv[i], argv[i + 1], options_r))
 			return usage();
+		i++;
 	}
 	if (i < argc)
 		options_r->argv = &argv[i + 1];
@@ -90,6 +134,13 @@ static int parse(int argc, char **argv, struct host_options *options_r)
 			    : !options_r->module)
 		return usage();
 	return 0;
+}
+
+static void options_release(struct host_options *options)
+{
+	free(options->read.items);
+	free(options->write.items);
+	free(options->hidden.items);
 }
 
 /* ---- limits */
@@ -106,10 +157,13 @@ static void limit(int what, rlim_t soft, rlim_t hard)
 	(void)setrlimit(what, &wanted);
 }
 
+/* No limit on processes: the kernel counts all of the user's, not those of one host. */
 static void set_limits(const struct host_options *options)
 {
 	limit(RLIMIT_CORE, 0, 0);
 	limit(RLIMIT_NOFILE, NOFILE_SOFT, NOFILE_HARD);
+	if (options->file_bytes > 0)
+		limit(RLIMIT_FSIZE, (rlim_t)options->file_bytes, (rlim_t)options->file_bytes);
 	/* A sanitizer's shadow counts as data. */
 	if (options->memory_bytes > 0 && !SHADOW_MEMORY)
 		limit(RLIMIT_DATA, (rlim_t)options->memory_bytes, (rlim_t)options->memory_bytes);
@@ -121,6 +175,54 @@ static bool follow(const struct host_options *options)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return false;
 	return options->parent == 0 || getppid() == options->parent;
+}
+
+/* ---- the sandbox */
+/* The host's own folder, named by its process; the engine removes it. A module runs in it; a
+ * program runs where its definitions lie, unless it wants to run there as well. */
+static int enter_scratch(const struct host_options *options, char path_r[PATH_MAX],
+			 struct error *err_r)
+{
+	path_r[0] = 0;
+	if (!options->scratch)
+		return 0;
+	snprintf(path_r, PATH_MAX, "%s/%ld", options->scratch, (long)getpid());
+	if (mkdir(path_r, 0700) < 0 || setenv("TMPDIR", path_r, 1) < 0 ||
+	    ((options->module || options->own_directory) && chdir(path_r) < 0))
+		return error_set(err_r, ERROR_INTERNAL, "%s: %s", path_r, strerror(errno));
+	return 0;
+}
+
+static int enter_sandbox(const struct host_options *options, struct error *err_r)
+{
+	char directory[PATH_MAX], scratch[PATH_MAX];
+	struct sandbox sandbox = {
+		.directory = directory,
+		.program = options->module ? options->module : options->argv[0],
+		.read = options->read,
+		.write = options->write,
+		.hidden = options->hidden,
+	};
+
+	if (!getcwd(directory, sizeof(directory)))
+		return error_set(err_r, ERROR_INTERNAL, "working directory: %s", strerror(errno));
+	if (enter_scratch(options, scratch, err_r) < 0)
+		return -1;
+	if (!options->sandbox)
+		return 0;
+	sandbox.scratch = *scratch ? scratch : NULL;
+	if (sandbox_drop_privileges(err_r) < 0)
+		return -1;
+	/* Until a program is started; a leak checker attaches to its own process. */
+	if (!SHADOW_MEMORY)
+		(void)prctl(PR_SET_DUMPABLE, 0);
+	return sandbox_close_files(&sandbox, err_r);
+}
+
+static void on_caught(int number)
+{
+	if (cell_of_caught)
+		atomic_store(&cell_of_caught->forbidden, number + 1);
 }
 
 /* ---- exec */
@@ -138,13 +240,18 @@ static void say_unready(int fd, const char *reason)
 	strbuf_release(&line);
 }
 
-static int become(char **argv)
+static int become(const struct host_options *options)
 {
-	char reason[300];
+	char **argv = options->argv;
+	struct error error;
 
-	execvp(argv[0], argv);
-	snprintf(reason, sizeof(reason), "cannot start %.200s: %s", argv[0], strerror(errno));
-	say_unready(STDOUT_FILENO, reason);
+	if (enter_sandbox(options, &error) == 0 &&
+	    (!options->sandbox || sandbox_forbid_calls(NULL, &error) == 0)) {
+		execvp(argv[0], argv);
+		error_set(&error, ERROR_NOT_FOUND, "cannot start %.200s: %s", argv[0],
+			  strerror(errno));
+	}
+	say_unready(STDOUT_FILENO, error.message);
 	return EX_NOT_STARTED;
 }
 
@@ -182,6 +289,16 @@ static void catch_term(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* A sanitizer attaches to its process and starts programs: its builds go without the filter. */
+static int load_module(const struct host_options *options, struct host_cell *cell,
+		       struct host_module *module_r, struct error *err_r)
+{
+	if (host_module_load(options->module, module_r, err_r) < 0)
+		return -1;
+	cell_of_caught = cell;
+	return options->sandbox && !SHADOW_MEMORY ? sandbox_forbid_calls(on_caught, err_r) : 0;
+}
+
 static int serve_module(const struct host_options *options)
 {
 	struct host_cell *cell = options->cell ? map_cell() : NULL;
@@ -193,7 +310,7 @@ static int serve_module(const struct host_options *options)
 	if (move_descriptors(&in, &out) < 0 || (options->cell && !cell))
 		return EX_OSERR;
 	catch_term();
-	if (host_module_load(options->module, &module, &error) < 0) {
+	if (enter_sandbox(options, &error) < 0 || load_module(options, cell, &module, &error) < 0) {
 		fprintf(stderr, "%s\n", error.message);
 		say_unready(out, error.message);
 		return EX_CONFIG;
@@ -209,11 +326,14 @@ static int serve_module(const struct host_options *options)
 int host_main(int argc, char **argv)
 {
 	struct host_options options;
+	int code = EX_USAGE;
 
-	if (parse(argc, argv, &options) < 0)
-		return EX_USAGE;
-	if (!follow(&options))
-		return EX_UNAVAILABLE;
-	set_limits(&options);
-	return options.exec ? become(options.argv) : serve_module(&options);
+	if (parse(argc, argv, &options) == 0) {
+		if (!follow(&options))
+			return EX_UNAVAILABLE;
+		set_limits(&options);
+		code = options.exec ? become(&options) : serve_module(&options);
+	}
+	options_release(&options);
+	return code;
 }

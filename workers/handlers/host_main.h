@@ -5,11 +5,13 @@
 #define WORKERS_HANDLERS_HOST_MAIN_H
 #include <stdbool.h>
 
-/* argv[0] is "host". Then: [--parent PID] [--memory BYTES] and either [--cell] --module PATH (the
- * cell is descriptor 3), which serves jobs on descriptors 0 and 1 until the input ends, or --exec
- * -- ARGV..., which sets limits and becomes that program. Returns the exit code: 0; 64 for a wrong
- * command line; 78 for a module that cannot be loaded and 127 for a program that cannot be started
- * (said on descriptor 1 as well). */
+/* argv[0] is "host". Then limits (--parent PID, --memory BYTES, --file BYTES), the sandbox
+ * (--scratch FOLDER, --sandbox, --read, --write, --hide PATH) and either [--cell] --module PATH
+ * (the cell is descriptor 3), which serves jobs on descriptors 0 and 1 until the input ends, or
+ * [--own-directory]
+ * --exec -- ARGV..., which becomes that program. The working directory is the definitions file's.
+ * Returns the exit code: 0; 64 for a wrong command line; 78 for a module that cannot be loaded and
+ * 127 for a program that cannot be started (said on descriptor 1 as well). */
 int host_main(int argc, char **argv);
 
 /* SIGTERM came: finish the job in hand, then leave. */

@@ -183,6 +183,8 @@ static void on_process(void *ctx, uint32_t events)
 	host_output_finish(&host->output);
 	host_output_finish(&host->errors);
 	loop_remove(host->loop, &host->process_watch);
+	if (host->scratch)
+		scratch_drop(host->scratch, host->process.pid);
 	if (process_reap(&host->process, &status) != 1)
 		CHECK(!"pidfd readable, yet nothing to reap");
 	pool_host_gone(host, status, usage.ru_maxrss * INT64_C(1024));
@@ -206,6 +208,7 @@ struct host *host_new(struct pool *pool, struct host_group *group, struct loop *
 			       .group = group,
 			       .loop = loop,
 			       .process = PROCESS_NONE,
+			       .scratch = launch->scratch,
 			       .state = HOST_UP };
 	list_init(&host->link);
 	list_init(&host->in_hand);

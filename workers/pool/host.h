@@ -13,6 +13,7 @@
 #include "workers/handlers/host_cell.h"
 #include "workers/pool/host_output.h"
 #include "workers/pool/loop.h"
+#include "workers/pool/scratch.h"
 #include "workers/supervisor/process.h"
 
 #define HOST_READ_BYTES  (256 * 1024) /* at most, a turn: other hosts want to be heard too */
@@ -41,6 +42,7 @@ struct host {
 	struct host_group *group;
 	struct loop *loop;
 	struct process process;
+	struct scratch *scratch; /* where its folder is; NULL: it has none */
 	enum host_state state;
 	enum host_end end;
 	int in_fd, out_fd, error_fd; /* ours; -1: closed */
@@ -72,6 +74,7 @@ struct host_launch {         /* what to start; all borrowed during the call */
 	const char *program; /* what is executed */
 	const char *const *argv, *const *env;
 	const char *directory;
+	struct scratch *scratch; /* or NULL */
 	bool with_cell;
 	size_t line_bytes_max;
 	const char *hello; /* first line, with its line end */

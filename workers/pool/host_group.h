@@ -14,12 +14,17 @@
 #include "common/config/definitions.h"
 #include "workers/pool/host.h"
 
+struct host_confines {             /* the same for all hosts of an engine; borrowed from the pool */
+	struct scratch *scratch;   /* NULL: none */
+	const char *const *hidden; /* files that none of them sees; NULL-terminated */
+};
+
 struct host_recipe { /* how its hosts are started; in an arena of its own */
 	struct arena *arena;
 	const char *const *argv, *const *env;
 	const char *directory;
 	const char *const *types;
-	int64_t memory_bytes_max;
+	int64_t memory_bytes_max, file_bytes_max;
 	int hosts_max; /* 0: the worker's */
 	struct timespec
 		built; /* the module file's mtime and number: a rebuilt module is another one */
@@ -29,6 +34,7 @@ struct host_recipe { /* how its hosts are started; in an arena of its own */
 struct host_group {
 	struct list link; /* the pool's groups */
 	struct pool *pool;
+	const struct host_confines *confines;
 	char *key;  /* what makes hosts alike */
 	char *name; /* for logs: the module's or program's path */
 	bool module;
@@ -44,8 +50,8 @@ struct host_group {
 };
 
 /* Those of the definitions that are alike with `type` make one group. */
-struct host_group *host_group_new(struct pool *pool, const struct definitions *defs,
-				  const struct job_type *type);
+struct host_group *host_group_new(struct pool *pool, const struct host_confines *confines,
+				  const struct definitions *defs, const struct job_type *type);
 void host_group_free(struct host_group **group); /* its hosts and waiting tasks must be gone */
 bool host_group_fits(const struct host_group *group, const struct job_type *type);
 const char *host_group_name(const struct host_group *group);

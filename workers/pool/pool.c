@@ -31,6 +31,7 @@ static void on_tick(void *ctx)
 
 struct pool *pool_new(const struct pool_options *options)
 {
+	static const char *const nothing[] = { NULL };
 	struct pool *pool = xcalloc(1, sizeof(*pool));
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -43,6 +44,10 @@ struct pool *pool_new(const struct pool_options *options)
 	pool->program = *options->program == '/' ? NULL : realpath(options->program, NULL);
 	if (!pool->program)
 		pool->program = xstrdup(options->program);
+	pool->scratch = scratch_new();
+	pool->confines =
+		(struct host_confines){ .scratch = pool->scratch,
+					.hidden = options->hidden ? options->hidden : nothing };
 	list_init(&pool->groups);
 	pool->kick = loop_timer_new(pool->loop, on_kick, pool);
 	pool->tick = loop_timer_new(pool->loop, on_tick, pool);
@@ -71,6 +76,7 @@ void pool_free(struct pool **pointer)
 		}
 		host_group_free(&group);
 	}
+	scratch_free(&pool->scratch);
 	loop_timer_free(&pool->kick);
 	loop_timer_free(&pool->tick);
 	definitions_unref(&pool->defs);
@@ -105,7 +111,7 @@ static struct host_group *find_group(struct pool *pool, const struct definitions
 		if (host_group_fits(group, type))
 			return group;
 	}
-	group = host_group_new(pool, defs, type);
+	group = host_group_new(pool, &pool->confines, defs, type);
 	list_append(&pool->groups, &group->link);
 	return group;
 }

@@ -25,6 +25,7 @@ struct pool_options {
 	int hosts_max;       /* WINDLASS_CONCURRENCY: hosts of this engine in all */
 	const char *program; /* path of the windlass binary, for `windlass host` */
 	int64_t payload_bytes_max, result_bytes_max;
+	const char *const *hidden; /* files that no host sees, absolute; NULL-terminated, or NULL */
 	struct metrics *metrics;
 	const struct pool_ops *ops;
 	void *ctx;

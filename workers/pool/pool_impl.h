@@ -8,6 +8,7 @@
 #include "workers/pool/host_codec.h"
 #include "workers/pool/host_group.h"
 #include "workers/pool/pool.h"
+#include "workers/pool/scratch.h"
 
 #define POOL_IN_HAND_MAX 1000
 #define POOL_AHEAD_NS    (50 * INT64_C(1000000)) /* of work taken beyond what the hosts are doing */
@@ -24,6 +25,8 @@ struct pool {
 	struct loop *loop;
 	struct host_limits limits;
 	char *program;
+	struct scratch *scratch; /* NULL: hosts have no folders */
+	struct host_confines confines;
 	struct list groups;
 	struct definitions *defs;    /* those that by_type belongs to; NULL before the first task */
 	struct host_group **by_type; /* by job_type.index */

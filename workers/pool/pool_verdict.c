@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "workers/handlers/sandbox.h"
 #include "workers/pool/pool_impl.h"
 
 #define REASON_BYTES      320
@@ -41,6 +42,17 @@ static void add_memory(struct death *death)
 			 ", by the system or a person");
 }
 
+/* A module's host leaves the call's number; of a program only the signal is known. */
+static void describe_forbidden(struct death *death)
+{
+	int number = death->host->cell ? atomic_load(&death->host->cell->forbidden) : 0;
+	char name[SANDBOX_CALL_TEXT];
+
+	snprintf(death->reason, REASON_BYTES, "crashed: forbidden system call%s%s%s",
+		 number ? " (" : "", number ? sandbox_call_name(number - 1, name) : "",
+		 number ? ")" : "");
+}
+
 static void describe(struct death *death)
 {
 	const struct host *host = death->host;
@@ -48,6 +60,8 @@ static void describe(struct death *death)
 
 	if (host->end == HOST_END_FAULT || host->refused) {
 		snprintf(reason, REASON_BYTES, "%s", host->fault);
+	} else if (WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGSYS) {
+		describe_forbidden(death);
 	} else if (WIFSIGNALED(death->status)) {
 		int number = WTERMSIG(death->status);
 

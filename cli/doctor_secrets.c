@@ -134,7 +134,7 @@ static void examine_types(struct doctor *doctor)
 	for (size_t i = 0; doctor->defs && i < definitions_type_count(doctor->defs); i++) {
 		const struct job_type *type = definitions_type_at(doctor->defs, i);
 
-		if (type->kind == HANDLER_SQL)
+		if (type->kind != HANDLER_MODULE && type->kind != HANDLER_EXEC)
 			continue;
 		examine_paths(doctor, type, type->files_read);
 		examine_paths(doctor, type, type->files_write);

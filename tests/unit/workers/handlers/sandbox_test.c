@@ -156,7 +156,7 @@ static void on_caught(int number)
 {
 	char text[16];
 
-	snprintf(text, sizeof(text), "%d", number);
+	snprintf(text, sizeof(text), "# call %d\n", number);
 	(void)!write(STDOUT_FILENO, text, strlen(text));
 }
 

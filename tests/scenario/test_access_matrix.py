@@ -18,16 +18,17 @@ from harness.windlass import BUILD
 PUBLIC = {"/openapi.json", "/healthz", "/readyz"}
 TENANTS = ("acme", "beta", "gamma")
 # Which of these scopes lets somebody in; all others are refused with 403. A route that is not named here fails the test.
-SCOPES = ("enqueue:*", "read", "cancel", "admin tenant", "admin")
+SCOPES = ("enqueue:*", "read", "cancel", "retry", "admin tenant", "admin")
 MAY = {
     "post /v1/jobs": {"enqueue:*", "admin tenant", "admin"},
     "post /v1/jobs/batch": {"enqueue:*", "admin tenant", "admin"},
     "get /v1/jobs": {"read", "admin tenant", "admin"},
     "get /v1/jobs/{id}": {"read", "admin tenant", "admin"},
     "post /v1/jobs/{id}/cancel": {"cancel", "admin tenant", "admin"},
-    "post /v1/jobs/{id}/retry": {"admin tenant", "admin"},
+    "post /v1/jobs/{id}/retry": {"retry", "admin tenant", "admin"},
+    "post /v1/jobs/{id}/resolve": {"retry", "admin tenant", "admin"},
     "post /v1/jobs/{id}/copy": {"admin tenant", "admin"},  # reading and enqueuing
-    "post /v1/jobs/redrive": {"admin tenant", "admin"},
+    "post /v1/jobs/redrive": {"retry", "admin tenant", "admin"},
     "get /v1/queues": {"read", "admin tenant", "admin"},
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
@@ -36,6 +37,7 @@ MAY = {
 BODIES = {
     "post /v1/jobs": {"type": "note.add", "payload": {"who": "x"}},
     "post /v1/jobs/batch": [{"type": "note.add", "payload": {"who": "x"}}],
+    "post /v1/jobs/{id}/resolve": {"call": "http", "verdict": "succeeded"},
 }
 
 
@@ -284,7 +286,8 @@ def test_dead_letters_have_their_queues_keys(gateway, ring):
     gateway.api(ring["acme"][0]).post(f"/v1/jobs/{id}/cancel")
     api = gateway.api(ring["enqueue:*"][0])
     for method, path in (("GET", "/v1/jobs"), ("GET", "/v1/jobs?state=discarded"), ("GET", "/v1/jobs?state=cancelled&queue=notes"),
-                         ("GET", f"/v1/jobs/{id}"), ("POST", "/v1/jobs/redrive"), ("POST", f"/v1/jobs/{id}/retry"), ("POST", f"/v1/jobs/{id}/copy")):
+                         ("GET", f"/v1/jobs/{id}"), ("POST", "/v1/jobs/redrive"), ("POST", f"/v1/jobs/{id}/retry"), ("POST", f"/v1/jobs/{id}/copy"),
+                         ("POST", f"/v1/jobs/{id}/resolve")):
         answer = api.request(method, path, json={} if method == "POST" else None)
         assert answer.status_code == 403 and "secret" not in answer.text, (path, answer.text)
         told["cases"] += 1

@@ -216,6 +216,25 @@ def test_keys_are_applied_once_on_reused_connections(rig, third):
     assert len({r["key"] for r in third.to("/a")}) == 20
 
 
+@pytest.mark.parametrize("point", ["after_intent_commit", "after_http_send", "after_http_recv"])
+def test_killed_with_a_message_open(pg_url, rabbit, windlass, third, point):
+    """A job that a broker delivered is adopted before its intent: the next delivery of its message must not send again."""
+    windlass.expect("leases-released")
+    rig = Rig(windlass, pg_url, ROOT / "tests/scenario/http_jobs.yaml")
+    rig.settings.update(rabbit.settings, WINDLASS_DISPATCH_LEASE="3s", THIRD=third.url)
+    third.script("/park", {"delay": 0.05})
+    windlass.dispatch(**rig.settings)
+    dying = rig.work(wait=False, WINDLASS_FAILPOINT=f"{point}:3:kill")
+    ids = [rig.api.enqueue("park", {"n": n}) for n in range(8)]
+    wait_for(lambda: dying.popen.poll() is not None, 30)
+    dying.kill()
+    rig.work()
+    for id in ids:
+        wait_for(lambda: rig.api.get_job(id)["state"] in ("completed", "parked"), 40)
+    keys = [r["key"] for r in third.to("/park")]
+    assert len(keys) == len(set(keys)), "a call was made twice"
+
+
 # ---- lookup
 
 def test_lookup_finds_it(rig, third):
@@ -229,7 +248,7 @@ def test_lookup_finds_it(rig, third):
 
 
 def test_lookup_does_not_find_it(rig, third):
-    third.script("/look", {"status": 500}, 200)
+    third.script("/look", {"status": 500}, 201)
     third.script("/found", 404)
     rig.work()
     assert rig.run("look", {"n": 1})["state"] == "completed"

@@ -259,7 +259,7 @@ void asks_open(struct engine *engine, struct task_ask *ask)
 	struct hand *hand = hand_of(ask->task);
 	struct open_ask *open;
 
-	if (engine->asks_open >= ANSWERS_MAX - HTTP_JOBS_MAX) {
+	if (engine->asks_open >= ANSWERS_MAX - HAND_MAX) {
 		pool_answer(engine->pool, ask, full, strlen(full));
 		return;
 	}

@@ -157,7 +157,8 @@ void calls_answered(struct hand *hand, const struct open_ask *open, const struct
 	const char *step = open->ask->call.step;
 	const struct receipt *receipt = receipt_of(task, step);
 
-	if (answer->fate == REMOTE_ANSWERED && worth_keeping(open, answer->status)) {
+	if (answer->fate == REMOTE_ANSWERED &&
+	    (answer->found || worth_keeping(open, answer->status))) {
 		if (!receipt || receipt->status <= 0)
 			keep_receipt(task, step, answer);
 	} else {
@@ -196,6 +197,7 @@ static void answer_from_receipt(struct engine *engine, struct open_ask *open,
 	memcpy(answer->body, receipt->body, receipt->body_bytes);
 	answer->body[receipt->body_bytes] = 0;
 	answer->body_bytes = receipt->body_bytes;
+	answer->found = true;
 	CHECK(mailbox_send(engine->answers, answer));
 }
 
@@ -431,7 +433,8 @@ bool calls_looked_up(struct engine *engine, struct open_ask *open, struct answer
 
 	open->asking = false;
 	open->call = 0;
-	if (answer->fate == REMOTE_ANSWERED && answer->status / 100 == 2)
+	answer->found = answer->fate == REMOTE_ANSWERED && answer->status / 100 == 2;
+	if (answer->found)
 		return false;
 	if (answer->fate == REMOTE_ANSWERED && answer->status == 404 && !hand->ended &&
 	    !hand->task.cancel) {

@@ -79,6 +79,7 @@ struct answer {
 	char *error;            /* or NULL */
 	int64_t retry_after_ms; /* of the reply; -1: none */
 	bool held, refused;     /* of the reply */
+	bool found;             /* not of the call itself: a receipt, or looked up; it was done */
 };
 
 struct engine {

@@ -90,8 +90,8 @@ static void judge_not_sent(const struct hand *hand, const struct http_answer *an
 	int max_attempts = job->max_attempts ? job->max_attempts : policy->max_attempts;
 	int outs = job->attempt > job->failures ? job->attempt - job->failures : 1;
 
-	if (answer->held)
-		end_as(outcome_r, OUTCOME_SNOOZE,
+	if (answer->held) /* given back: that leaves no row in the job's history */
+		end_as(outcome_r, OUTCOME_RELEASED,
 		       answer->retry_after_ms > 0 ? answer->retry_after_ms : HELD_DELAY_MS, reason);
 	else if (answer->refused)
 		end_as(outcome_r, OUTCOME_DISCARD, 0, reason);
@@ -113,7 +113,7 @@ static void judge_status(const struct hand *hand, const struct http_rules *rules
 {
 	const char *reason = arena_printf(hand->task.job->arena, "status %d", answer->status);
 
-	if (status_set_has(&rules->ok, answer->status))
+	if (answer->found || status_set_has(&rules->ok, answer->status))
 		end_as(outcome_r, OUTCOME_DONE, 0, NULL);
 	else if (status_set_has(&rules->retry, answer->status) || is_key_conflict(answer))
 		end_as(outcome_r, OUTCOME_RETRY,
@@ -150,6 +150,7 @@ void http_job_answered(struct engine *engine, struct open_ask *open, const struc
 		.body_bytes = answer->body_bytes,
 		.error = answer->error ? answer->error : "",
 		.retry_after_ms = answer->retry_after_ms,
+		.found = answer->found,
 		.held = answer->held,
 		.refused = answer->refused,
 		.again = hand->task.job->failures > 0,

@@ -17,6 +17,7 @@ struct http_answer { /* what came of the call; lives until the judge returns */
 	size_t body_bytes;
 	const char *error;      /* never NULL */
 	int64_t retry_after_ms; /* of Retry-After, or when to come again when held; -1: none */
+	bool found;             /* a receipt, or looked up: it was done, whatever its status */
 	bool held;    /* NOT_SENT because the target has no room, or its breaker is open */
 	bool refused; /* NOT_SENT, and it would be refused again */
 	bool again;   /* an earlier attempt may have sent it as well */

@@ -13,6 +13,7 @@
 #include "common/base/strbuf.h"
 #include "common/config/definitions_files.h"
 #include "common/config/definitions_keys.h"
+#include "common/config/definitions_payload.h"
 #include "common/config/definitions_targets.h"
 #include "common/config/sql_template.h"
 #include "common/config/suggest.h"
@@ -204,6 +205,33 @@ static void check_files(struct reading *reading, size_t index)
 	}
 }
 
+static struct schema *read_schema(struct reading *reading, const struct yaml_node *map,
+				  const char *key)
+{
+	const struct yaml_node *value = definitions_member(map, key);
+
+	/* What is neither a path nor a map was refused with the other keys. */
+	if (!value || value->kind == YAML_LIST || yaml_is_null(value) ||
+	    (value->kind == YAML_SCALAR && (!reading->check_files || !*value->text)))
+		return NULL;
+	return definitions_schema_compile(&reading->keys, key, value, reading->directory);
+}
+
+static void check_record(struct reading *reading, size_t index)
+{
+	const struct job_type *type = &reading->defs->types[index];
+	const char *beside = type->result_topic    ? "result"
+			     : type->on_discard    ? "on_discard"
+			     : type->result_schema ? "result_schema"
+						   : NULL;
+
+	if (type->record_failures && beside)
+		problem_add(
+			reading->keys.problems, place_of(reading, index, "record"),
+			"`record: failures` leaves nothing of a job that is done; it has no meaning beside `%s`",
+			beside);
+}
+
 static void read_type(struct reading *reading, const struct yaml_node *key,
 		      const struct yaml_node *value)
 {
@@ -233,11 +261,9 @@ static void read_type(struct reading *reading, const struct yaml_node *key,
 	if (type->retry.base_ms > type->retry.cap_ms)
 		problem_add(reading->keys.problems, place_of(reading, index, "retry"),
 			    "`retry`: base is larger than cap; expected base <= cap");
-	if (type->record_failures && (type->result_topic || type->on_discard))
-		problem_add(
-			reading->keys.problems, place_of(reading, index, "record"),
-			"`record: failures` leaves nothing of a job that is done; it has no meaning beside `%s`",
-			type->result_topic ? "result" : "on_discard");
+	type->payload_schema = read_schema(reading, map, "payload");
+	type->result_schema = read_schema(reading, map, "result_schema");
+	check_record(reading, index);
 }
 
 /* ---- on_discard */
@@ -505,6 +531,10 @@ void definitions_unref(struct definitions **defs)
 	*defs = NULL;
 	if (!gone || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) != 1)
 		return;
+	for (size_t i = 0; i < gone->type_count; i++) {
+		schema_free(&gone->types[i].payload_schema);
+		schema_free(&gone->types[i].result_schema);
+	}
 	arena_free(&gone->arena);
 	free(gone);
 }

@@ -13,6 +13,7 @@
 #include "common/config/text_template.h"
 #include "common/job/job.h"
 #include "common/job/retry_policy.h"
+#include "common/schema/schema.h"
 
 enum handler_kind { HANDLER_MODULE = 1, HANDLER_EXEC, HANDLER_SQL, HANDLER_HTTP };
 
@@ -92,9 +93,10 @@ struct job_type {
 	/* names handed to the handler's process and usable as ${env.X}; NULL-terminated, never NULL
 	 */
 	const char *const *env;
-	const char *const *required; /* payload: {required: [a, b]}; NULL-terminated, never NULL */
-	int batch;                   /* jobs at once, 1: no batches */
-	int64_t memory_bytes_max;    /* RLIMIT_DATA of its host; default 512 MiB */
+	/* payload: and result_schema:, compiled, formats checked; NULL: anything will do */
+	struct schema *payload_schema, *result_schema;
+	int batch;                /* jobs at once, 1: no batches */
+	int64_t memory_bytes_max; /* RLIMIT_DATA of its host; default 512 MiB */
 	/* files: {read, write, max}. Absolute paths, NULL-terminated, never NULL; what its hosts
 	 * see and change beside what all hosts do, and the largest file they may make */
 	const char *const *files_read, *const *files_write;
@@ -181,10 +183,11 @@ struct target_definition {
 struct definitions;
 
 /* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown
- * key `retries`, expected one of …". Checks that modules and exec programs exist. */
+ * key `retries`, expected one of …". Checks that modules and exec programs exist, and compiles the
+ * schema files that are named. */
 struct definitions *definitions_load(const char *path, FILE *errors);
 /* The same for a text in memory that is called `name` in messages; modules and programs are not
- * looked for. */
+ * looked for, and schema files are not read: types that name one take any payload. */
 struct definitions *definitions_parse(const char *text, size_t bytes, const char *name,
 				      FILE *errors);
 struct definitions *definitions_ref(struct definitions *defs); /* any thread */

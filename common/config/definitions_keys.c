@@ -273,6 +273,8 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 		return put_template(text, field, arena);
 	case KEY_SECRET:
 		return put_secret(text, field, arena);
+	case KEY_SCHEMA:
+		return *text ? NULL : "the path of a JSON Schema file, or a schema as a map";
 	default:
 		return row->kind == KEY_MAP || row->kind == KEY_TEXT_MAP ? "a map"
 									 : "a list of texts";
@@ -339,13 +341,8 @@ static void put_value(struct key_reader *reader, const struct key_row *row,
 		definitions_read_keys(reader, row->members, value, target);
 		return;
 	}
-	if (row->kind == KEY_MAP && row->later_text && value->kind == YAML_SCALAR &&
-	    !yaml_is_null(value)) {
-		problem_add(reader->problems, value->place,
-			    "`%s`: %s is not available in this version; expected a map", row->name,
-			    row->later_text);
+	if (row->kind == KEY_SCHEMA && value->kind == YAML_MAP)
 		return;
-	}
 	if (row->kind == KEY_ANY || (row->kind == KEY_TEXT_MAP && value->kind == YAML_MAP)) {
 		*(const struct yaml_node **)field = value;
 		return;

@@ -30,6 +30,7 @@ enum key_kind {
 	KEY_POLICY,    /* enum call_policy */
 	KEY_TEXT_MAP,  /* const struct yaml_node *, a map from names to texts */
 	KEY_ANY,       /* const struct yaml_node * */
+	KEY_SCHEMA,    /* the path of a JSON Schema file, or a map; put by definitions.c */
 	KEY_MAP,       /* members; fields of the same struct */
 	KEY_NAMED,     /* top level: a map from names to maps of members */
 	KEY_LATER,     /* belongs to a part that this version does not have */
@@ -56,8 +57,7 @@ struct key_row {
 	unsigned handlers;    /* only for types with one of these; 0: for all */
 	enum handler_kind is; /* this key is that handler, or 0 */
 	bool required;
-	const char *words[2];   /* KEY_CHOICE; the first is the default */
-	const char *later_text; /* KEY_MAP: what a text in its place would be, in a later version */
+	const char *words[2]; /* KEY_CHOICE; the first is the default */
 	const char *help;
 };
 

@@ -47,15 +47,6 @@ static const struct key_row retry_rows[] = {
 };
 static const struct key_rows retry_keys = ROWS(retry_rows);
 
-static const struct key_row payload_rows[] = {
-	{ .name = "required",
-	  .kind = KEY_TEXTS,
-	  .offset = JOB(required),
-	  .max = 100,
-	  .help = "Members that a payload must have." },
-};
-static const struct key_rows payload_keys = ROWS(payload_rows);
-
 static const struct key_row result_rows[] = {
 	{ .name = "to",
 	  .kind = KEY_TEXT,
@@ -208,10 +199,12 @@ static const struct key_row job_rows[] = {
 	  .default_text = "default",
 	  .help = "Queue of its jobs." },
 	{ .name = "payload",
-	  .kind = KEY_MAP,
-	  .members = &payload_keys,
-	  .later_text = "a JSON Schema file",
-	  .help = "What a payload must look like." },
+	  .kind = KEY_SCHEMA,
+	  .help = "What a payload must look like: the path of a JSON Schema file, relative to this one, or the schema itself." },
+	{ .name = "result_schema",
+	  .kind = KEY_SCHEMA,
+	  .handlers = FOR_HOSTS | FOR_HTTP,
+	  .help = "What a result must look like, in the same ways; an attempt that returns another has failed." },
 	{ .name = "priority",
 	  .kind = KEY_PRIORITY,
 	  .offset = JOB(priority),

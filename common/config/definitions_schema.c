@@ -69,6 +69,8 @@ static json_t *row_schema(const struct key_row *row)
 		return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
 	case KEY_SECRET:
 		return json_pack("{s:s, s:s}", "type", "string", "pattern", SECRET_PATTERN);
+	case KEY_SCHEMA:
+		return json_pack("{s:[s, s], s:i}", "type", "string", "object", "minLength", 1);
 	case KEY_TEXTS:
 	case KEY_VARIABLES:
 	case KEY_STATUSES:

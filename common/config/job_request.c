@@ -360,29 +360,28 @@ static int on_unique(struct request *request, const char *pointer, const json_t 
 
 /* ---- type and payload */
 
-static int check_required(const struct job_type *type, const json_t *payload, const char *prefix,
-			  struct job_request_error *err_r)
+/* All that the schema finds, and the first of it as the error's own. */
+static void tell_faults(const struct schema_faults *faults, const char *prefix, struct arena *arena,
+			struct job_request_error *err_r)
 {
-	if (!*type->required)
-		return 0;
-	for (const char *const *name = type->required; *name; name++) {
-		struct strbuf pointer;
+	err_r->fault = JOB_REQUEST_PAYLOAD;
+	for (size_t i = 0; i < faults->count; i++)
+		faults->faults[i].pointer =
+			arena_printf(arena, "%s%s", prefix, faults->faults[i].pointer);
+	err_r->faults = *faults;
+	snprintf(err_r->pointer, sizeof(err_r->pointer), "%s", faults->faults[0].pointer);
+	snprintf(err_r->message, sizeof(err_r->message), "%s", faults->faults[0].message);
+}
 
-		if (json_is_object(payload) && json_object_get(payload, *name))
-			continue;
-		strbuf_init(&pointer);
-		strbuf_addstr(&pointer, prefix);
-		if (json_is_object(payload))
-			json_pointer_add(&pointer, *name);
-		err_r->fault = JOB_REQUEST_PAYLOAD;
-		snprintf(err_r->pointer, sizeof(err_r->pointer), "%s", pointer.data);
-		snprintf(err_r->message, sizeof(err_r->message), "%s",
-			 json_is_object(payload) ? "missing: required by its job type"
-						 : "expected an object");
-		strbuf_release(&pointer);
-		return -1;
-	}
-	return 0;
+static int check_payload(const struct job_type *type, json_t *payload, const char *prefix,
+			 struct arena *arena, struct job_request_error *err_r)
+{
+	struct schema_faults faults;
+
+	if (!type->payload_schema || schema_validate(type->payload_schema, payload, arena, &faults))
+		return 0;
+	tell_faults(&faults, prefix, arena, err_r);
+	return -1;
 }
 
 static int put_type(struct request *request, const char *name)
@@ -407,7 +406,7 @@ static int put_type(struct request *request, const char *name)
 	return 0;
 }
 
-static int put_payload(struct request *request, struct json_slice payload, const json_t *parsed)
+static int put_payload(struct request *request, struct json_slice payload, json_t *parsed)
 {
 	if (payload.bytes > request->ctx->payload_bytes_max) {
 		(void)refuse(request, "/payload", "%zu bytes; expected at most %zu", payload.bytes,
@@ -417,7 +416,7 @@ static int put_payload(struct request *request, struct json_slice payload, const
 	}
 	request->job->payload = payload.bytes ? payload.text : "{}";
 	request->job->payload_bytes = payload.bytes ? payload.bytes : 2;
-	return check_required(request->type, parsed, "/payload", request->err);
+	return check_payload(request->type, parsed, "/payload", request->arena, request->err);
 }
 
 static struct request request_init(const struct job_request_context *ctx, struct arena *arena,
@@ -531,7 +530,7 @@ static int put_valid_payload(struct request *request, struct json_slice payload)
 	json_t *parsed;
 	int rc;
 
-	if (!*request->type->required || payload.bytes > request->ctx->payload_bytes_max)
+	if (!request->type->payload_schema || payload.bytes > request->ctx->payload_bytes_max)
 		return put_payload(request, payload, NULL);
 	parsed = payload.bytes ? tree_of(request, payload) : json_object();
 	rc = parsed ? put_payload(request, payload, parsed) : -1;
@@ -630,7 +629,7 @@ int job_request_follow_up(const struct job_request_context *ctx, const struct uu
 	return 0;
 }
 
-int job_request_payload(const struct job_type *type, struct json_slice payload,
+int job_request_payload(const struct job_type *type, struct json_slice payload, struct arena *arena,
 			struct job_request_error *err_r)
 {
 	struct json_error error;
@@ -638,7 +637,7 @@ int job_request_payload(const struct job_type *type, struct json_slice payload,
 	int rc;
 
 	*err_r = (struct job_request_error){ 0 };
-	if (!*type->required)
+	if (!type->payload_schema)
 		return 0;
 	parsed = json_text_parse(payload.text, payload.bytes, &error);
 	if (!parsed) {
@@ -647,7 +646,15 @@ int job_request_payload(const struct job_type *type, struct json_slice payload,
 			 error.column, error.message);
 		return -1;
 	}
-	rc = check_required(type, parsed, "", err_r);
+	rc = check_payload(type, parsed, "", arena, err_r);
 	json_decref(parsed);
 	return rc;
+}
+
+const char *job_request_reason(const struct job_request_error *error, const char *root,
+			       struct arena *arena)
+{
+	return error->faults.count
+		       ? schema_faults_brief(&error->faults, root, arena)
+		       : arena_printf(arena, "%s%s: %s", root, error->pointer, error->message);
 }

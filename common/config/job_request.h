@@ -20,6 +20,9 @@ struct job_request_error {
 	enum job_request_fault fault;
 	char pointer[256]; /* RFC 6901 into the request, "" for the whole */
 	char message[256];
+	/* JOB_REQUEST_PAYLOAD by the type's schema: all of it, in the arena; pointer and message
+	 * are the first one's */
+	struct schema_faults faults;
 };
 
 struct job_request_context {
@@ -48,7 +51,11 @@ int job_request_follow_up(const struct job_request_context *ctx, const struct uu
 			  struct job_request_error *err_r) must_check;
 /* Is this payload (valid JSON text) one that the type takes? For jobs that came in by SQL or a
  * broker. */
-int job_request_payload(const struct job_type *type, struct json_slice payload,
+int job_request_payload(const struct job_type *type, struct json_slice payload, struct arena *arena,
 			struct job_request_error *err_r) must_check;
+/* One short line for people: "payload/amount: must be at least 1 (minimum)". root: what the
+ * pointers begin at. */
+const char *job_request_reason(const struct job_request_error *error, const char *root,
+			       struct arena *arena);
 
 #endif

@@ -69,6 +69,7 @@ static void add_places(struct strbuf *out, const struct problem_place *places, s
 	for (size_t i = 0; i < count; i++) {
 		strbuf_addstr(out, i ? ",{\"pointer\":" : "{\"pointer\":");
 		strbuf_json(out, places[i].pointer ? places[i].pointer : "");
+		add_member(out, "keyword", places[i].keyword);
 		add_member(out, "detail", places[i].detail);
 		strbuf_addch(out, '}');
 	}
@@ -88,6 +89,7 @@ void problem_write(const struct problem *problem, struct strbuf *out)
 	add_member(out, "detail", problem->detail);
 	add_member(out, "instance", problem->instance);
 	add_places(out, problem->places, problem->place_count);
+	add_number(out, "more_errors", (int)problem->places_more);
 	add_number(out, "line", problem->line);
 	add_number(out, "column", problem->column);
 	strbuf_addstr(out, "}\n");

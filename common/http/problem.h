@@ -11,6 +11,7 @@
 
 struct problem_place {
 	const char *pointer; /* RFC 6901 into the request's body */
+	const char *keyword; /* of a JSON Schema: "minimum"; or NULL */
 	const char *detail;
 };
 
@@ -23,7 +24,8 @@ struct problem {
 	const char *instance;               /* or NULL */
 	const struct problem_place *places; /* `errors` */
 	size_t place_count;
-	int line, column; /* of malformed JSON; 0: absent */
+	size_t places_more; /* `more_errors`: beside those; 0: absent */
+	int line, column;   /* of malformed JSON; 0: absent */
 };
 
 void problem_write(const struct problem *problem, struct strbuf *out);

@@ -63,6 +63,9 @@ void schema_free(struct schema **schema); /* NULL-safe; leaves NULL */
  * that is reached (a pattern too costly, nesting too deep) is a fault. The value is only read. */
 bool schema_validate(const struct schema *schema, json_t *value, struct arena *arena,
 		     struct schema_faults *faults_r) must_check;
+/* The first faults in one line: "payload/age: must be at least 1 (minimum); and 2 more". */
+const char *schema_faults_brief(const struct schema_faults *faults, const char *root,
+				struct arena *arena);
 /* The same verdict, ended by the first fault. */
 bool schema_accepts(const struct schema *schema, json_t *value) must_check;
 

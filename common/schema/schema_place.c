@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where something is, for people: places are kept as links and become text only when a fault is
  * told. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/strbuf.h"
 #include "common/json/json_text.h"
 #include "common/schema/schema_impl.h"
+
+#define FEW_FAULTS    4   /* what room is made for at first */
+#define LISTED_MAX    3   /* faults in one line */
+#define LISTED_BYTES  120 /* of pointer and message there */
+#define POINTER_BYTES 500 /* members' names may be as long as a payload */
 
 static const char *take(struct strbuf *text, struct arena *arena)
 {
@@ -34,12 +40,30 @@ static void add_spot(struct strbuf *out, const struct spot *spot)
 		add_index(out, spot->index);
 }
 
+/* No longer than that, and UTF-8 to its end. */
+static const char *cut(const char *text, size_t bytes_max, struct arena *arena)
+{
+	size_t bytes = strlen(text);
+
+	if (bytes <= bytes_max)
+		return text;
+	for (bytes = bytes_max; bytes && ((unsigned char)text[bytes] & 0xc0) == 0x80; bytes--)
+		;
+	return arena_printf(arena, "%.*s…", (int)bytes, text);
+}
+
 const char *spot_pointer(const struct spot *spot, struct arena *arena)
 {
 	struct strbuf text;
 
 	strbuf_init(&text);
 	add_spot(&text, spot);
+	if (text.len > POINTER_BYTES) {
+		const char *pointer = cut(text.data, POINTER_BYTES, arena);
+
+		strbuf_release(&text);
+		return pointer;
+	}
 	return take(&text, arena);
 }
 
@@ -77,19 +101,13 @@ const char *node_location(const struct node *node, const char *keyword, struct a
 
 const char *json_brief(const json_t *value, size_t bytes_max, struct arena *arena)
 {
-	char *text = arena_alloc(arena, bytes_max + 4);
-	size_t bytes = json_dumpb(value, text, bytes_max, JSON_COMPACT | JSON_ENCODE_ANY);
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	const char *brief;
 
-	if (bytes > bytes_max) {
-		bytes = bytes_max;
-		while (bytes && ((unsigned char)text[bytes - 1] & 0xc0) == 0x80)
-			bytes--;
-		bytes -= bytes && (unsigned char)text[bytes - 1] >= 0xc0;
-		memcpy(text + bytes, "…", 3);
-		bytes += 3;
-	}
-	text[bytes] = '\0';
-	return text;
+	CHECK(text);
+	brief = cut(arena_strdup(arena, text), bytes_max, arena);
+	free(text);
+	return brief;
 }
 
 void faults_add(struct schema_faults *faults, struct arena *arena, struct schema_fault fault)
@@ -98,7 +116,35 @@ void faults_add(struct schema_faults *faults, struct arena *arena, struct schema
 		faults->more++;
 		return;
 	}
-	if (!faults->faults)
-		faults->faults = ARENA_ARRAY(arena, struct schema_fault, SCHEMA_FAULTS_MAX);
+	if (faults->count == 0 || faults->count == FEW_FAULTS) {
+		size_t room = faults->count ? SCHEMA_FAULTS_MAX : FEW_FAULTS;
+		struct schema_fault *larger = ARENA_ARRAY(arena, struct schema_fault, room);
+
+		if (faults->count)
+			memcpy(larger, faults->faults, faults->count * sizeof(*larger));
+		faults->faults = larger;
+	}
 	faults->faults[faults->count++] = fault;
+}
+
+const char *schema_faults_brief(const struct schema_faults *faults, const char *root,
+				struct arena *arena)
+{
+	size_t listed = faults->count < LISTED_MAX ? faults->count : LISTED_MAX;
+	size_t rest = faults->count - listed + faults->more;
+	struct strbuf text;
+
+	strbuf_init(&text);
+	for (size_t i = 0; i < listed; i++) {
+		const struct schema_fault *fault = &faults->faults[i];
+
+		strbuf_printf(&text, "%s%s%s: %s", i ? "; " : "", root,
+			      cut(fault->pointer, LISTED_BYTES, arena),
+			      cut(fault->message, LISTED_BYTES, arena));
+		if (*fault->keyword)
+			strbuf_printf(&text, " (%s)", fault->keyword);
+	}
+	if (rest)
+		strbuf_printf(&text, "; and %zu more", rest);
+	return take(&text, arena);
 }

@@ -10,6 +10,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#define USUAL_STEPS_MAX 2000 /* of pcre2, about 20 µs */
 #define MATCH_STEPS_MAX 200000
 #define DEPTH_MAX       1000
 #define HEAP_KIB_MAX    4096
@@ -70,21 +71,31 @@ static struct schema_scratch *scratch_new(void)
 	scratch->data = pcre2_match_data_create(1, NULL);
 	scratch->limits = pcre2_match_context_create(NULL);
 	CHECK(scratch->data && scratch->limits);
-	pcre2_set_match_limit(scratch->limits, MATCH_STEPS_MAX);
 	pcre2_set_depth_limit(scratch->limits, DEPTH_MAX);
 	pcre2_set_heap_limit(scratch->limits, HEAP_KIB_MAX);
 	return scratch;
 }
 
+static int match(const struct schema_regex *regex, const char *text, size_t bytes,
+		 struct schema_scratch *scratch, uint32_t steps_max)
+{
+	pcre2_set_match_limit(scratch->limits, steps_max);
+	return pcre2_match(regex->code, (PCRE2_SPTR)text, bytes, 0, PCRE2_NO_UTF_CHECK,
+			   scratch->data, scratch->limits);
+}
+
+/* pcre2 does not say how much work a match was: one that is cut off at little is made again. */
 int schema_regex_match(const struct schema_regex *regex, const char *text, size_t bytes,
-		       struct schema_scratch **scratch)
+		       struct schema_scratch **scratch, bool *costly_r)
 {
 	int rc;
 
 	if (!*scratch)
 		*scratch = scratch_new();
-	rc = pcre2_match(regex->code, (PCRE2_SPTR)text, bytes, 0, PCRE2_NO_UTF_CHECK,
-			 (*scratch)->data, (*scratch)->limits);
+	rc = match(regex, text, bytes, *scratch, USUAL_STEPS_MAX);
+	*costly_r = rc == PCRE2_ERROR_MATCHLIMIT;
+	if (*costly_r)
+		rc = match(regex, text, bytes, *scratch, MATCH_STEPS_MAX);
 	return rc >= 0 ? 1 : rc == PCRE2_ERROR_NOMATCH ? 0 : -1;
 }
 

@@ -21,10 +21,10 @@ struct schema_scratch; /* of one thread at a time, for all patterns */
 struct schema_regex *schema_regex_compile(const char *pattern, struct arena *arena,
 					  const char **why_r) must_check;
 void schema_regex_release(struct schema_regex *regex);
-/* Found anywhere in the text, which is UTF-8: 1, 0, or -1 when a limit was reached. *scratch: NULL
- * at first, freed by schema_scratch_free. */
+/* Found anywhere in the text, which is UTF-8: 1, 0, or -1 when a limit was reached. *costly_r: it
+ * took more than is usual. *scratch: NULL at first, freed by schema_scratch_free. */
 int schema_regex_match(const struct schema_regex *regex, const char *text, size_t bytes,
-		       struct schema_scratch **scratch) must_check;
+		       struct schema_scratch **scratch, bool *costly_r) must_check;
 void schema_scratch_free(struct schema_scratch **scratch); /* NULL-safe */
 
 /* schema_ecma.c: appends the pattern in pcre2's syntax. NULL, or what is wrong with it. */

@@ -5,6 +5,8 @@
 
 #include "common/schema/schema_impl.h"
 
+#define COSTLY_STEPS (SCHEMA_STEPS_MAX / 100) /* for a match that is: at most 100 of them */
+
 bool run_fail(struct run *run, const struct check *check, const struct spot *spot,
 	      const char *message)
 {
@@ -50,11 +52,13 @@ bool run_step(struct run *run, const struct check *check, const struct spot *spo
 bool run_matches(struct run *run, const struct check *check, const struct schema_regex *regex,
 		 const char *text, size_t bytes, const struct spot *spot)
 {
+	bool costly;
 	int rc;
 
 	if (!run_step(run, check, spot))
 		return false;
-	rc = schema_regex_match(regex, text, bytes, &run->scratch);
+	rc = schema_regex_match(regex, text, bytes, &run->scratch, &costly);
+	run->steps += costly ? COSTLY_STEPS : 0;
 	return rc >= 0 ? rc == 1
 		       : run_break(run, check, spot, "takes too long to compare with a pattern");
 }

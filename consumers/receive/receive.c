@@ -92,10 +92,10 @@ static void verdict_payload(const struct claimed_job *job, struct receive_verdic
 	struct json_slice payload = { .text = job->payload, .bytes = job->payload_bytes };
 	struct job_request_error error = { 0 };
 
-	if (job_request_payload(verdict_r->type, payload, &error) == 0)
+	if (job_request_payload(verdict_r->type, payload, job->arena, &error) == 0)
 		return;
 	verdict_r->end = OUTCOME_DISCARD;
-	verdict_r->reason = arena_printf(job->arena, "payload%s: %s", error.pointer, error.message);
+	verdict_r->reason = job_request_reason(&error, "payload", job->arena);
 }
 
 void receive_arrive(struct receive *receive, const struct definitions *defs,

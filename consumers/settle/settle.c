@@ -94,6 +94,26 @@ static const char *forbidden_trace(const struct attempt_end *end)
 	return end->receipt_count ? "it made a call, and its type says record: failures" : NULL;
 }
 
+/* What the type's schema says against the result, in the job's arena; NULL: nothing. A result that
+ * is not there is null. */
+static const char *result_fault(const struct attempt_end *end)
+{
+	const char *text = end->result ? end->result : "null", *reason = NULL;
+	struct schema_faults faults;
+	struct json_error error;
+	json_t *result;
+
+	if (end->outcome != OUTCOME_DONE || !end->type || !end->type->result_schema)
+		return NULL;
+	result = json_text_parse(text, strlen(text), &error);
+	if (!result)
+		reason = arena_printf(end->job->arena, "its result is not JSON: %s", error.message);
+	else if (!schema_validate(end->type->result_schema, result, end->job->arena, &faults))
+		reason = schema_faults_brief(&faults, "result", end->job->arena);
+	json_decref(result);
+	return reason;
+}
+
 static void discard(const struct attempt_end *end, const char *reason,
 		    struct completion *completion_r)
 {
@@ -152,8 +172,8 @@ static bool goes_back(const struct attempt_end *end)
 	       !end->job->behind && !end->receipt_count;
 }
 
-bool settle_attempt(const struct attempt_end *end, const struct settle_rules *rules,
-		    struct completion *completion_r)
+static bool decide(const struct attempt_end *end, const struct settle_rules *rules,
+		   struct completion *completion_r)
 {
 	bool fails = end->outcome == OUTCOME_RETRY || end->outcome == OUTCOME_CRASHED;
 
@@ -189,6 +209,22 @@ bool settle_attempt(const struct attempt_end *end, const struct settle_rules *ru
 		later(end->after_ms, false, completion_r);
 	}
 	return true;
+}
+
+bool settle_attempt(const struct attempt_end *end, const struct settle_rules *rules,
+		    struct completion *completion_r)
+{
+	const char *fault = result_fault(end);
+	struct attempt_end failed = *end;
+
+	if (!fault)
+		return decide(end, rules, completion_r);
+	failed.outcome = OUTCOME_RETRY;
+	failed.after_ms = -1;
+	failed.reason = fault;
+	failed.result = NULL;
+	failed.writes = (struct write_set){ 0 };
+	return decide(&failed, rules, completion_r);
 }
 
 void settle_refused(const struct completion *completion, struct attempt_end *end)

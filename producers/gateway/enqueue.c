@@ -297,8 +297,8 @@ static void accepted_one(struct exchange *exchange)
 
 static void refuse_request(struct exchange *exchange, const struct job_request_error *error)
 {
-	exchange_refuse_at(exchange, enqueue_fault_status(error->fault),
-			   enqueue_fault_slug(error->fault), error->pointer, error->message);
+	exchange_refuse_request(exchange, enqueue_fault_status(error->fault),
+				enqueue_fault_slug(error->fault), error);
 }
 
 void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *root,

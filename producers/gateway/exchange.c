@@ -38,6 +38,37 @@ void exchange_refuse_at(struct exchange *exchange, int status, const char *slug,
 	request_refuse(exchange->request, &problem);
 }
 
+void exchange_refuse_request(struct exchange *exchange, int status, const char *slug,
+			     const struct job_request_error *error)
+{
+	struct problem_place places[SCHEMA_FAULTS_MAX];
+	struct problem problem = { .status = status,
+				   .slug = slug,
+				   .detail = error->message,
+				   .places = places,
+				   .place_count = exchange_places(error, places),
+				   .places_more = error->faults.more };
+
+	request_refuse(exchange->request, &problem);
+}
+
+size_t exchange_places(const struct job_request_error *error, struct problem_place *places_r)
+{
+	size_t count = error->faults.count;
+
+	places_r[0] = (struct problem_place){ .pointer = error->pointer, .detail = error->message };
+	for (size_t i = 0; i < count; i++) {
+		const struct schema_fault *fault = &error->faults.faults[i];
+
+		places_r[i] = (struct problem_place){
+			.pointer = fault->pointer,
+			.keyword = *fault->keyword ? fault->keyword : NULL,
+			.detail = fault->message,
+		};
+	}
+	return count ? count : 1;
+}
+
 void exchange_refuse_busy(struct exchange *exchange, int status, const char *slug,
 			  const char *detail, int retry_after_s)
 {

@@ -54,6 +54,11 @@ struct arena *exchange_arena(struct exchange *exchange);
 void exchange_refuse(struct exchange *exchange, int status, const char *slug, const char *detail);
 void exchange_refuse_at(struct exchange *exchange, int status, const char *slug,
 			const char *pointer, const char *detail);
+/* Refuses with all that is wrong with a job. */
+void exchange_refuse_request(struct exchange *exchange, int status, const char *slug,
+			     const struct job_request_error *error);
+/* The same as places of a problem document, at most SCHEMA_FAULTS_MAX: how many; at least one. */
+size_t exchange_places(const struct job_request_error *error, struct problem_place *places_r);
 /* Refuses with what the store said: 404/410, 409, 503, 504, 500. */
 void exchange_refuse_store(struct exchange *exchange, const struct error *error);
 /* 503 with Retry-After. */

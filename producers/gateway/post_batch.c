@@ -11,7 +11,7 @@
 #include "producers/gateway/job_json.h"
 #include "producers/gateway/routes.h"
 
-#define BAD_MAX 100 /* wrong jobs named in one answer */
+#define BAD_MAX 100 /* faults told in one answer; behind them nothing is read */
 
 struct batch {
 	struct new_job *jobs;
@@ -38,6 +38,18 @@ static void add_bad(struct exchange *exchange, struct batch *batch, const char *
 		.pointer = arena_printf(arena, "/%zu%s", batch->count, pointer),
 		.detail = arena_strdup(arena, detail),
 	};
+}
+
+static void add_refused(struct exchange *exchange, struct batch *batch,
+			const struct job_request_error *error)
+{
+	struct problem_place places[SCHEMA_FAULTS_MAX];
+	size_t count = exchange_places(error, places);
+
+	for (size_t i = 0; i < count && batch->bad_count < BAD_MAX; i++) {
+		add_bad(exchange, batch, places[i].pointer, places[i].detail);
+		batch->bad[batch->bad_count - 1].keyword = places[i].keyword;
+	}
 }
 
 /* Within one transaction no two may have the same id or unique key. */
@@ -93,7 +105,7 @@ static void take_job(struct exchange *exchange, struct batch *batch, struct json
 			arena_printf(exchange_arena(exchange), "%zu bytes; expected at most %zu",
 				     text.bytes, context.payload_bytes_max));
 	else if (job_request_parse(&context, text, NULL, exchange_arena(exchange), job, &error) < 0)
-		add_bad(exchange, batch, error.pointer, error.message);
+		add_refused(exchange, batch, &error);
 	else if (!caller_may_enqueue(exchange->caller, job->type, job->queue))
 		add_bad(exchange, batch, "/type", ENQUEUE_NOT_IN_SCOPE);
 	else if (is_twin(batch, job))
@@ -121,7 +133,7 @@ static bool add_job(struct exchange *exchange, struct batch *batch, struct json_
 		batch->jobs = xrealloc(batch->jobs, batch->cap * sizeof(*batch->jobs));
 	}
 	take_job(exchange, batch, one);
-	return true;
+	return batch->bad_count < BAD_MAX;
 }
 
 static size_t leading_blanks(struct json_slice text)

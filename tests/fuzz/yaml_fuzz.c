@@ -25,7 +25,7 @@ static void check_type(const struct definitions *defs, const struct job_type *ty
 	CHECK(type->kind >= HANDLER_MODULE && type->kind <= HANDLER_HTTP);
 	CHECK(!type->module == (type->kind != HANDLER_MODULE) &&
 	      !type->exec == (type->kind != HANDLER_EXEC));
-	CHECK(!type->sql.sql == (type->kind != HANDLER_SQL) && type->env && type->required);
+	CHECK(!type->sql.sql == (type->kind != HANDLER_SQL) && type->env);
 	CHECK(!type->http.url.count == (type->kind != HANDLER_HTTP));
 	CHECK(type->timeout_ms >= 100 && type->batch >= 1 && type->memory_bytes_max > 0);
 	CHECK(type->retry.max_attempts >= 1 && type->retry.base_ms <= type->retry.cap_ms);

@@ -172,7 +172,8 @@ static enum wl_outcome turn(struct wl_job *job)
 	return wl_done(job, NULL);
 }
 
-WL_MODULE({ .type = "put", .run = put }, { .type = "strict", .run = put },
+WL_MODULE({ .type = "put", .run = put }, { .type = "typed", .run = put },
+	  { .type = "mistyped", .run = put }, { .type = "strict", .run = put },
 	  { .type = "fail", .run = fail }, { .type = "refuse", .run = refuse },
 	  { .type = "snooze", .run = snooze }, { .type = "crash", .run = crash },
 	  { .type = "nap", .run = nap }, { .type = "bad_sql", .run = bad_sql },

@@ -19,6 +19,8 @@ ENDINGS = [
     ("fail", {"times": 2}, "completed", None, ["fail"], ["retry", "retry", "done"]),
     ("fail", {"times": 9}, "discarded", "attempt 4", [], ["retry"] * 4),
     ("fail", {"times": 1, "after": 0}, "completed", None, ["fail"], ["retry", "done"]),
+    ("typed", {}, "completed", None, ["put"], ["retry", "retry", "done"]),
+    ("mistyped", {}, "discarded", "result/attempt: must be a text (type)", [], ["retry"] * 2),
     ("refuse", {}, "discarded", "not you", [], ["discard"]),
     ("snooze", {}, "completed", None, [], ["snooze"] * 3 + ["done"]),
     ("crash", {}, "discarded", "signal 6", [], ["crashed"] * 3),

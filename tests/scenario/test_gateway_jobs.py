@@ -51,6 +51,48 @@ def test_payload_is_kept_verbatim(api):
     assert '{ "who" : "x",  "big":12345678901234567, "f":1.500 }' in api.get(f"/v1/jobs/{id}").text
 
 
+BAD_ORDER = {"customer": "ADA", "amount": 0.005, "placed": "today", "lines": [{"sku": 1}, {"qty": 0}], "note": ""}
+BAD_PLACES = [
+    ("/customer", "pattern", 'must match the pattern "^[a-z]+$"'),
+    ("/amount", "multipleOf", "must be a multiple of 0.01"),
+    ("/amount", "minimum", "must be at least 1"),
+    ("/placed", "format", 'must be in the format "date-time"'),
+    ("/lines/1/sku", "required", "is missing"),
+    ("/lines/1/qty", "exclusiveMinimum", "must be more than 0"),
+    ("/note", "additionalProperties", "is not a member that is allowed here"),
+]
+
+
+def places(errors):
+    return sorted((e["pointer"], e.get("keyword"), e["detail"]) for e in errors)
+
+
+def test_all_that_a_schema_refuses_is_told(api):
+    body = problem(api.post_job("order.add", BAD_ORDER), 422, "payload-refused")
+    assert places(body["errors"]) == sorted(("/payload" + pointer, keyword, detail) for pointer, keyword, detail in BAD_PLACES)
+    assert body["detail"] == body["errors"][0]["detail"] and "more_errors" not in body
+    assert api.post_job("order.add", {"customer": "ada", "amount": 19.99, "lines": [{"sku": 1}]}).status_code == 202
+
+
+def test_what_a_schema_refuses_in_a_batch_is_told(api):
+    good = {"type": "order.add", "payload": {"customer": "ada", "amount": 1}}
+    body = problem(api.post("/v1/jobs/batch", json=[good, {"type": "order.add", "payload": BAD_ORDER}]), 422, "invalid")
+    assert places(body["errors"]) == sorted(("/1/payload" + pointer, keyword, detail) for pointer, keyword, detail in BAD_PLACES)
+
+
+def test_many_faults_are_counted(api):
+    order = {"customer": "ada", "amount": 1, "lines": [5] * 100}
+    body = problem(api.post_job("order.add", order), 422, "payload-refused")
+    assert len(body["errors"]) == 64 and body["more_errors"] == 36
+
+
+def test_faults_of_long_names_are_short(api):
+    long = {"customer": "ada", "amount": 1, **{"ä" * 3000 + str(n): n for n in range(20)}}
+    answer = api.post_job("order.add", long)
+    problem(answer, 422, "payload-refused")
+    assert len(answer.content) < 20_000
+
+
 def test_scheduled(api):
     soon = api.post_job("note.add", {"who": "x"}, delay="1h").json()
     assert soon["state"] == "scheduled"

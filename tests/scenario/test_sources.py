@@ -78,10 +78,11 @@ def test_steps_of_a_foreign_job(rig):
 
 
 def test_plain_bodies_of_one_type(rig):
-    rig.send("orders", {"who": "plain"}, {"nobody": 1})
+    rig.send("orders", {"who": "plain"}, {"nobody": 1}, {"who": 5})
     wait_for(lambda: effects(rig, "plain"), 30)
-    wait_for(lambda: discarded(rig, "who"), 30)
-    refused = rig.api.get_job(discarded(rig, "who")[0]["id"])
+    wait_for(lambda: discarded(rig, "payload/who: must be a text (type)"), 30)
+    wait_for(lambda: discarded(rig, "payload/who: is missing (required)"), 30)
+    refused = rig.api.get_job(discarded(rig, "is missing")[0]["id"])
     assert refused["type"] == "strict" and refused["payload"] == {"nobody": 1}
 
 

@@ -190,9 +190,9 @@ static int read_follow_up(struct reading *reading, struct json_slice object, con
 				  keep(reading, json_slice_get(object, "options")), reading->arena,
 				  job_r, &error) == 0)
 		return 0;
-	*reason_r = arena_printf(reading->arena, "follow-up job %s refused: %s%s%s",
-				 json_string_value(type), error.pointer,
-				 error.pointer[0] ? ": " : "", error.message);
+	*reason_r = arena_printf(reading->arena, "follow-up job %s refused: %s",
+				 json_string_value(type),
+				 job_request_reason(&error, "", reading->arena));
 	return 1;
 }
 

@@ -35,6 +35,7 @@ static void reads_every_key(void **state)
 					 "    queue: slow\n"
 					 "    exec: [python3, -u, 8, x y]\n"
 					 "    payload: {required: [who, what]}\n"
+					 "    result_schema: {type: object}\n"
 					 "    priority: low\n"
 					 "    retry: {max_attempts: 3, base: 250ms, cap: 1m}\n"
 					 "    timeout: 90\n"
@@ -56,8 +57,8 @@ static void reads_every_key(void **state)
 	assert_string_equal(a->exec[2], "8");
 	assert_string_equal(a->exec[3], "x y");
 	assert_null(a->exec[4]);
-	assert_string_equal(a->required[1], "what");
-	assert_null(a->required[2]);
+	assert_non_null(a->payload_schema);
+	assert_non_null(a->result_schema);
 	assert_int_equal(a->priority, PRIORITY_LOW);
 	assert_int_equal(a->retry.max_attempts, 3);
 	assert_int_equal(a->retry.base_ms, 250);
@@ -95,7 +96,8 @@ static void has_defaults_for_all_but_the_handler(void **state)
 	assert_int_equal(b->timeout_ms, 60000);
 	assert_null(b->on_discard);
 	assert_null(b->env[0]);
-	assert_null(b->required[0]);
+	assert_null(b->payload_schema);
+	assert_null(b->result_schema);
 	assert_int_equal(b->batch, 1);
 	assert_int_equal(b->memory_bytes_max, 512 * 1024 * 1024);
 	assert_int_equal(b->hosts_max, 0);
@@ -306,13 +308,18 @@ static int make_folder(void **state)
 	write_file(&folder, "text.so", "#!/bin/sh\n", 0644);
 	write_file(&folder, "run.sh", "#!/bin/sh\n", 0755);
 	write_file(&folder, "data", "x", 0644);
+	write_file(&folder, "good.json", "{\"properties\":{\"n\":{\"type\":\"integer\"}}}", 0644);
+	write_file(&folder, "bad.json",
+		   "{\"properties\":{\"n\":{\"minimum\":[]}},\"$ref\":\"http://x/y\"}", 0644);
+	write_file(&folder, "broken.json", "{\n  \"a\":}", 0644);
 	*state = &folder;
 	return 0;
 }
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = { "good.so", "text.so", "run.sh", "data", "jobs.yaml" };
+	static const char *const names[] = { "good.so",   "text.so",   "run.sh",   "data",
+					     "jobs.yaml", "good.json", "bad.json", "broken.json" };
 	struct folder *folder = *state;
 	char path[128];
 
@@ -323,7 +330,7 @@ static int remove_folder(void **state)
 	return rmdir(folder->path);
 }
 
-static void looks_for_modules_and_programs(void **state)
+static void looks_into_files(void **state)
 {
 	static const struct {
 		const char *handler;
@@ -332,6 +339,16 @@ static void looks_for_modules_and_programs(void **state)
 		{ "module: good.so", NULL },
 		{ "exec: [./run.sh]", NULL },
 		{ "exec: [sh, -c, exit]", NULL },
+		{ "exec: [sh], payload: good.json, result_schema: good.json", NULL },
+		{ "exec: [sh], payload: none.json", "jobs.yaml:2:28: `payload`: cannot read " },
+		{ "exec: [sh], payload: broken.json",
+		  "jobs.yaml:2:28: `payload`: broken.json:2:7: " },
+		{ "exec: [sh], payload: bad.json",
+		  "jobs.yaml:2:28: `payload`: bad.json#/properties/n/minimum: must be a number\n" },
+		{ "exec: [sh], payload: bad.json",
+		  "bad.json#/$ref: \"http://x/y\" is not known, and nothing is fetched\n" },
+		{ "exec: [sh], result_schema: bad.json",
+		  "jobs.yaml:2:34: `result_schema`: bad.json#/properties/n/minimum" },
 		{ "module: none.so", ":2:15: `module`: cannot read " },
 		{ "module: text.so", ":2:15: `module`: " },
 		{ "exec: [./none.sh]", ":2:13: `exec`: " },
@@ -420,8 +437,7 @@ int main(void)
 		cmocka_unit_test(shares_what_aliases_name),
 		cmocka_unit_test(finds_types_among_many),
 		cmocka_unit_test(lives_as_long_as_somebody_holds_it),
-		cmocka_unit_test_setup_teardown(looks_for_modules_and_programs, make_folder,
-						remove_folder),
+		cmocka_unit_test_setup_teardown(looks_into_files, make_folder, remove_folder),
 		cmocka_unit_test(says_that_a_file_cannot_be_read),
 		cmocka_unit_test(prints_a_schema),
 	};

@@ -13,6 +13,7 @@
 
 #include "common/base/check.h"
 #include "common/base/digest.h"
+#include "common/base/utf8.h"
 #include "common/config/job_request.h"
 
 #define NOW_MS INT64_C(1795415000000) /* 2026-11-23 */
@@ -20,7 +21,14 @@
 static const char definitions_text[] = "queues: {spare: {}}\n"
 				       "jobs:\n"
 				       "  a: {sql: SELECT 1, queue: q1, priority: high}\n"
-				       "  b: {sql: SELECT 1, payload: {required: [who, 'a/b']}}\n";
+				       "  b: {sql: SELECT 1, payload: {required: [who, 'a/b']}}\n"
+				       "  c:\n"
+				       "    sql: SELECT 1\n"
+				       "    payload:\n"
+				       "      properties:\n"
+				       "        n: {type: integer, minimum: 1.5, maximum: 9}\n"
+				       "        at: {format: date-time}\n"
+				       "        v: {enum: [1, '1', true, null, no]}\n";
 
 struct fixture {
 	struct definitions *defs;
@@ -190,7 +198,13 @@ static const struct {
 	{ "{\"type\":\"b\",\"payload\":{\"who\":1}}", JOB_REQUEST_PAYLOAD, "/payload/a~1b",
 	  "missing" },
 	{ "{\"type\":\"b\",\"payload\":[1]}", JOB_REQUEST_PAYLOAD, "/payload",
-	  "expected an object" },
+	  "must be an object" },
+	{ "{\"type\":\"c\",\"payload\":{\"n\":1}}", JOB_REQUEST_PAYLOAD, "/payload/n",
+	  "must be at least 1.5" },
+	{ "{\"type\":\"c\",\"payload\":{\"at\":\"now\"}}", JOB_REQUEST_PAYLOAD, "/payload/at",
+	  "must be in the format \"date-time\"" },
+	{ "{\"type\":\"c\",\"payload\":{\"v\":false}}", JOB_REQUEST_PAYLOAD, "/payload/v",
+	  "must be one of 1,\"1\",true,null,\"no\"" },
 	{ "{\"type\":\"a\",\"payl\\u006fad\":{}}", JOB_REQUEST_INVALID, "/payload",
 	  "without escapes" },
 	{ "{\"type\":\"a\",\"payload\":\"12345678901234567890123456789012345678901234567890123456789012345\"}",
@@ -327,15 +341,67 @@ static void refuses_follow_ups(void **state)
 	}
 }
 
+static void tells_all_faults(void **state)
+{
+	static const char *const want[][2] = {
+		{ "/payload/n", "type" },
+		{ "/payload/n", "maximum" },
+		{ "/payload/at", "format" },
+		{ "/payload/v", "enum" },
+	};
+	struct fixture *f = *state;
+	const struct schema_faults *faults = &f->error.faults;
+
+	assert_int_equal(parse(f, "{\"type\":\"c\",\"payload\":{\"n\":9.5,\"at\":\"x\",\"v\":2}}"),
+			 -1);
+	assert_int_equal(faults->count, ARRAY_LEN(want));
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		assert_string_equal(faults->faults[i].pointer, want[i][0]);
+		assert_string_equal(faults->faults[i].keyword, want[i][1]);
+	}
+	assert_string_equal(
+		job_request_reason(&f->error, "", f->arena),
+		"/payload/n: must be a whole number (type); /payload/n: must be at most 9 (maximum); "
+		"/payload/at: must be in the format \"date-time\" (format); and 1 more");
+}
+
+/* A member's name may be as long as a payload: what is told of it is not, and is UTF-8. */
+static void cuts_long_names(void **state)
+{
+	struct fixture *f = *state;
+	const struct job_type *type;
+	struct definitions *defs;
+	struct strbuf payload;
+	static const char text[] =
+		"jobs: {a: {sql: SELECT 1, payload: {additionalProperties: false}}}";
+
+	strbuf_init(&payload);
+	strbuf_addstr(&payload, "{\"x");
+	for (int i = 0; i < 1000; i++)
+		strbuf_addstr(&payload, "ä");
+	strbuf_addstr(&payload, "\":1}");
+	defs = definitions_parse(text, sizeof(text) - 1, "f.yaml", stderr);
+	type = definitions_type(defs, "a");
+	assert_int_equal(job_request_payload(type, slice(payload.data), f->arena, &f->error), -1);
+	assert_true(strlen(f->error.faults.faults[0].pointer) < 510);
+	assert_true(utf8_text(f->error.faults.faults[0].pointer,
+			      strlen(f->error.faults.faults[0].pointer)));
+	const char *reason = job_request_reason(&f->error, "payload", f->arena);
+	assert_true(strlen(reason) < 200 && utf8_text(reason, strlen(reason)));
+	strbuf_release(&payload);
+	definitions_unref(&defs);
+}
+
 static void checks_payloads_from_elsewhere(void **state)
 {
 	struct fixture *f = *state;
 	const struct job_type *a = definitions_type(f->defs, "a"),
 			      *b = definitions_type(f->defs, "b");
 
-	assert_int_equal(job_request_payload(a, slice("5"), &f->error), 0);
-	assert_int_equal(job_request_payload(b, slice("{\"who\":1,\"a/b\":2}"), &f->error), 0);
-	assert_int_equal(job_request_payload(b, slice("{\"who\":1}"), &f->error), -1);
+	assert_int_equal(job_request_payload(a, slice("5"), f->arena, &f->error), 0);
+	assert_int_equal(
+		job_request_payload(b, slice("{\"who\":1,\"a/b\":2}"), f->arena, &f->error), 0);
+	assert_int_equal(job_request_payload(b, slice("{\"who\":1}"), f->arena, &f->error), -1);
 	assert_string_equal(f->error.pointer, "/a~1b");
 	assert_int_equal(f->error.fault, JOB_REQUEST_PAYLOAD);
 }
@@ -350,6 +416,8 @@ int main(void)
 		cmocka_unit_test(bounds_the_age_of_ids),
 		cmocka_unit_test(makes_follow_ups),
 		cmocka_unit_test(refuses_follow_ups),
+		cmocka_unit_test(tells_all_faults),
+		cmocka_unit_test(cuts_long_names),
 		cmocka_unit_test(checks_payloads_from_elsewhere),
 	};
 

@@ -11,7 +11,9 @@
 #include "common/base/check.h"
 #include "common/http/problem.h"
 
-static const struct problem_place places[] = { { "/a~1b", "no \"quotes\"" }, { NULL, NULL } };
+static const struct problem_place places[] = {
+	{ .pointer = "/a~1b", .keyword = "pattern", .detail = "no \"quotes\"" }, { 0 }
+};
 
 static const struct {
 	const char *name;
@@ -34,7 +36,7 @@ static const struct {
 	{ "places",
 	  { .status = 422, .places = places, .place_count = 2 },
 	  "{\"type\":\"about:blank\",\"title\":\"Unprocessable Content\",\"status\":422,"
-	  "\"errors\":[{\"pointer\":\"/a~1b\",\"detail\":\"no \\\"quotes\\\"\"},{\"pointer\":\"\"}]}\n" },
+	  "\"errors\":[{\"pointer\":\"/a~1b\",\"keyword\":\"pattern\",\"detail\":\"no \\\"quotes\\\"\"},{\"pointer\":\"\"}]}\n" },
 	{ "line and column",
 	  { .status = 400, .line = 3, .column = 14 },
 	  "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"line\":3,\"column\":14}\n" },

@@ -51,6 +51,7 @@ static void matches(void **state)
 		{ "^#[ x]$", "# ", 1 },
 	};
 	struct schema_scratch *scratch = NULL;
+	bool costly;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -60,8 +61,8 @@ static void matches(void **state)
 
 		if (!regex)
 			fail_msg("%s: %s", cases[i].pattern, why);
-		if (schema_regex_match(regex, cases[i].text, strlen(cases[i].text), &scratch) !=
-		    cases[i].want)
+		if (schema_regex_match(regex, cases[i].text, strlen(cases[i].text), &scratch,
+				       &costly) != cases[i].want)
 			fail_msg("%s: wanted %d for %s", cases[i].pattern, cases[i].want,
 				 cases[i].text);
 		schema_regex_release(regex);
@@ -100,6 +101,7 @@ static void limits_are_told(void **state)
 {
 	static const char *const patterns[] = { "^(a+)+$", "^(a|aa)*$", "^(\\w+\\s?)*$" };
 	struct schema_scratch *scratch = NULL;
+	bool costly;
 	char text[61];
 
 	(void)state;
@@ -111,7 +113,8 @@ static void limits_are_told(void **state)
 		struct schema_regex *regex = schema_regex_compile(patterns[i], arena, &why);
 
 		assert_non_null(regex);
-		assert_int_equal(schema_regex_match(regex, text, sizeof(text), &scratch), -1);
+		assert_int_equal(schema_regex_match(regex, text, sizeof(text), &scratch, &costly),
+				 -1);
 		schema_regex_release(regex);
 		arena_free(&arena);
 	}

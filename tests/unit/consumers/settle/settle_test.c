@@ -559,6 +559,78 @@ static void results_go_nowhere_without_a_broker(void **state)
 	arena_free(&job.arena);
 }
 
+/* ---- result_schema */
+
+static void results_must_fit_the_schema(void **state)
+{
+	static const struct {
+		const char *result;
+		int failures;
+		enum job_state want;
+		const char *reason; /* NULL: done */
+	} refused[] = {
+		{ "{\"n\":1}", 0, JOB_COMPLETED, NULL },
+		{ "{\"n\":0}", 0, 0, "result/n: must be at least 1 (minimum)" },
+		{ "{\"n\":0}", 2, JOB_DISCARDED, "result/n: must be at least 1 (minimum)" },
+		{ NULL, 0, 0, "result: must be an object (type)" },
+	};
+	static const char text[] =
+		"jobs: {t: {exec: [sh], retry: {max_attempts: 3}, result_schema: {required: [n], properties: {n: {minimum: 1}}}}}";
+	struct definitions *defs = definitions_parse(text, sizeof(text) - 1, "f.yaml", stderr);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+		struct arena *arena = arena_new(0);
+		struct claimed_job job = { .arena = arena, .failures = refused[i].failures };
+		struct sql_statement statement = { .sql = "S" };
+		struct attempt_end end = { .job = &job,
+					   .type = definitions_type(defs, "t"),
+					   .outcome = OUTCOME_DONE,
+					   .result = refused[i].result,
+					   .writes = { .statements = &statement,
+						       .statement_count = 1 } };
+		struct completion completion;
+
+		assert_true(settle_attempt(&end, &rules, &completion));
+		assert_int_equal(completion.state, refused[i].want);
+		if (!refused[i].reason) {
+			assert_int_equal(completion.writes.statement_count, 1);
+			assert_string_equal(completion.result, refused[i].result);
+		} else {
+			assert_string_equal(completion.reason, refused[i].reason);
+			assert_int_equal(completion.outcome, OUTCOME_RETRY);
+			assert_int_equal(completion.writes.statement_count, 0);
+			assert_null(completion.result);
+			if (!refused[i].want)
+				assert_true(completion.kind == COMPLETION_LATER &&
+					    completion.counts);
+		}
+		arena_free(&arena);
+	}
+	definitions_unref(&defs);
+}
+
+/* Who is asked to stop does not run again because of its result. */
+static void cancels_beat_results_that_do_not_fit(void **state)
+{
+	static const char text[] = "jobs: {t: {exec: [sh], result_schema: {type: object}}}";
+	struct definitions *defs = definitions_parse(text, sizeof(text) - 1, "f.yaml", stderr);
+	struct arena *arena = arena_new(0);
+	struct claimed_job job = { .arena = arena };
+	struct attempt_end end = { .job = &job,
+				   .type = definitions_type(defs, "t"),
+				   .outcome = OUTCOME_DONE,
+				   .cancel_asked = true,
+				   .result = "1" };
+	struct completion completion;
+
+	(void)state;
+	assert_true(settle_attempt(&end, &rules, &completion));
+	assert_int_equal(completion.state, JOB_CANCELLED);
+	arena_free(&arena);
+	definitions_unref(&defs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -570,6 +642,8 @@ int main(void)
 		cmocka_unit_test(ends_of_messages),
 		cmocka_unit_test(results_go_where_the_type_says),
 		cmocka_unit_test(results_go_nowhere_without_a_broker),
+		cmocka_unit_test(results_must_fit_the_schema),
+		cmocka_unit_test(cancels_beat_results_that_do_not_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,11 +36,14 @@ static int exit_code(int status)
 
 static int refused(struct api *api, const struct client_answer *answer)
 {
-	struct strbuf text;
+	struct strbuf text, said;
 	int code = exit_code(answer->status);
 
 	strbuf_init(&text);
-	client_problem(answer, &text);
+	strbuf_init(&said);
+	client_problem(answer, &said);
+	strbuf_shown(&text, said.data);
+	strbuf_release(&said);
 	if (answer->status == 401)
 		strbuf_addstr(&text, "; WINDLASS_API_KEY is the client's key");
 	command_failed(api->command, code, "%s", text.data);
@@ -95,10 +98,25 @@ int api_call(struct api *api, const char *method, const char *path, const char *
 	return code;
 }
 
+void api_print_text(FILE *out, const char *text)
+{
+	struct strbuf shown;
+
+	strbuf_init(&shown);
+	strbuf_shown(&shown, text);
+	fprintf(out, "%s\n", shown.data);
+	strbuf_release(&shown);
+}
+
+/* jansson leaves DEL, C1 and bidi controls as they are; its line ends are never a string's. */
 void api_print_json(const json_t *value)
 {
-	json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
-	putchar('\n');
+	char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY), *rest = text, *line;
+
+	CHECK(text);
+	while ((line = strsep(&rest, "\n")))
+		api_print_text(stdout, line);
+	free(text);
 }
 
 const char *api_text(const json_t *object, const char *name)
@@ -111,12 +129,17 @@ const char *api_text(const json_t *object, const char *name)
 char *api_cell(const json_t *object, const char *name)
 {
 	const json_t *value = json_object_get(object, name);
+	char *json = NULL;
+	struct strbuf shown;
 
 	if (!value || json_is_null(value))
 		return NULL;
-	if (json_is_string(value))
-		return xstrdup(json_string_value(value));
-	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (!json_is_string(value))
+		json = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	strbuf_init(&shown);
+	strbuf_shown(&shown, json ? json : json_string_value(value));
+	free(json);
+	return strbuf_take(&shown);
 }
 
 void api_print_table(const json_t *items, const char *const *headings, const char *const *members,

@@ -5,6 +5,7 @@
 #define CLI_API_H
 #include <jansson.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/base/check.h"
 #include "common/config/settings.h"
@@ -24,9 +25,11 @@ void api_close(struct api *api);
 int api_call(struct api *api, const char *method, const char *path, const char *body,
 	     int64_t timeout_ms, json_t **answer_r) must_check;
 void api_print_json(const json_t *value);
+/* A line of outside text, with what a terminal would act on as escapes (strbuf_shown). */
+void api_print_text(FILE *out, const char *text);
 const char *api_text(const json_t *object, const char *name); /* "" when it is no string */
-/* Any value as a cell: strings as they are, the rest as JSON; NULL when absent. The caller frees
- * it. */
+/* Any value as a cell: strings as a terminal may see them, the rest as JSON; NULL when absent. The
+ * caller frees it. */
 char *api_cell(const json_t *object, const char *name);
 
 /* The array's objects as a table: a column for each heading, its cells the member of that place. */

@@ -180,7 +180,7 @@ static int report(const struct enqueue *enqueue, const json_t *answer)
 	if (!enqueue->json && result)
 		puts(result);
 	if (!enqueue->json && *api_text(answer, "reason"))
-		fprintf(stderr, "%s\n", api_text(answer, "reason"));
+		api_print_text(stderr, api_text(answer, "reason"));
 	free(result);
 	if (!enqueue->wait || strcmp(state, "completed") == 0)
 		return EX_OK;

@@ -232,3 +232,16 @@ void strbuf_json_n(struct strbuf *sb, const char *text, size_t bytes)
 	}
 	strbuf_addch(sb, '"');
 }
+
+void strbuf_shown(struct strbuf *sb, const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t bytes = strlen(text), at = 0;
+
+	while (at < bytes) {
+		if (json_plain(p[at]) || p[at] == '"' || p[at] == '\\')
+			strbuf_addch(sb, (char)p[at++]);
+		else
+			at += json_add_special(sb, p + at, bytes - at);
+	}
+}

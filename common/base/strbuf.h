@@ -30,5 +30,7 @@ char *strbuf_take(struct strbuf *sb);                 /* caller frees; the buffe
  * bidi controls; bytes that are not UTF-8 become U+FFFD. NULL text appends null. */
 void strbuf_json(struct strbuf *sb, const char *text);
 void strbuf_json_n(struct strbuf *sb, const char *text, size_t bytes);
+/* Appends text for a terminal: the same without quotes, and with " and \ as they are. */
+void strbuf_shown(struct strbuf *sb, const char *text);
 
 #endif

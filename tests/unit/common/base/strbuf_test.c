@@ -146,6 +146,11 @@ static void json(void **state)
 	strbuf_clear(&sb);
 	strbuf_json_n(&sb, "a\0b", 3);
 	assert_string_equal(sb.data, "\"a\\u0000b\"");
+	strbuf_clear(&sb);
+	strbuf_shown(&sb, "a \"b\" c\\d\n\x1b[2J\x7f\xc2\x9b"
+			  "1m\xe2\x80\xae\xc3\xa9\xff");
+	assert_string_equal(sb.data,
+			    "a \"b\" c\\d\\n\\u001b[2J\\u007f\\u009b1m\\u202e\xc3\xa9" BAD);
 	strbuf_release(&sb);
 }
 

@@ -297,6 +297,7 @@ static int expand(const struct open_ask *open, struct remote_request *request, s
 		return -1;
 	request->guarded = !fixed && !task->type->calls_anywhere;
 	request->plain_http = task->type->plain_http;
+	request->trusts_targets = true;
 	request->headers =
 		call_template_headers(task->job->arena, call->headers, task->type->env, err_r);
 	return request->headers ? 0 : -1;

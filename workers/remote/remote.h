@@ -36,6 +36,10 @@ struct remote_request {
 	 * each connect and again on a reused connection (guard.h) */
 	bool guarded;
 	bool plain_http; /* guarded: http:// will do; else only to what remote_allow names */
+	/* guarded, and no target is named: a URL below a declared target's is as good as one of the
+	 * definitions. For what a handler wrote; a payload's own URL stays guarded there, and gets
+	 * the target's limits but none of its credentials */
+	bool trusts_targets;
 	/* an earlier attempt of the job has sent this call already: it takes from the target's
 	 * retry budget, and is held when that is empty */
 	bool again;

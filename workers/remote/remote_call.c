@@ -215,7 +215,7 @@ static void set_headers(struct remote_call *call, const struct remote_request *r
 		snprintf(line, sizeof(line), "%.*s;", (int)(value - 1 - *header), *header);
 		add_header(call, value[strspn(value, " \t")] ? *header : line);
 	}
-	call->own_authorization = has_header(request, "Authorization");
+	call->own_authorization = call->stranger || has_header(request, "Authorization");
 	if (!has_header(request, "Accept-Encoding")) /* the cap counts what comes out of it */
 		SET(call, CURLOPT_ACCEPT_ENCODING, "");
 }
@@ -307,6 +307,7 @@ struct remote_call *remote_call_new(const struct remote_request *request, const 
 	if (!fault && request->guarded)
 		fault = call_guard_init(&call->guard, guard, request->url, request->plain_http);
 	call->refused = fault != NULL;
+	call->stranger = request->guarded && !request->target && !request->trusts_targets;
 	call->easy = fault ? NULL : curl_easy_init();
 	if (!call->easy) {
 		remote_call_refuse(call, fault ? fault : "libcurl has no handle");
@@ -338,7 +339,7 @@ void remote_call_prepare(struct remote_call *call, const struct remote_call_term
 	SET(call, CURLOPT_HTTPHEADER, authorize ? &call->authorization : call->headers);
 	if (terms->ca)
 		SET(call, CURLOPT_CAINFO, terms->ca);
-	if (terms->cert) {
+	if (terms->cert && !call->stranger) {
 		SET(call, CURLOPT_SSLCERT, terms->cert);
 		SET(call, CURLOPT_SSLKEY, terms->key);
 	}
@@ -346,7 +347,7 @@ void remote_call_prepare(struct remote_call *call, const struct remote_call_term
 		SET(call, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 		SET(call, CURLOPT_PIPEWAIT, 1L);
 	}
-	if (terms->declared && call->guard.guard) {
+	if (terms->declared && call->guard.guard && !call->stranger) {
 		SET(call, CURLOPT_OPENSOCKETFUNCTION, NULL);
 		call_guard_release(&call->guard);
 	}

@@ -31,6 +31,7 @@ struct remote_call {
 	bool answering; /* the first line of the answer is there */
 	bool reusable;  /* may go over a connection that is kept */
 	bool own_authorization, again;
+	bool stranger;     /* guarded even at a declared target, and without its credentials */
 	char *target_name; /* or NULL */
 	int timeout_ms;
 	int64_t deadline_ns; /* of all of it, waiting included; set when it is taken */

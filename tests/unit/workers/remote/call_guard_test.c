@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "common/base/check.h"
+#include "common/config/definitions.h"
 #include "tests/unit/workers/remote/asker.h"
 #include "tests/unit/workers/remote/stub_server.h"
 #include "workers/remote/call_guard.h"
@@ -258,6 +259,63 @@ static void follows_no_redirect(void **state)
 	assert_int_equal(stub_server_count(fx->server, "/ok"), 0);
 }
 
+static void declare(struct fixture *fx)
+{
+	char text[256];
+	struct definitions *defs;
+	int bytes = snprintf(text, sizeof(text),
+			     "jobs: {a: {sql: SELECT 1}}\n"
+			     "targets: {t: {url: \"http://127.0.0.1:%d\", auth: {bearer: "
+			     "\"${env.GUARD_TEST_TOKEN}\"}}}\n",
+			     stub_server_port(fx->server));
+
+	setenv("GUARD_TEST_TOKEN", "s3cret", 1);
+	defs = definitions_parse(text, (size_t)bytes, "jobs.yaml", stderr);
+	assert_non_null(defs);
+	remote_configure(fx->remote, defs);
+	definitions_unref(&defs);
+}
+
+/* The text of a handler, or a definition that names the target, may go to a declared one wherever
+ * it lives, and with its credentials; what a payload says may not, even if it says the same. */
+static void a_payload_is_no_reason_to_trust_a_target(void **state)
+{
+	struct fixture *fx = *state;
+	struct remote_request request = request_to(fx, "http", "127.0.0.1", "/payload");
+	struct asked asked;
+	const char *body;
+	size_t bytes;
+
+	declare(fx);
+	asked = ask(fx->remote, &request);
+	assert_refused(&asked, "is not public");
+	assert_int_equal(stub_server_connections(fx->server), 0);
+	request.trusts_targets = true;
+	assert_int_equal(ask(fx->remote, &request).fate, REMOTE_ANSWERED);
+	assert_non_null(strstr(stub_server_last(fx->server, &body, &bytes), "Bearer s3cret"));
+	request.trusts_targets = false;
+	request.target = "t";
+	assert_int_equal(ask(fx->remote, &request).fate, REMOTE_ANSWERED);
+	assert_non_null(strstr(stub_server_last(fx->server, &body, &bytes), "Bearer s3cret"));
+	request.target = NULL;
+	asked = ask(fx->remote, &request);
+	assert_refused(&asked, "is not public");
+	assert_int_equal(stub_server_count(fx->server, "/payload"), 2);
+}
+
+static void a_payload_gets_no_credentials(void **state)
+{
+	struct fixture *fx = *state;
+	struct remote_request request = request_to(fx, "http", "127.0.0.1", "/payload");
+	const char *body;
+	size_t bytes;
+
+	declare(fx);
+	allow(fx, "127.0.0.0/8");
+	assert_int_equal(ask(fx->remote, &request).fate, REMOTE_ANSWERED);
+	assert_null(strstr(stub_server_last(fx->server, &body, &bytes), "s3cret"));
+}
+
 static void weather_is_no_refusal(void **state)
 {
 	struct fixture *fx = *state;
@@ -286,6 +344,8 @@ int main(void)
 		GUARD_TEST(goes_by_https_alone_without_leave),
 		cmocka_unit_test(judges_peers),
 		GUARD_TEST(follows_no_redirect),
+		GUARD_TEST(a_payload_is_no_reason_to_trust_a_target),
+		GUARD_TEST(a_payload_gets_no_credentials),
 		GUARD_TEST(weather_is_no_refusal),
 	};
 

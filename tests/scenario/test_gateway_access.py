@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.checklist import row
 from harness.gateway import make_key, start
 from harness.ports import free_port
 
@@ -73,6 +74,7 @@ def test_tenants_do_not_see_each_other(api):
 
 
 def test_idempotency_is_each_callers_own(api):
+    row("Idempotency", "the same key of another caller is independent", 3)
     headers = {"Idempotency-Key": "same"}
     ids = {name: api(name).post_job("note.add", {"who": name}, headers=headers).json()["id"] for name in ("acme", "beta", "push")}
     assert len(set(ids.values())) == 3
@@ -90,6 +92,7 @@ def test_key_rotation_and_unique_scope(windlass, sqlite_url):
 
 
 def test_refuses_to_start(windlass, sqlite_url):
+    row("Authn", "no key and not on loopback, or a key list with a mistake: no start", 4)
     windlass.expect("gateway-refused", "gateway-not-started")
     for settings in ({"WINDLASS_HTTP_LISTEN": f"0.0.0.0:{free_port()}"}, {"WINDLASS_API_KEYS": "id=x scopes=read"},
                      {"WINDLASS_API_KEYS": "id=x hash=00 scopes=read"}, {"WINDLASS_CORS_ORIGINS": "*"}):
@@ -104,6 +107,7 @@ def test_refuses_to_start(windlass, sqlite_url):
 
 
 def test_web_pages_cannot_reach_a_gateway_without_keys(windlass, sqlite_url):
+    row("CORS", "without keys: foreign Host 421, foreign Origin 403, in every spelling", 28)
     gateway = start(windlass, sqlite_url, WINDLASS_CORS_ORIGINS="https://app.example.com")
     port = gateway.url.rpartition(":")[2]
 
@@ -126,6 +130,7 @@ def test_web_pages_cannot_reach_a_gateway_without_keys(windlass, sqlite_url):
 
 
 def test_cors(windlass, sqlite_url):
+    row("CORS", "origins as bare fields: exact match, never reflected, no credentials, Vary; preflights do no work", 17)
     key, line = make_key("web", "enqueue:*,read")
     gateway = start(windlass, sqlite_url, WINDLASS_API_KEYS=line, WINDLASS_CORS_ORIGINS="https://app.example.com, https://b.example")
     api = gateway.api()
@@ -155,6 +160,7 @@ def test_cors(windlass, sqlite_url):
 
 
 def test_admin_listener(windlass, sqlite_url):
+    row("Authn", "a separate admin listener asks for no key on loopback names alone, and for jobs it does", 5)
     key, line = make_key("web", "enqueue:*,read")
     admin = f"127.0.0.1:{free_port()}"
     gateway = start(windlass, sqlite_url, WINDLASS_API_KEYS=line, WINDLASS_ADMIN_LISTEN=admin)

@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 
+from harness.checklist import row
 from harness.gateway import start, uuid7
 from harness.store import rows
 from harness.windlass import wait_for
@@ -136,6 +137,7 @@ def test_unknown_jobs_and_paths(api):
 
 
 def test_idempotency_key(api):
+    row("Idempotency", "the same key: the same job; another payload 422; longer than 255 characters 400", 5)
     first = api.post_job("note.add", {"who": "x"}, headers={"Idempotency-Key": '"k-1"'})
     assert first.status_code == 202 and "Idempotency-Replayed" not in first.headers
     again = api.post_job("note.add", {"who": "x"}, headers={"Idempotency-Key": "k-1"})
@@ -148,6 +150,8 @@ def test_idempotency_key(api):
 
 
 def test_concurrent_twins_are_one_job(gateway):
+    row("Idempotency", "the same key at the same time: one job", 48)
+
     def post(_):
         return gateway.api().post_job("note.add", {"who": "x"}, headers={"Idempotency-Key": "same"})
 

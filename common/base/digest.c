@@ -19,6 +19,30 @@ void digest_sha256(const void *data, size_t bytes, uint8_t digest_r[SHA256_BYTES
 	CHECK(SHA256_Final(digest_r, &ctx) == 1);
 }
 
+/* RFC 2104 on the plain calls, for the same reason. */
+void digest_hmac_sha256(const void *key, size_t key_bytes, const void *data, size_t bytes,
+			uint8_t mac_r[SHA256_BYTES])
+{
+	uint8_t inner[SHA256_CBLOCK] = { 0 }, outer[SHA256_CBLOCK];
+	SHA256_CTX ctx;
+
+	if (key_bytes > sizeof(inner))
+		digest_sha256(key, key_bytes, inner);
+	else
+		memcpy(inner, key, key_bytes);
+	for (size_t i = 0; i < sizeof(inner); i++) {
+		outer[i] = inner[i] ^ 0x5c;
+		inner[i] ^= 0x36;
+	}
+	CHECK(SHA256_Init(&ctx) == 1 && SHA256_Update(&ctx, inner, sizeof(inner)) == 1);
+	CHECK(SHA256_Update(&ctx, data, bytes) == 1 && SHA256_Final(mac_r, &ctx) == 1);
+	CHECK(SHA256_Init(&ctx) == 1 && SHA256_Update(&ctx, outer, sizeof(outer)) == 1);
+	CHECK(SHA256_Update(&ctx, mac_r, SHA256_BYTES) == 1 && SHA256_Final(mac_r, &ctx) == 1);
+	OPENSSL_cleanse(inner, sizeof(inner));
+	OPENSSL_cleanse(outer, sizeof(outer));
+	OPENSSL_cleanse(&ctx, sizeof(ctx));
+}
+
 void digest_hex(const uint8_t *data, size_t bytes, char *text_r)
 {
 	static const char hex[] = "0123456789abcdef";

@@ -12,6 +12,8 @@
 #define SHA256_BYTES 32
 
 void digest_sha256(const void *data, size_t bytes, uint8_t digest_r[SHA256_BYTES]);
+void digest_hmac_sha256(const void *key, size_t key_bytes, const void *data, size_t bytes,
+			uint8_t mac_r[SHA256_BYTES]);
 void digest_hex(const uint8_t *data, size_t bytes, char *text_r); /* 2 * bytes + 1 */
 /* exact; false when not hex */
 bool digest_unhex(const char *text, size_t text_bytes, uint8_t *data_r);

@@ -102,6 +102,13 @@ int store_sync_queues(struct store *store, const struct store_queue *queues, siz
 	return count ? store->ops->sync_queues(store, queues, count, err_r) : 0;
 }
 
+int store_share_secret(struct store *store, const char *name, uint8_t secret[STORE_SECRET_BYTES],
+		       struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return store->ops->share_secret(store, name, secret, err_r);
+}
+
 /* ---- acceptance, claim, completion */
 
 int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count,

@@ -64,4 +64,10 @@ struct store_queue {
 int store_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
 		      struct error *err_r) must_check;
 
+#define STORE_SECRET_BYTES 32
+/* Makes this the secret of that name, unless the store has one: then that one is put in its place.
+ * So all processes that ask get the same. */
+int store_share_secret(struct store *store, const char *name, uint8_t secret[STORE_SECRET_BYTES],
+		       struct error *err_r) must_check;
+
 #endif

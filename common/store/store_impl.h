@@ -27,6 +27,8 @@ struct store_ops {
 	int (*schema)(struct store *, int *have_r, int *want_r, struct error *);
 	int (*sync_types)(struct store *, const struct store_type *, size_t, struct error *);
 	int (*sync_queues)(struct store *, const struct store_queue *, size_t, struct error *);
+	int (*share_secret)(struct store *, const char *, uint8_t[STORE_SECRET_BYTES],
+			    struct error *);
 
 	int (*acceptance_commit)(struct store *, struct acceptance *const *, size_t,
 				 struct error *);

@@ -24,6 +24,7 @@ const struct store_ops postgres_store_ops = {
 	.outbox_read = postgres_outbox_read,
 	.outbox_delete = postgres_outbox_delete,
 	.outbox_depth = postgres_outbox_depth,
+	.share_secret = postgres_share_secret,
 	.position_load = postgres_position_load,
 	.position_save = postgres_position_save,
 	.control_cancel = postgres_control_cancel,

@@ -297,6 +297,7 @@ const struct store_ops sqlite_store_ops = {
 	.outbox_read = sqlite_outbox_read,
 	.outbox_delete = sqlite_outbox_delete,
 	.outbox_depth = sqlite_outbox_depth,
+	.share_secret = sqlite_share_secret,
 	.position_load = sqlite_position_load,
 	.position_save = sqlite_position_save,
 	.reader_query = sqlite_reader_query,

@@ -106,6 +106,7 @@ $(2)/objects: FORCE
 $(2)/obj/%.o: %.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+$(2)/obj/producers/gateway/probes.o: producers/gateway/openapi.json
 $(2)/obj/migrations.o: $(BUILD)/gen/migrations.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<

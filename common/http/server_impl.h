@@ -29,7 +29,7 @@ struct answer {
 	struct {
 		const char *name;
 		const char *value;
-	} headers[12];
+	} headers[16];
 	size_t header_count;
 };
 

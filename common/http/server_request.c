@@ -127,8 +127,10 @@ void request_refuse(struct request *request, const struct problem *problem)
 	struct problem whole = *problem;
 	struct strbuf body;
 
+	/* Without the query: it may hold a token. */
 	if (!whole.instance && request->target_raw && !request->target_too_long)
-		whole.instance = request->target_raw;
+		whole.instance = arena_strndup(request->arena, request->target_raw,
+					       strcspn(request->target_raw, "?"));
 	strbuf_init(&body);
 	problem_write(&whole, &body);
 	request_answer(request, whole.status, PROBLEM_CONTENT_TYPE, &body);

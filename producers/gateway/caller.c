@@ -204,6 +204,16 @@ struct reach caller_reach(const struct caller *caller, enum scope scope)
 	return reach;
 }
 
+bool caller_reads_all(const struct caller *caller)
+{
+	struct reach reach;
+
+	if (!caller_may(caller, SCOPE_READ))
+		return false;
+	reach = caller_reach(caller, SCOPE_READ);
+	return !reach.owner && !reach.rule_count;
+}
+
 struct reach caller_own_reach(const struct caller *caller)
 {
 	return (struct reach){ .tenant = caller->tenant, .owner = caller->id };

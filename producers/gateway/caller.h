@@ -69,6 +69,8 @@ bool caller_may(const struct caller *caller, enum scope scope);
 bool caller_may_enqueue(const struct caller *caller, const char *type, const char *queue);
 /* NULL fits all. */
 bool caller_pattern_fits(const char *pattern, const char *name);
+/* Does it read every job of its tenant, or more? */
+bool caller_reads_all(const struct caller *caller);
 /* The jobs to which this scope applies, for store queries; its strings are the caller's. */
 struct reach caller_reach(const struct caller *caller, enum scope scope);
 /* Those of a job that this caller has just enqueued: it may see how it goes. */

@@ -26,6 +26,10 @@ static void answer_control(struct exchange *exchange, int status, const struct c
 	if (asked)
 		strbuf_addstr(&json, ",\"cancel_asked\":true");
 	strbuf_addch(&json, '}');
+	/* The job was in reach of another scope; its token is for those who may read it as well. */
+	if (status == 202 && (exchange->caller->own_only ? caller_may(exchange->caller, SCOPE_READ)
+							 : caller_reads_all(exchange->caller)))
+		exchange_add_watch(exchange, &json, &exchange->id);
 	exchange_answer(exchange, status, &json);
 }
 

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/digest.h"
 #include "producers/gateway/job_json.h"
+#include "producers/gateway/limiter.h"
 #include "producers/gateway/waiting.h"
 
 #define FULL_RETRY_S 5
@@ -98,8 +99,25 @@ bool enqueue_take_key(struct exchange *exchange, const char *text, size_t bytes)
 
 /* ---- sending */
 
+/* On the submitter's thread, so that a client that has left does not matter. */
+static void count_accepted(struct exchange *exchange)
+{
+	const struct acceptance *acceptance = &exchange->submission.acceptance;
+
+	if (exchange->caller->limits.waiting_max == 0 ||
+	    exchange->submission.result != SUBMIT_DONE ||
+	    acceptance->verdict != ACCEPTANCE_ACCEPTED)
+		return;
+	for (size_t i = 0; i < acceptance->job_count; i++) {
+		if (!acceptance->accepted[i].unique_conflict)
+			limiter_accepted(exchange->gateway->limiter, exchange->caller,
+					 &acceptance->accepted[i].id);
+	}
+}
+
 static void submission_done(struct submission *submission)
 {
+	count_accepted(submission->owner);
 	exchange_wake(submission->owner);
 }
 
@@ -107,6 +125,15 @@ void enqueue_send(struct exchange *exchange, exchange_step_fn *next)
 {
 	struct submission *submission = &exchange->submission;
 
+	if (exchange->caller->limits.waiting_max > 0 &&
+	    !limiter_has_room(exchange->gateway->limiter, exchange->caller,
+			      submission->acceptance.job_count)) {
+		waiting_drop(exchange);
+		exchange_refuse_busy(exchange, 429, "quota-reached",
+				     "this caller has as many unfinished jobs as it may",
+				     FULL_RETRY_S);
+		return;
+	}
 	submission->defs = exchange->defs;
 	submission->done = submission_done;
 	submission->owner = exchange;
@@ -185,6 +212,13 @@ bool enqueue_refused(struct exchange *exchange)
 
 /* ---- one job */
 
+/* A watch token is given for what the caller has enqueued; for a job that was there before, only to
+ * those who may read all of the tenant's. */
+static bool may_watch(const struct exchange *exchange)
+{
+	return !exchange->accepted.unique_conflict || caller_reads_all(exchange->caller);
+}
+
 static void answer_accepted(struct exchange *exchange, enum job_state state)
 {
 	struct accepted_job accepted = exchange->accepted;
@@ -194,6 +228,8 @@ static void answer_accepted(struct exchange *exchange, enum job_state state)
 	strbuf_init(&json);
 	strbuf_reserve(&json, 384);
 	job_json_accepted(&json, &exchange->job, &accepted);
+	if (may_watch(exchange))
+		exchange_add_watch(exchange, &json, &accepted.id);
 	exchange_location(exchange, &accepted.id);
 	exchange_answer(exchange, 202, &json);
 }
@@ -204,6 +240,8 @@ static void answer_finished(struct exchange *exchange)
 
 	strbuf_init(&json);
 	job_json_write(&json, &exchange->view, exchange->defs);
+	if (may_watch(exchange))
+		exchange_add_watch(exchange, &json, &exchange->view.id);
 	exchange_location(exchange, &exchange->view.id);
 	exchange_answer(exchange, 200, &json);
 }

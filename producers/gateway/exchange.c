@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "producers/gateway/job_json.h"
 #include "producers/gateway/wait_time.h"
 
 struct arena *exchange_arena(struct exchange *exchange)
@@ -127,6 +128,14 @@ void exchange_answer(struct exchange *exchange, int status, struct strbuf *json)
 {
 	strbuf_addch(json, '\n');
 	request_answer(exchange->request, status, JSON_CONTENT_TYPE, json);
+}
+
+void exchange_add_watch(struct exchange *exchange, struct strbuf *json, const struct uuid *id)
+{
+	char token[WATCH_TOKEN_TEXT];
+
+	watch_token_make(&exchange->gateway->watch, id, clock_wall_ms(), token);
+	job_json_watch(json, token);
 }
 
 void exchange_location(struct exchange *exchange, const struct uuid *id)

@@ -67,6 +67,8 @@ void exchange_refuse_busy(struct exchange *exchange, int status, const char *slu
 
 /* Answers with JSON; takes the buffer's memory. */
 void exchange_answer(struct exchange *exchange, int status, struct strbuf *json);
+/* Adds the watch token of this job to the object that was written last. */
+void exchange_add_watch(struct exchange *exchange, struct strbuf *json, const struct uuid *id);
 void exchange_location(struct exchange *exchange, const struct uuid *id);
 
 /* Parses the body as one JSON value into exchange->body. False: refused (400). */

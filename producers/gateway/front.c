@@ -3,6 +3,7 @@
  * here is on server threads and never waits. */
 #include "producers/gateway/front.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "common/base/log.h"
 #include "producers/gateway/access.h"
 #include "producers/gateway/exchange.h"
+#include "producers/gateway/limiter.h"
 #include "producers/gateway/origin.h"
 #include "producers/gateway/routes.h"
 #include "producers/gateway/waiting.h"
@@ -139,6 +141,48 @@ static void refuse_caller(struct exchange *exchange, enum access_verdict verdict
 				"an API key is needed: Authorization: Bearer wl_<id>_<secret>");
 }
 
+/* 1: the caller has the token of this job; 0: it brought none; -1: refused. */
+static int find_watcher(struct exchange *exchange)
+{
+	const char *token = target_param(request_target(exchange->request), "watch_token");
+	struct uuid id;
+
+	if (!token || exchange->route->access != ACCESS_WATCH)
+		return 0;
+	if (uuid_parse(exchange->part, &id) &&
+	    watch_token_check(&exchange->gateway->watch, &id, token, clock_wall_ms())) {
+		exchange->caller = caller_watcher();
+		return 1;
+	}
+	request_answer_header(exchange->request, "WWW-Authenticate", "Bearer");
+	exchange_refuse(exchange, 401, "bad-watch-token",
+			"this watch token has expired, or is for another job");
+	return -1;
+}
+
+/* Not with watch tokens: they are for one job. False: refused. */
+static bool check_rate(struct front *front, struct exchange *exchange)
+{
+	struct limiter_room room;
+	char number[24];
+
+	if (!(exchange->caller->limits.rate_per_s > 0))
+		return true;
+	bool taken =
+		limiter_take(front->gateway->limiter, exchange->caller, clock_mono_ns(), &room);
+	snprintf(number, sizeof(number), "%" PRId64, room.limit);
+	request_answer_header(exchange->request, "RateLimit-Limit", number);
+	snprintf(number, sizeof(number), "%" PRId64, room.remaining);
+	request_answer_header(exchange->request, "RateLimit-Remaining", number);
+	snprintf(number, sizeof(number), "%" PRId64, room.reset_s);
+	request_answer_header(exchange->request, "RateLimit-Reset", number);
+	if (!taken)
+		exchange_refuse_busy(exchange, 429, "too-many-requests",
+				     "this caller asks more often than it may",
+				     (int)room.retry_after_s);
+	return taken;
+}
+
 /* False: refused. */
 static bool find_caller(struct front *front, struct exchange *exchange)
 {
@@ -146,10 +190,13 @@ static bool find_caller(struct front *front, struct exchange *exchange)
 	const char *authorization = request_header(exchange->request, "Authorization");
 	enum access_verdict verdict;
 	const char *why;
+	int watcher = find_watcher(exchange);
 
+	if (watcher)
+		return watcher > 0;
 	exchange->caller = caller_anybody();
 	if (access == ACCESS_PUBLIC || access_open(front->gateway->access) ||
-	    (front->admin && access != ACCESS_KEY))
+	    (front->admin && access != ACCESS_KEY && access != ACCESS_WATCH))
 		return true;
 	verdict = access_find(front->gateway->access, authorization, clock_wall_ms(),
 			      &exchange->caller, &why);
@@ -163,7 +210,7 @@ static bool check_caller(struct front *front, struct exchange *exchange)
 {
 	enum scope scope = exchange->route->scope;
 
-	if (!find_caller(front, exchange))
+	if (!find_caller(front, exchange) || !check_rate(front, exchange))
 		return false;
 	if (!caller_may(exchange->caller, scope)) {
 		exchange_refuse(exchange, 403, "not-in-scope",

@@ -10,9 +10,11 @@
 #include "common/config/settings.h"
 #include "common/service/metrics.h"
 #include "common/store/bell.h"
+#include "producers/gateway/watch_token.h"
 
 struct access;
 struct front;
+struct limiter;
 struct monitor;
 struct origin_list;
 struct readers;
@@ -26,6 +28,8 @@ struct gateway {
 	pthread_mutex_t defs_lock; /* guards defs */
 	struct definitions *defs;
 	struct access *access;
+	struct limiter *limiter;
+	struct watch_keys watch;
 	struct origin_list *origins;
 	struct bell *bell;
 	struct submitter *submitter;

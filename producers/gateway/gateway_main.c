@@ -19,6 +19,7 @@
 #include "producers/gateway/access.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
+#include "producers/gateway/limiter.h"
 #include "producers/gateway/monitor.h"
 #include "producers/gateway/origin.h"
 #include "producers/gateway/readers.h"
@@ -82,8 +83,10 @@ static int read_access(struct role *role)
 	int port;
 
 	gateway->access = access_new(gateway->settings, &err);
-	if (!gateway->access)
+	if (!gateway->access ||
+	    watch_keys_parse(gateway->settings->watch_secret, &gateway->watch, &err) < 0)
 		return config_error(err.message);
+	gateway->limiter = limiter_new();
 	gateway->origins = origin_list_parse(gateway->settings->cors_origins, &err);
 	if (!gateway->origins)
 		return config_error(err.message);
@@ -93,6 +96,21 @@ static int read_access(struct role *role)
 		return config_error(
 			"WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
 			"everybody could do everything");
+	return 0;
+}
+
+/* Gateways behind one address have to know each other's tokens: what nobody has set, the store
+ * keeps. */
+static int share_watch_key(struct gateway *gateway, struct store *store, struct error *err_r)
+{
+	struct watch_keys *watch = &gateway->watch;
+
+	if (watch->count > 0)
+		return 0;
+	random_bytes(watch->keys[0], sizeof(watch->keys[0]));
+	if (store_share_secret(store, "watch", watch->keys[0], err_r) < 0)
+		return -1;
+	watch->count = 1;
 	return 0;
 }
 
@@ -108,6 +126,8 @@ static int prepare_once(void *ctx, struct error *err_r)
 	rc = store_migrate(store, &applied, err_r);
 	if (rc == 0)
 		rc = registry_sync(store, role->gateway.defs, err_r);
+	if (rc == 0)
+		rc = share_watch_key(&role->gateway, store, err_r);
 	if (rc == 0)
 		log_line(LOG_INFO, "store-prepared", LOG_S("store", store_label(store)),
 			 LOG_I("migrations", applied));
@@ -165,7 +185,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	submitter.bell = gateway->bell;
 	gateway->submitter = submitter_start(&submitter);
 	gateway->readers = readers_start(url, READER_THREADS);
-	gateway->waiters = waiters_start(url, gateway->bell, gateway->metrics);
+	gateway->waiters = waiters_start(url, gateway->bell, gateway->limiter, gateway->metrics);
 	gateway->monitor = monitor_start(url, gateway->metrics);
 	return 0;
 }
@@ -252,6 +272,7 @@ static void stop_role(struct role *role)
 	if (gateway->bell)
 		bell_close(&gateway->bell);
 	access_free(&gateway->access);
+	limiter_free(&gateway->limiter);
 	origin_list_free(&gateway->origins);
 	if (gateway->defs)
 		definitions_unref(&gateway->defs);

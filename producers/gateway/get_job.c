@@ -26,7 +26,7 @@ static void answer_job(struct exchange *exchange)
 
 void get_job(struct exchange *exchange)
 {
-	static const char *const params[] = { "wait" };
+	static const char *const params[] = { "wait", "watch_token" };
 
 	if (exchange_check_params(exchange, params, ARRAY_LEN(params)) &&
 	    exchange_parse_wait(exchange) && exchange_parse_id(exchange))

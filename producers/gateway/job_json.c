@@ -160,3 +160,11 @@ void job_json_accepted(struct strbuf *out, const struct new_job *job,
 	}
 	strbuf_addch(out, '}');
 }
+
+void job_json_watch(struct strbuf *out, const char *token)
+{
+	CHECK(out->len > 0 && out->data[out->len - 1] == '}');
+	out->len--;
+	add_text(out, "watch_token", token);
+	strbuf_addch(out, '}');
+}

@@ -15,6 +15,8 @@ void job_json_write(struct strbuf *out, const struct job_view *view,
 /* What 202 says about one job: {id, state, type, queue, …}. */
 void job_json_accepted(struct strbuf *out, const struct new_job *job,
 		       const struct accepted_job *accepted);
+/* Puts a watch token into the object that was written last. */
+void job_json_watch(struct strbuf *out, const char *token);
 void job_json_id(struct strbuf *out, const struct uuid *id); /* the id as a JSON string */
 
 #endif

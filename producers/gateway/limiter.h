@@ -6,13 +6,13 @@
 #define PRODUCERS_GATEWAY_LIMITER_H
 #include "producers/gateway/caller.h"
 
-#define LIMITER_ACCOUNTS 65536	/* callers remembered, the latest ones */
-#define LIMITER_JOBS	 500000 /* unfinished jobs counted, of all callers; further ones are not */
+#define LIMITER_ACCOUNTS 65536  /* callers remembered, the latest ones */
+#define LIMITER_JOBS     500000 /* unfinished jobs counted, of all callers; further ones are not */
 
 struct limiter;
 
 struct limiter_room {
-	int64_t limit;	       /* requests at once */
+	int64_t limit;         /* requests at once */
 	int64_t remaining;     /* of them, now */
 	int64_t reset_s;       /* until all are there again */
 	int64_t retry_after_s; /* when refused */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/clock.h"
 #include "common/base/idmap.h"
 #include "producers/gateway/enqueue.h"
 #include "producers/gateway/job_json.h"
@@ -234,6 +235,29 @@ static int parse_batch(struct exchange *exchange, struct store *store, struct er
 	return 0;
 }
 
+/* Of one that was there before, only for those who may read all of the tenant's. */
+static void add_watch_tokens(struct exchange *exchange, struct strbuf *json)
+{
+	const struct acceptance *acceptance = &exchange->submission.acceptance;
+	bool reads_all = caller_reads_all(exchange->caller);
+	int64_t now_ms = clock_wall_ms();
+	char token[WATCH_TOKEN_TEXT];
+
+	strbuf_addstr(json, ",\"watch_tokens\":[");
+	for (size_t i = 0; i < acceptance->job_count; i++) {
+		const struct accepted_job *accepted = &acceptance->accepted[i];
+		if (accepted->unique_conflict && !reads_all) {
+			strbuf_addstr(json, i ? ",null" : "null");
+			continue;
+		}
+		watch_token_make(&exchange->gateway->watch, &accepted->id, now_ms, token);
+		strbuf_addstr(json, i ? ",\"" : "\"");
+		strbuf_add(json, token, WATCH_TOKEN_TEXT - 1);
+		strbuf_addch(json, '"');
+	}
+	strbuf_addch(json, ']');
+}
+
 static void answer_ids(struct exchange *exchange)
 {
 	const struct acceptance *acceptance = &exchange->submission.acceptance;
@@ -241,7 +265,7 @@ static void answer_ids(struct exchange *exchange)
 	struct strbuf json;
 
 	strbuf_init(&json);
-	strbuf_reserve(&json, acceptance->job_count * 40 + 64);
+	strbuf_reserve(&json, acceptance->job_count * (40 + WATCH_TOKEN_TEXT + 2) + 96);
 	strbuf_addstr(&json, "{\"ids\":[");
 	for (size_t i = 0; i < acceptance->job_count; i++) {
 		if (i)
@@ -249,6 +273,7 @@ static void answer_ids(struct exchange *exchange)
 		job_json_id(&json, &acceptance->accepted[i].id);
 	}
 	strbuf_addch(&json, ']');
+	add_watch_tokens(exchange, &json);
 	for (size_t i = 0; i < acceptance->job_count; i++) {
 		if (!acceptance->accepted[i].unique_conflict)
 			continue;

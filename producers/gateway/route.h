@@ -13,6 +13,7 @@ enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_JOB, BODY_BATCH };
 
 enum route_access {
 	ACCESS_KEY,   /* a key or token with the scope */
+	ACCESS_WATCH, /* the same, or ?watch_token= for the job {id} */
 	ACCESS_ADMIN, /* the same; on a separate loopback admin listener no key is asked for */
 	/* as ACCESS_ADMIN, and the key must not be bound to a tenant: it concerns all of them */
 	ACCESS_OPERATOR,

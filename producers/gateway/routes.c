@@ -9,7 +9,7 @@ const struct route routes[] = {
 	{ "GET", "/v1/jobs", ACCESS_KEY, SCOPE_READ, BODY_NONE, list_jobs },
 	{ "POST", "/v1/jobs/batch", ACCESS_KEY, SCOPE_ENQUEUE, BODY_BATCH, post_batch },
 	{ "POST", "/v1/jobs/redrive", ACCESS_ADMIN, SCOPE_RETRY, BODY_OPTIONAL, redrive_jobs },
-	{ "GET", "/v1/jobs/{id}", ACCESS_KEY, SCOPE_READ, BODY_NONE, get_job },
+	{ "GET", "/v1/jobs/{id}", ACCESS_WATCH, SCOPE_READ, BODY_NONE, get_job },
 	{ "POST", "/v1/jobs/{id}/cancel", ACCESS_KEY, SCOPE_CANCEL, BODY_OPTIONAL, cancel_job },
 	{ "POST", "/v1/jobs/{id}/retry", ACCESS_ADMIN, SCOPE_RETRY, BODY_OPTIONAL, retry_job },
 	{ "POST", "/v1/jobs/{id}/resolve", ACCESS_ADMIN, SCOPE_RETRY, BODY_JOB, resolve_job },

@@ -12,8 +12,9 @@
 #include "common/base/idmap.h"
 #include "common/base/log.h"
 
-#define CHUNK     1000 /* ids a look-up */
-#define REPAIR_MS 1000
+#define CHUNK        1000 /* ids a look-up */
+#define REPAIR_MS    1000
+#define LIMITER_LOOK 500 /* jobs of quotas looked at in each repair */
 
 enum waiter_state {
 	HELD = 1,   /* in the table, its owner is still looking */
@@ -25,6 +26,7 @@ enum waiter_state {
 struct waiters {
 	char *database_url;
 	struct bell *bell;
+	struct limiter *limiter;
 	struct metric_series *gauge;
 	pthread_mutex_t lock;
 	struct idmap *by_id;  /* first waiter of each id */
@@ -136,6 +138,7 @@ void waiters_drain(struct waiters *waiters)
 
 static void note_ended(struct waiters *waiters, const struct bell_event *event)
 {
+	limiter_ended(waiters->limiter, event->ended, event->ended_count);
 	pthread_mutex_lock(&waiters->lock);
 	for (size_t i = 0; i < event->ended_count; i++) {
 		struct waiter *waiter = idmap_get(waiters->by_id, &event->ended[i]);
@@ -206,6 +209,28 @@ static int look_up(struct waiters *waiters, const struct uuid *ids, size_t count
 	}
 	waiters->store_was_away = false;
 	return 0;
+}
+
+/* Jobs that count against somebody's quota and whose end was not heard of. */
+static void repair_limiter(struct waiters *waiters)
+{
+	struct uuid ids[LIMITER_LOOK];
+	size_t count = limiter_next(waiters->limiter, ids, LIMITER_LOOK);
+	struct arena *arena;
+	bool found[LIMITER_LOOK] = { false };
+	struct job_view *views;
+
+	if (!count)
+		return;
+	arena = arena_new(64 * 1024);
+	views = ARENA_ARRAY(arena, struct job_view, count);
+	if (look_up(waiters, ids, count, arena, found, views) == 0) {
+		for (size_t i = 0; i < count; i++) {
+			if (found[i])
+				limiter_ended(waiters->limiter, &ids[i], 1);
+		}
+	}
+	arena_free(&arena);
 }
 
 static void serve_chunk(struct waiters *waiters, struct waiter **taken, size_t count)
@@ -314,6 +339,7 @@ static void *waiters_run(void *waiters_)
 			note_ended(waiters, &event);
 		if (repair || (rang && event.missed)) {
 			suspect_all(waiters);
+			repair_limiter(waiters);
 			next_repair_ms = clock_mono_ms() + REPAIR_MS;
 		}
 		serve_suspects(waiters);
@@ -323,12 +349,14 @@ static void *waiters_run(void *waiters_)
 	return NULL;
 }
 
-struct waiters *waiters_start(const char *database_url, struct bell *bell, struct metrics *metrics)
+struct waiters *waiters_start(const char *database_url, struct bell *bell, struct limiter *limiter,
+			      struct metrics *metrics)
 {
 	struct waiters *waiters = xcalloc(1, sizeof(*waiters));
 
 	waiters->database_url = xstrdup(database_url);
 	waiters->bell = bell;
+	waiters->limiter = limiter;
 	waiters->gauge = metrics_series(metrics, METRIC_WAITERS, NULL, NULL);
 	waiters->by_id = idmap_new();
 	waiters->next_until_ms = INT64_MAX;

@@ -11,6 +11,7 @@
 #include "common/service/metrics.h"
 #include "common/store/bell.h"
 #include "common/store/query.h"
+#include "producers/gateway/limiter.h"
 
 enum waiter_why {
 	WAITER_ENDED = 1, /* *view is the job; valid during told() only */
@@ -37,7 +38,9 @@ struct waiter { /* lies in the request; the caller fills in the first five */
 
 struct waiters;
 
-struct waiters *waiters_start(const char *database_url, struct bell *bell, struct metrics *metrics);
+/* Tells the limiter of ended jobs as well. */
+struct waiters *waiters_start(const char *database_url, struct bell *bell, struct limiter *limiter,
+			      struct metrics *metrics);
 /* From now on an end of waiter->id is noticed, but not told before waiters_release. */
 void waiters_hold(struct waiters *waiters, struct waiter *waiter);
 void waiters_release(struct waiters *waiters,

@@ -11,10 +11,10 @@
 #include "common/base/error.h"
 #include "common/base/uuid.h"
 
-#define WATCH_TOKEN_TEXT	 41 /* NUL included */
-#define WATCH_TOKEN_MS		 INT64_C(3600000)
+#define WATCH_TOKEN_TEXT       41 /* NUL included */
+#define WATCH_TOKEN_MS         INT64_C(3600000)
 #define WATCH_SECRET_BYTES_MIN 32
-#define WATCH_SECRETS_MAX	 2
+#define WATCH_SECRETS_MAX      2
 
 struct watch_keys {
 	uint8_t keys[WATCH_SECRETS_MAX][SHA256_BYTES]; /* the first one signs */

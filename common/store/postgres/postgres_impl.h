@@ -531,8 +531,8 @@ int postgres_progress_save(struct store *store, const struct progress *items, si
 			   struct error *err_r);
 int postgres_reader_query(struct store *store, const struct sql_statement *statement,
 			  size_t bytes_max, struct strbuf *out_r, struct error *err_r);
-int postgres_share_secret(struct store *store, const char *name,
-			  uint8_t secret[STORE_SECRET_BYTES], struct error *err_r);
+int postgres_share_secret(struct store *store, const char *name, uint8_t secret[STORE_SECRET_BYTES],
+			  struct error *err_r);
 int postgres_control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
 			    const char *reason, enum job_state *state_r, struct error *err_r);
 int postgres_control_resolve(struct store *store, const struct reach *reach, const struct uuid *id,

@@ -4,8 +4,8 @@
 
 #include "common/store/postgres/postgres_impl.h"
 
-int postgres_share_secret(struct store *store, const char *name,
-			  uint8_t secret[STORE_SECRET_BYTES], struct error *err_r)
+int postgres_share_secret(struct store *store, const char *name, uint8_t secret[STORE_SECRET_BYTES],
+			  struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -25,7 +25,8 @@ int postgres_share_secret(struct store *store, const char *name,
 	const PGresult *result = postgres_result(pg, place);
 
 	if (PQntuples(result) != 1 || PQgetlength(result, 0, 0) != STORE_SECRET_BYTES)
-		return error_set(err_r, ERROR_INTERNAL, "the store's secret is not as it was written");
+		return error_set(err_r, ERROR_INTERNAL,
+				 "the store's secret is not as it was written");
 	memcpy(secret, PQgetvalue(result, 0, 0), STORE_SECRET_BYTES);
 	return 0;
 }

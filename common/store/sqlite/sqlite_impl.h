@@ -281,8 +281,7 @@ int sqlite_completion_commit(struct store *, const struct completion_batch *, st
 int sqlite_progress_save(struct store *, const struct progress *, size_t, struct error *);
 int sqlite_reader_query(struct store *, const struct sql_statement *, size_t, struct strbuf *,
 			struct error *);
-int sqlite_share_secret(struct store *, const char *, uint8_t[STORE_SECRET_BYTES],
-			struct error *);
+int sqlite_share_secret(struct store *, const char *, uint8_t[STORE_SECRET_BYTES], struct error *);
 int sqlite_control_cancel(struct store *, const struct reach *, const struct uuid *, const char *,
 			  enum job_state *, struct error *);
 int sqlite_control_retry(struct store *, const struct reach *, const struct uuid *,

@@ -48,6 +48,8 @@ static const struct command commands[] = {
 	  "  --json         as JSON\n" },
 	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.",
 	  "  --json         as JSON\n" },
+	{ "targets", command_targets, "", "See the third parties that workers call.",
+	  "  --json         as JSON\n" },
 	{ "sources", command_sources, "",
 	  "See what comes from other services, and how far it is read.",
 	  "  --json         as JSON\n" },

@@ -83,4 +83,14 @@ int query_depth(struct store *store, const char *queue, int64_t *depth_r,
 /* Worker sessions that are alive now. */
 int query_sessions(struct store *store, int64_t *count_r, struct error *err_r) must_check;
 
+struct worker_view {
+	struct uuid session;
+	const char *host;
+	int pid;
+	const char *targets; /* JSON array; NULL: it has said nothing yet */
+};
+/* The same sessions, with what they say of themselves; oldest first. */
+int query_workers(struct store *store, struct arena *arena, struct worker_view **workers_r,
+		  size_t *count_r, struct error *err_r) must_check;
+
 #endif

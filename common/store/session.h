@@ -16,6 +16,10 @@ struct session_info {
  * it had run out and its leases were released meanwhile). */
 int session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
 		  struct error *err_r) must_check;
+/* What it says of itself, for people: its targets as a JSON array. Nothing happens to a session
+ * that is gone. */
+int session_report(struct store *store, const struct uuid *session, const char *targets,
+		   struct error *err_r) must_check;
 /* Ends it: the jobs of its leases that have no completion row go back to ready (hand-out counted in
  * attempt, not as a failure). Also for a predecessor that died. Repeating is harmless. */
 int session_end(struct store *store, const struct uuid *session, int64_t *released_r,

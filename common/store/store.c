@@ -373,6 +373,13 @@ int query_sessions(struct store *store, int64_t *count_r, struct error *err_r)
 	return store->ops->query_sessions(store, count_r, err_r);
 }
 
+int query_workers(struct store *store, struct arena *arena, struct worker_view **workers_r,
+		  size_t *count_r, struct error *err_r)
+{
+	*count_r = 0;
+	return store->ops->query_workers(store, arena, workers_r, count_r, err_r);
+}
+
 /* ---- sessions */
 
 int session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
@@ -381,6 +388,13 @@ int session_renew(struct store *store, const struct session_info *info, bool *fr
 	CHECK(store->use == STORE_WRITE && info->host && info->lease_ms > 0 &&
 	      !uuid_is_nil(&info->id));
 	return store->ops->session_renew(store, info, fresh_r, err_r);
+}
+
+int session_report(struct store *store, const struct uuid *session, const char *targets,
+		   struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && targets);
+	return store->ops->session_report(store, session, targets, err_r);
 }
 
 int session_end(struct store *store, const struct uuid *session, int64_t *released_r,

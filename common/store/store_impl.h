@@ -77,8 +77,11 @@ struct store_ops {
 			    struct error *);
 	int (*query_depth)(struct store *, const char *, int64_t *, struct error *);
 	int (*query_sessions)(struct store *, int64_t *, struct error *);
+	int (*query_workers)(struct store *, struct arena *, struct worker_view **, size_t *,
+			     struct error *);
 
 	int (*session_renew)(struct store *, const struct session_info *, bool *, struct error *);
+	int (*session_report)(struct store *, const struct uuid *, const char *, struct error *);
 	int (*session_end)(struct store *, const struct uuid *, int64_t *, struct error *);
 	int (*session_sweep)(struct store *, const struct uuid *, const struct uuid *, size_t,
 			     int64_t *, struct error *);

@@ -19,6 +19,7 @@ const struct route routes[] = {
 	  pause_queue },
 	{ "POST", "/v1/queues/{name}/resume", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL,
 	  resume_queue },
+	{ "GET", "/v1/targets", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, list_targets },
 	{ "GET", "/openapi.json", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_openapi },
 	{ "GET", "/metrics", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, get_metrics },
 	{ "GET", "/healthz", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_health },

@@ -66,6 +66,7 @@ def test_answers_are_as_described(api):
     check(api.post(f"/v1/jobs/{id}/retry"), "post", "/v1/jobs/{id}/retry")
     check(api.post("/v1/jobs/redrive", json={"dry_run": True}), "post", "/v1/jobs/redrive")
     check(api.get("/v1/queues"), "get", "/v1/queues")
+    check(api.get("/v1/targets"), "get", "/v1/targets")
     check(api.post("/v1/queues/notes/pause"), "post", "/v1/queues/{name}/pause")
     check(api.post("/v1/queues/notes/resume"), "post", "/v1/queues/{name}/resume")
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):

@@ -75,6 +75,13 @@ static void keeper_cancels(void *ctx, const struct uuid *ids, size_t count)
 		free(found); /* they are found again by the next poll */
 }
 
+static void keeper_targets(void *ctx, struct strbuf *out)
+{
+	struct engine *engine = ctx;
+
+	remote_describe(engine->o.remote, out);
+}
+
 static void bell_heard(void *ctx, unsigned what)
 {
 	struct engine *engine = ctx;
@@ -366,6 +373,7 @@ static void start_threads(struct engine *engine)
 		.keep_dead_ms = settings->keep_dead_ms,
 		.ready = keeper_ready,
 		.cancels = keeper_cancels,
+		.targets = keeper_targets,
 		.ctx = engine,
 	};
 

@@ -23,6 +23,7 @@
 #define PROMOTE_GAP_MS   100
 #define FAILED_AGAIN_MS  1000
 #define PROGRESS_MS      1000
+#define TARGETS_MS       2000
 #define PROGRESS_AT_ONCE 256
 #define NOTE_BYTES_MAX   1024
 
@@ -35,6 +36,7 @@ enum chore_name {
 	CHORE_PROGRESS,
 	CHORE_CANCELS,
 	CHORE_TYPES,
+	CHORE_TARGETS,
 	CHORE_COUNT
 };
 
@@ -48,6 +50,7 @@ struct keeper {
 	pthread_t thread;
 	int64_t due_ms[CHORE_COUNT]; /* the thread's own; monotonic, 0: only when asked for */
 	int64_t promoted_ms;         /* the last look */
+	char *targets;               /* as they were reported last, or NULL */
 	_Atomic bool away; /* the last chore could not reach the store; read by any thread */
 
 	pthread_mutex_t lock; /* guards what follows */
@@ -90,6 +93,8 @@ static int64_t run_renew(struct keeper *k, struct error *err_r)
 	if (session_renew(k->o.store, &info, &fresh, err_r) < 0)
 		return -1;
 	if (fresh) {
+		free(k->targets);
+		k->targets = NULL;
 		log_line(LOG_WARN, "session-lost", LOG_I("lease_ms", k->o.lease_ms));
 		k->o.ready(k->o.ctx);
 	}
@@ -218,6 +223,22 @@ static int64_t run_types(struct keeper *k, struct error *err_r)
 	return rc;
 }
 
+/* Written only when something has changed. */
+static int64_t run_targets(struct keeper *k, struct error *err_r)
+{
+	struct strbuf text;
+	int rc = 0;
+
+	strbuf_init(&text);
+	k->o.targets(k->o.ctx, &text);
+	if (!k->targets || strcmp(k->targets, text.data) != 0)
+		rc = session_report(k->o.store, &k->o.session, text.data, err_r);
+	free(k->targets);
+	k->targets = rc == 0 ? strbuf_take(&text) : NULL;
+	strbuf_release(&text);
+	return rc == 0 ? TARGETS_MS : -1;
+}
+
 static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_RENEW] = { "renew", run_renew },
 	[CHORE_PROMOTE] = { "promote", run_promote },
@@ -227,6 +248,7 @@ static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_PROGRESS] = { "progress", run_progress },
 	[CHORE_CANCELS] = { "cancels", run_cancels },
 	[CHORE_TYPES] = { "types", run_types },
+	[CHORE_TARGETS] = { "targets", run_targets },
 };
 
 /* ---- the page */
@@ -342,7 +364,7 @@ struct keeper *keeper_new(const struct keeper_options *options)
 	k->progress = idmap_new();
 	k->due_ms[CHORE_RENEW] = now_ms + options->lease_ms / 3;
 	k->due_ms[CHORE_PROMOTE] = k->due_ms[CHORE_RELEASE] = k->due_ms[CHORE_FOLD] =
-		k->due_ms[CHORE_RETENTION] = now_ms;
+		k->due_ms[CHORE_RETENTION] = k->due_ms[CHORE_TARGETS] = now_ms;
 	CHECK(pthread_mutex_init(&k->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0);
 	CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
@@ -462,6 +484,7 @@ void keeper_free(struct keeper **keeper)
 		free(note);
 	idmap_free(&(*keeper)->progress);
 	free((*keeper)->asked);
+	free((*keeper)->targets);
 	if ((*keeper)->types)
 		definitions_unref(&(*keeper)->types);
 	pthread_cond_destroy(&(*keeper)->wake);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/strbuf.h"
 #include "common/base/uuid.h"
 #include "common/config/definitions.h"
 #include "common/store/bell.h"
@@ -24,6 +25,8 @@ struct keeper_options {
 	 * to be cancelled. */
 	void (*ready)(void *ctx);
 	void (*cancels)(void *ctx, const struct uuid *ids, size_t count);
+	/* what the session says of its targets, as a JSON array */
+	void (*targets)(void *ctx, struct strbuf *out);
 	void *ctx;
 };
 

@@ -82,3 +82,31 @@ int postgres_query_sessions(struct store *store, int64_t *count_r, struct error 
 	postgres_say(pg, "SELECT count(*) FROM windlass.session WHERE until > clock_timestamp()");
 	return one_number(pg, count_r, err_r);
 }
+
+int postgres_query_workers(struct store *store, struct arena *arena, struct worker_view **workers_r,
+			   size_t *count_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, "SELECT id, host, pid, targets FROM windlass.session"
+			 " WHERE until > clock_timestamp() ORDER BY started, id");
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, place);
+
+	*count_r = (size_t)PQntuples(result);
+	*workers_r = ARENA_ARRAY(arena, struct worker_view, *count_r + 1);
+	for (int row = 0; row < PQntuples(result); row++)
+		(*workers_r)[row] = (struct worker_view){
+			.session = result_uuid(result, row, 0),
+			.host = result_dup(result, row, 1, arena),
+			.pid = (int)result_i64(result, row, 2),
+			.targets = result_null(result, row, 3) ? NULL
+							       : result_dup(result, row, 3, arena),
+		};
+	return 0;
+}

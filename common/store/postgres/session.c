@@ -35,6 +35,20 @@ int postgres_session_renew(struct store *store, const struct session_info *info,
 	return -1;
 }
 
+int postgres_session_report(struct store *store, const struct uuid *session, const char *targets,
+			    struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, "UPDATE windlass.session SET targets = $2::text WHERE id = $1::uuid");
+	postgres_arg_uuid(pg, session);
+	postgres_arg_text(pg, targets);
+	postgres_send(pg);
+	return postgres_fly(pg, err_r);
+}
+
 /* ---- releasing */
 
 #define LOCKED(where)                                       \

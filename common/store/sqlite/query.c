@@ -440,3 +440,36 @@ int sqlite_query_sessions(struct store *base, int64_t *count_r, struct error *er
 		return -1;
 	return 0;
 }
+
+int sqlite_query_workers(struct store *base, struct arena *arena, struct worker_view **workers_r,
+			 size_t *count_r, struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+	sqlite3_stmt *stmt;
+	size_t cap = 0;
+	int rc;
+
+	*workers_r = NULL;
+	*count_r = 0;
+	if (sqlite_ensure(store, err_r))
+		return -1;
+	stmt = sqlite_bind(store, err_r,
+			   "SELECT id, host, pid, targets, count(*) OVER () FROM windlass_session"
+			   " WHERE until > ?1 ORDER BY started, id",
+			   "i", clock_wall_ms());
+	if (!stmt)
+		return -1;
+	while ((rc = sqlite_next(store, stmt, err_r)) == 1) {
+		struct worker_view *worker;
+
+		if (!cap)
+			*workers_r = ARENA_ARRAY(arena, struct worker_view,
+						 cap = (size_t)sqlite3_column_int64(stmt, 4));
+		worker = &(*workers_r)[(*count_r)++];
+		sqlite_column_uuid(stmt, 0, &worker->session);
+		worker->host = sqlite_column_dup(stmt, 1, arena);
+		worker->pid = sqlite3_column_int(stmt, 2);
+		worker->targets = sqlite_column_dup(stmt, 3, arena);
+	}
+	return rc;
+}

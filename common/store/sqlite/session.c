@@ -32,6 +32,21 @@ out:
 	return -1;
 }
 
+int sqlite_session_report(struct store *base, const struct uuid *session, const char *targets,
+			  struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+
+	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
+		return -1;
+	if (sqlite_run(store, err_r, "UPDATE windlass_session SET targets = ?2 WHERE id = ?1", "us",
+		       session, targets)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
 struct batches {
 	struct uuid *ids;
 	size_t count, cap;

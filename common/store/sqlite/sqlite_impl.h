@@ -302,6 +302,9 @@ int sqlite_query_queues(struct store *, struct arena *, struct queue_view **, si
 			struct error *);
 int sqlite_query_depth(struct store *, const char *, int64_t *, struct error *);
 int sqlite_query_sessions(struct store *, int64_t *, struct error *);
+int sqlite_query_workers(struct store *, struct arena *, struct worker_view **, size_t *,
+			 struct error *);
+int sqlite_session_report(struct store *, const struct uuid *, const char *, struct error *);
 int sqlite_session_renew(struct store *, const struct session_info *, bool *, struct error *);
 int sqlite_session_end(struct store *, const struct uuid *, int64_t *, struct error *);
 int sqlite_session_sweep(struct store *, const struct uuid *, const struct uuid *, size_t,

@@ -324,6 +324,30 @@ static void sessions_are_counted(struct fixture *fx)
 	assert_int_equal(count, 1);
 }
 
+static void workers_say_what_they_call(struct fixture *fx)
+{
+	struct worker_view *workers;
+	size_t count, found = 0;
+	struct uuid gone;
+
+	uuid_v7(&gone);
+	check_store(fx, session_report(fx->store, &fx->session, "[{\"name\":\"a\"}]", &fx->error));
+	check_store(fx, session_report(fx->store, &fx->session, "[{\"name\":\"b\"}]", &fx->error));
+	check_store(fx, session_report(fx->store, &gone, "[]", &fx->error));
+	check_store(fx, query_workers(fx->other, fx->arena, &workers, &count, &fx->error));
+	assert_int_equal(count, 2);
+	for (size_t i = 0; i < count; i++) {
+		bool ours = uuid_equal(&workers[i].session, &fx->session);
+
+		assert_true(workers[i].host[0] && workers[i].pid > 0);
+		assert_int_equal(workers[i].targets != NULL, ours);
+		if (ours)
+			assert_string_equal(workers[i].targets, "[{\"name\":\"b\"}]");
+		found += ours;
+	}
+	assert_int_equal(found, 1);
+}
+
 /* ---- what is shown */
 
 static void queues_and_depth(struct fixture *fx)
@@ -608,6 +632,7 @@ static const struct store_case cases[] = {
 	{ "lost_claims_come_back", lost_claims_come_back },
 	{ "sweep_spares_the_known", sweep_spares_the_known },
 	{ "sessions_are_counted", sessions_are_counted },
+	{ "workers_say_what_they_call", workers_say_what_they_call },
 	{ "queues_and_depth", queues_and_depth },
 	{ "lists_by_state", lists_by_state },
 	{ "lists_by_filter", lists_by_filter },

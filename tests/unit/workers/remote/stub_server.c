@@ -29,6 +29,7 @@ struct connection {
 
 struct stub_server {
 	int fd, port;
+	const char *bearer; /* what /bearer wants */
 	SSL_CTX *tls;
 	pthread_t thread;
 	struct connection connections[CONNECTIONS_MAX];
@@ -159,6 +160,82 @@ static bool answer_flood(struct connection *c, bool in_head)
 	return false;
 }
 
+/* gzip without end: a zero, then "258 more of it" over and over, 13 bits each with the fixed codes
+ * of deflate. */
+static bool answer_bomb(struct connection *c, const char *encoding)
+{
+	static const unsigned char start[] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3 };
+	static const char again[] = "1100010100000", first[] = "11000110000";
+	unsigned char block[13 * 512] = { 0 };
+	char head[128];
+	bool open;
+
+	snprintf(head, sizeof(head),
+		 "HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nConnection: close\r\n\r\n", encoding);
+	open = transmit(c, head, strlen(head)) && transmit(c, (const char *)start, sizeof(start));
+	for (size_t i = 0; i < sizeof(block) * 8; i++) {
+		char one = i < 11 ? first[i] : again[(i - 11) % 13];
+
+		block[i / 8] |= (unsigned char)((one == '1') << (i % 8));
+	}
+	open = open && transmit(c, (const char *)block, sizeof(block));
+	for (size_t i = 0; i < 11; i++) { /* every further block: repetitions alone */
+		size_t at = (sizeof(block) * 8 - 11 + i) % 13;
+
+		block[i / 8] &= (unsigned char)~(1u << (i % 8));
+		block[i / 8] |= (unsigned char)((again[at] == '1') << (i % 8));
+	}
+	for (int64_t sent = 0; open && sent < INT64_C(70000000); sent += sizeof(block))
+		open = transmit(c, (const char *)block, sizeof(block)); /* 10 GB of zeros */
+	return false;
+}
+
+static bool answer_zip(struct connection *c)
+{
+	static const unsigned char packed[] = { 0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00,
+						0x02, 0x03, 0xab, 0x56, 0xca, 0xcf, 0x56, 0xb2,
+						0x2a, 0x29, 0x2a, 0x4d, 0xad, 0x05, 0x00, 0x90,
+						0x5f, 0xd4, 0xa7, 0x0b, 0x00, 0x00, 0x00 };
+	char head[160];
+
+	snprintf(head, sizeof(head),
+		 "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+		 sizeof(packed));
+	return transmit(c, head, strlen(head)) && transmit(c, (const char *)packed, sizeof(packed));
+}
+
+/* 10 GB, if anybody takes them. */
+static bool answer_huge(struct connection *c)
+{
+	static char block[1 << 16];
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n";
+	bool open = transmit(c, head, strlen(head));
+
+	for (int64_t sent = 0; open && sent < INT64_C(10000000000); sent += sizeof(block))
+		open = transmit(c, block, sizeof(block));
+	return false;
+}
+
+/* A token server: token-1, token-2 … */
+static bool answer_token(struct connection *c)
+{
+	char body[128];
+
+	snprintf(body, sizeof(body),
+		 "{\"access_token\":\"token-%d\",\"token_type\":\"Bearer\",\"expires_in\":3600}",
+		 stub_server_count(c->server, "/token"));
+	return answer(c, "200 OK", "", body);
+}
+
+static bool answer_bearer(struct connection *c, const char *head)
+{
+	char wanted[64];
+
+	snprintf(wanted, sizeof(wanted), "\r\nAuthorization: Bearer %.20s\r\n", c->server->bearer);
+	return strstr(head, wanted) ? answer(c, "200 OK", "", "{\"ok\":true}")
+				    : answer(c, "401 Unauthorized", "", "{}");
+}
+
 static void wait_for_end(struct connection *c)
 {
 	char byte;
@@ -189,6 +266,28 @@ static bool serve_one(struct connection *c, char *buffer)
 		return answer_flood(c, false);
 	if (!strcmp(path, "/headers"))
 		return answer_flood(c, true);
+	if (!strncmp(path, "/status/", 8)) {
+		char status[32];
+
+		snprintf(status, sizeof(status), "%.3s Said", path + 8);
+		return answer(c, status, "", "{}");
+	}
+	if (!strcmp(path, "/busy"))
+		return answer(c, "503 Busy", "Retry-After: 7\r\n", "");
+	if (!strcmp(path, "/pause"))
+		return usleep(100000) == 0 && answer(c, "200 OK", "", "{\"ok\":true}");
+	if (!strcmp(path, "/bomb"))
+		return answer_bomb(c, "gzip");
+	if (!strcmp(path, "/bombs"))
+		return answer_bomb(c, "gzip, gzip");
+	if (!strcmp(path, "/zip"))
+		return answer_zip(c);
+	if (!strcmp(path, "/huge"))
+		return answer_huge(c);
+	if (!strcmp(path, "/token"))
+		return answer_token(c);
+	if (!strcmp(path, "/bearer"))
+		return answer_bearer(c, buffer);
 	if (!strcmp(path, "/away"))
 		return answer(c, "302 Found", "Location: /ok\r\n", "");
 	if (!strcmp(path, "/refused"))
@@ -249,6 +348,7 @@ struct stub_server *stub_server_new(bool tls, char *cert_path)
 		server->tls = SSL_CTX_new(TLS_server_method());
 		make_certificate(server->tls, cert_path);
 	}
+	server->bearer = "token-1";
 	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(bind(server->fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 	      listen(server->fd, 64) == 0);
@@ -276,6 +376,24 @@ void stub_server_free(struct stub_server **server)
 	free(s->last);
 	free(s);
 	*server = NULL;
+}
+
+void stub_server_want(struct stub_server *server, const char *bearer)
+{
+	server->bearer = bearer;
+}
+
+void stub_server_trust(struct stub_server *server, const char *cert_path)
+{
+	CHECK(SSL_CTX_load_verify_locations(server->tls, cert_path, NULL) == 1);
+	SSL_CTX_set_verify(server->tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+}
+
+void stub_server_tls_version(struct stub_server *server, int version)
+{
+	CHECK(SSL_CTX_set_min_proto_version(server->tls, TLS1_VERSION) == 1);
+	CHECK(SSL_CTX_set_max_proto_version(server->tls, version) == 1);
+	SSL_CTX_set_security_level(server->tls, 0);
 }
 
 int stub_server_port(const struct stub_server *server)

@@ -12,6 +12,12 @@ struct stub_server;
 /* With TLS the certificate is written to cert_path, a template for mkstemp. */
 struct stub_server *stub_server_new(bool tls, char *cert_path);
 void stub_server_free(struct stub_server **server);
+/* /bearer answers 200 to this token alone; "token-1" at first, as the first of /token is. */
+void stub_server_want(struct stub_server *server, const char *bearer);
+/* Clients must show a certificate that this one has signed. Before the first call. */
+void stub_server_trust(struct stub_server *server, const char *cert_path);
+/* Speaks no newer version than this one. Before the first call. */
+void stub_server_tls_version(struct stub_server *server, int version);
 int stub_server_port(const struct stub_server *server);
 /* Requests whose path was this one. */
 int stub_server_count(struct stub_server *server, const char *path);

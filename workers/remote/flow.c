@@ -328,14 +328,14 @@ static void drop_late(struct flow *flow, struct target *target, int64_t now_ns)
 {
 	struct list *next;
 
-	if (now_ns < target->late_ns)
+	if (now_ns + MS_NS <= target->late_ns)
 		return;
 	target->late_ns = NEVER_NS;
 	for (struct list *at = target->waiting.next; at != &target->waiting; at = next) {
 		struct remote_call *call = list_entry(at, struct remote_call, link);
 
 		next = at->next;
-		if (call->deadline_ns <= now_ns) {
+		if (call->deadline_ns < now_ns + MS_NS) {
 			unqueue(call);
 			hold(flow, call, target_again_ms(target), "its target had no room in time");
 		} else if (call->deadline_ns < target->late_ns) {

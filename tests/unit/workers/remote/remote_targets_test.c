@@ -154,9 +154,10 @@ static void a_bulkhead_isolates(void **state)
 	(void)state;
 	declare(remote, server, "http", "concurrency: 2, waiting: 2");
 	request = request_to("POST", "/slow");
-	request.timeout_ms = 400;
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 5; i++) {
+		request.timeout_ms = i < 2 ? 600 : 300;
 		begin(remote, &request, &stuck[i]);
+	}
 	/* the fifth finds no place to wait, the two before no room in their time */
 	wait_done(&stuck[4]);
 	assert_true(stuck[4].reply.held && stuck[4].reply.retry_after_ms > 0);

@@ -124,6 +124,8 @@ static void end(struct flow *flow, struct remote_call *call, CURLcode result)
 		go(flow, call);
 		return;
 	}
+	if (was_begun && result == CURLE_OK)
+		target->multiplexed = remote_call_multiplexed(call);
 	if (was_begun)
 		leave_target(call, outcome_of(call, result));
 	tell(flow, call, result);
@@ -281,6 +283,7 @@ static void go(struct flow *flow, struct remote_call *call)
 		.connect_ms = target->connect_timeout_ms,
 		.left_ms = (call->deadline_ns - clock_mono_ns()) / MS_NS,
 		.http2 = target->http2,
+		.multiplexed = target->multiplexed,
 		.declared = target->name != NULL,
 		.share = flow->share,
 	};

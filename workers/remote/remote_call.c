@@ -345,7 +345,9 @@ void remote_call_prepare(struct remote_call *call, const struct remote_call_term
 	}
 	if (terms->http2 && call->reusable) {
 		SET(call, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-		SET(call, CURLOPT_PIPEWAIT, 1L);
+		/* Waiting for a connection that others make is good where it can be shared, and
+		 * waits for a server that hangs where it cannot. */
+		SET(call, CURLOPT_PIPEWAIT, terms->multiplexed ? 1L : 0L);
 	}
 	if (terms->declared && call->guard.guard && !call->stranger) {
 		SET(call, CURLOPT_OPENSOCKETFUNCTION, NULL);
@@ -363,6 +365,14 @@ void remote_call_rewind(struct remote_call *call)
 	call->error[0] = '\0';
 	free(call->bearer);
 	call->bearer = NULL;
+}
+
+bool remote_call_multiplexed(const struct remote_call *call)
+{
+	long version = 0;
+
+	CHECK(curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK);
+	return version == CURL_HTTP_VERSION_2_0;
 }
 
 int remote_call_status(const struct remote_call *call)

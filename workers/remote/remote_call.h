@@ -58,7 +58,8 @@ struct remote_call_terms {
 	const char *ca, *cert, *key, *authorization;
 	int64_t left_ms, connect_ms; /* connect_ms 0: the default */
 	bool http2;
-	bool declared; /* the target is the definitions': not guarded */
+	bool multiplexed; /* it is known to speak HTTP/2 */
+	bool declared;    /* the target is the definitions': not guarded */
 	CURLSH *share;
 };
 void remote_call_prepare(struct remote_call *call, const struct remote_call_terms *terms);
@@ -66,7 +67,8 @@ void remote_call_prepare(struct remote_call *call, const struct remote_call_term
 void remote_call_rewind(struct remote_call *call);
 /* A call that must not be made gets this reason. */
 void remote_call_refuse(struct remote_call *call, const char *why);
-int remote_call_status(const struct remote_call *call); /* of its answer */
+bool remote_call_multiplexed(const struct remote_call *call); /* its answer came over HTTP/2 */
+int remote_call_status(const struct remote_call *call);       /* of its answer */
 /* Tells its owner how it ended, and frees it. The handle must not be in a multi handle any more. */
 void remote_call_finish(struct remote_call **call, CURLcode result);
 

@@ -42,7 +42,7 @@ struct target {
 	char *ca, *cert, *key;                  /* files, or NULL */
 	char *authorization;                    /* value of the header; or NULL */
 	struct token_source *token;             /* OAuth 2; or NULL */
-	bool http2;
+	bool http2, multiplexed;                /* offered; spoken when it last answered */
 	/* state */
 	struct target_limits limits;
 	struct breaker breaker;

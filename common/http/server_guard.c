@@ -114,8 +114,23 @@ static size_t count(const struct request *request, const char *name)
 	size_t n = 0;
 
 	for (size_t i = 0; i < request->header_count; i++)
-		n += strcasecmp(request->headers[i].name, name) == 0;
+		n += (request->headers[i].name[0] | 0x20) == (name[0] | 0x20) &&
+		     strcasecmp(request->headers[i].name, name) == 0;
 	return n;
+}
+
+/* Fields of which the first is taken here, and perhaps another one by who stands in front. */
+static bool check_single(const struct request *request, struct problem *problem_r)
+{
+	static const char *const single[] = { "Authorization", "Content-Type", "Idempotency-Key",
+					      "Origin" };
+
+	for (size_t i = 0; i < ARRAY_LEN(single); i++) {
+		if (count(request, single[i]) > 1)
+			return refuse(problem_r, 400,
+				      "a header field that there may be one of is given twice");
+	}
+	return true;
 }
 
 static bool check_lengths(struct request *request, struct problem *problem_r)
@@ -151,7 +166,8 @@ bool server_guard(struct request *request, struct problem *problem_r)
 		return refuse(problem_r, 414, "the request target is too long");
 	if (!request->target_raw)
 		return refuse(problem_r, 400, "the request line is malformed");
-	if (!check_lines(request, problem_r) || !check_lengths(request, problem_r))
+	if (!check_lines(request, problem_r) || !check_lengths(request, problem_r) ||
+	    !check_single(request, problem_r))
 		return false;
 	if (count(request, "Host") > 1 ||
 	    (count(request, "Host") == 0 && strcmp(request->version, "HTTP/1.1") == 0))

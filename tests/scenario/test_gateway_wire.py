@@ -106,6 +106,8 @@ def smuggling(host):
         "no host": post(b""),
         "two hosts": post(host + host),
         "two different hosts": post(host + b"Host: evil\r\n"),
+        **{f"two of {name}": post(host, name + b": application/json", name.lower() + b": b")
+           for name in (b"Authorization", b"Content-Type", b"Idempotency-Key", b"Origin")},
         **{f"name {odd}": post(host, odd + b": b") for odd in (b"X/A", b"X A", b"X\x00A", b"X\xe9", b"(X)", b"X[0]", b"\"X\"", b"X\x7f", b"{X}", b"X=A", b"X@A")},
     }
     lines = {

@@ -113,6 +113,12 @@ void doctor_examine_files(struct doctor *doctor)
 	}
 	if (strncmp(doctor->settings.database_url, SQLITE, strlen(SQLITE)) == 0)
 		examine_sqlite(doctor);
+	for (size_t i = 0; doctor->defs && i < definitions_target_count(doctor->defs); i++) {
+		const char *key = definitions_target_at(doctor->defs, i)->tls_key;
+
+		if (key)
+			examine_file(doctor, key, "a TLS key", WRONG);
+	}
 	examine_literals(doctor);
 	arena_free(&arena);
 }

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
+from harness.checklist import row
 from harness.rig import attempts
-from harness.windlass import BUILD, ROOT, session_members, wait_for
+from harness.windlass import BUILD, ROOT, wait_for
 
 HERE = ROOT / "tests/scenario"
 SECRET = "the-engine-knows-it"
@@ -86,6 +87,7 @@ def den(windlass, tmp_path):
 @needs_landlock
 def test_the_engine_is_closed(den):
     """Environment, memory, descriptors, secrets, store, signals: of the engine nothing can be seen or changed."""
+    told = row("Process sandbox", "a host cannot read the engine's environment, memory, descriptors or secret files, nor signal it", cases=0)
     pid, folder = den.worker.pid, den.folder
     secret_files = [den.url_file, folder / "windlass.db", folder / "windlass.db-wal", folder / "jobs.yaml", folder / ".env",
                     den.worker.log_path, "/etc/shadow"]
@@ -93,6 +95,7 @@ def test_the_engine_is_closed(den):
     for path in map(str, paths):
         assert den.module("read", path=path)["errno"] in REFUSED, path
         assert den.program(f"open({path!r}, 'rb').read(1)").get("errno") in REFUSED, path
+        told["cases"] += 2
     for path in map(str, secret_files):
         assert den.program(f"open({path!r}, 'ab')").get("errno") in REFUSED, path
         assert den.program(f"os.unlink({path!r})").get("errno") in REFUSED, path
@@ -103,6 +106,7 @@ def test_the_engine_is_closed(den):
 
 def test_only_what_it_asked_for_is_inherited(den):
     """Three descriptors and its own folders; none of the store's, the listener's or another host's, and no secret."""
+    row("Process sandbox", "nothing is inherited but three pipes and what env: names", cases=2)
     den.program("1")  # hosts of both kinds are up
     open_ones = dict(pair.split("=", 1) for pair in den.module("descriptors")["text"].split())
     kinds = {fd: target.split(":")[0] for fd, target in open_ones.items()}
@@ -122,6 +126,7 @@ def open_ones_own(open_ones):
 @needs_seccomp
 @pytest.mark.parametrize("what", sorted(CALLS))
 def test_forbidden_calls_are_strikes(den, what):
+    row("Process sandbox", f"{what} of a module kills it: a strike with the reason", cases=3)
     den.windlass.expect("host-died")
     job = den.job("snoop", what=what, pid=den.worker.pid)
     assert job["state"] == "discarded" and job["reason"] == f"crashed: forbidden system call ({what})", job
@@ -186,6 +191,7 @@ def test_folders_of_the_killed_are_removed(den):
 
 @needs_landlock
 def test_it_writes_where_it_may(den):
+    row("Process sandbox", "a host writes only in its own folder and where files: says", cases=8)
     folder, outside = den.folder, den.outside
     for path in (folder / "new", "/tmp/windlass-snoop", outside / "write/new", "/dev/shm/windlass-snoop"):
         assert den.module("make", path=str(path))["errno"] in REFUSED, path

@@ -9,6 +9,7 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "workers/engine/conceal.h"
 
 #define REFUSALS_MAX     10 /* more than unmet expectations can be, and then some */
 #define REFUSED_DELAY_MS 60000
@@ -82,8 +83,10 @@ static void settle(struct engine *engine, struct hand *hand, const struct attemp
 	const struct settings *settings = engine->o.service->settings;
 	const struct settle_rules rules = { .result_bytes_max = (size_t)settings->result_bytes_max,
 					    .publishes = *settings->broker_url != '\0' };
+	struct attempt_end told = *end;
 
-	if (!engine->o.consumers->settle(end, &rules, &hand->task.completion)) {
+	told.reason = conceal_variables(end->type, end->reason, end->job->arena);
+	if (!engine->o.consumers->settle(&told, &rules, &hand->task.completion)) {
 		run_again(engine, hand);
 		return;
 	}

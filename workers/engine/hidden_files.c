@@ -29,7 +29,19 @@ static void add(struct collecting *collecting, const char *path, const char *suf
 	collecting->count++;
 }
 
-static void collect(struct collecting *collecting, const struct settings *settings)
+/* Keys of client certificates; one whose path has ${env.X} in it is not known here. */
+static void collect_keys(struct collecting *collecting, const struct definitions *defs)
+{
+	for (size_t i = 0; i < definitions_target_count(defs); i++) {
+		const char *path = definitions_target_at(defs, i)->tls_key;
+
+		if (path && !strstr(path, "${"))
+			add(collecting, path, "");
+	}
+}
+
+static void collect(struct collecting *collecting, const struct settings *settings,
+		    const struct definitions *defs)
 {
 	static const char *const of_sqlite[] = { "", "-wal", "-shm", "-journal", "-bell" };
 	const char *line = settings->secret_paths;
@@ -45,15 +57,17 @@ static void collect(struct collecting *collecting, const struct settings *settin
 			add(collecting, settings->database_url + strlen(SQLITE), of_sqlite[i]);
 	}
 	add(collecting, settings->jobs_path, "");
+	collect_keys(collecting, defs);
 }
 
-const char *const *hidden_files(const struct settings *settings, struct arena *arena)
+const char *const *hidden_files(const struct settings *settings, const struct definitions *defs,
+				struct arena *arena)
 {
 	struct collecting collecting = { .arena = arena };
 
-	collect(&collecting, settings);
+	collect(&collecting, settings, defs);
 	collecting.paths = ARENA_ARRAY(arena, const char *, collecting.count + 1);
 	collecting.count = 0;
-	collect(&collecting, settings);
+	collect(&collecting, settings, defs);
 	return collecting.paths;
 }

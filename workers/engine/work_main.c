@@ -204,7 +204,8 @@ static int run(struct worker *worker, struct error *err_r)
 		.session = worker->session,
 		/* also when an upgrade has put another one in its place */
 		.program = "/proc/self/exe",
-		.hidden = hidden_files(worker->service->settings, worker->arena),
+		.hidden = hidden_files(worker->service->settings, worker->service->defs,
+				       worker->arena),
 	};
 	struct engine *engine;
 	struct admin *admin = NULL;

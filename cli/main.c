@@ -58,7 +58,11 @@ static const struct command commands[] = {
 	  "  --partition N  only this one\n" },
 	{ "key", command_key, "new [ID]", "Make an API key, and its line for WINDLASS_API_KEYS.",
 	  "  --scopes LIST  what it may do (enqueue:*,read,cancel)\n"
-	  "  --tenant NAME  whose jobs it sees\n" },
+	  "  --tenant NAME  whose jobs it sees\n"
+	  "  --expires TIME until when it works, as in 2027-01-01T00:00:00Z\n"
+	  "  --rate RATE    requests that it may make, 100/s or 600/m\n"
+	  "  --burst N      of these at once\n"
+	  "  --waiting N    jobs of it that may be unfinished\n" },
 	{ "version", command_version, "", "Print the version.", NULL },
 	{ "help", command_help, "[COMMAND]", "Print this, or what a command takes.", NULL },
 };

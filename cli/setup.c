@@ -144,44 +144,87 @@ int command_settings(const struct command *command, int argc, char **argv)
 
 #define SECRET_BYTES 24
 
-static int print_key(const char *id, const char *tenant, const char *scopes)
+struct key_options {
+	const char *id, *tenant, *scopes, *expires, *rate, *burst, *waiting; /* NULL: not given */
+};
+
+static void add_option(struct strbuf *line, const char *name, const char *value)
+{
+	if (value)
+		strbuf_printf(line, " %s=%s", name, value);
+}
+
+static void write_line(struct strbuf *line, const struct key_options *options, const char *hash)
+{
+	strbuf_printf(line, "id=%s hash=%s", options->id, hash);
+	add_option(line, "tenant", options->tenant);
+	add_option(line, "scopes", options->scopes);
+	add_option(line, "expires", options->expires);
+	add_option(line, "rate", options->rate);
+	add_option(line, "burst", options->burst);
+	add_option(line, "waiting", options->waiting);
+}
+
+static int print_key(const struct key_options *options)
 {
 	uint8_t secret[SECRET_BYTES], hash[SHA256_BYTES];
 	char secret_text[2 * SECRET_BYTES + 1], hash_text[2 * SHA256_BYTES + 1],
 		key[2 * SECRET_BYTES + JOB_TYPE_MAX + 8];
+	struct strbuf line;
 
 	random_bytes(secret, sizeof(secret));
 	digest_hex(secret, sizeof(secret), secret_text);
-	snprintf(key, sizeof(key), "wl_%s_%s", id, secret_text);
+	snprintf(key, sizeof(key), "wl_%s_%s", options->id, secret_text);
 	digest_sha256(key, strlen(key), hash);
 	digest_hex(hash, sizeof(hash), hash_text);
+	strbuf_init(&line);
+	write_line(&line, options, hash_text);
 	printf("The key, shown only now; for the client, as WINDLASS_API_KEY or `Authorization: Bearer …`:\n%s\n\n",
 	       key);
-	printf("The line for WINDLASS_API_KEYS of the gateway:\nid=%s hash=%s%s%s scopes=%s\n", id,
-	       hash_text, tenant ? " tenant=" : "", tenant ? tenant : "", scopes);
+	printf("The line for WINDLASS_API_KEYS of the gateway:\n%s\n", line.data);
+	strbuf_release(&line);
 	explicit_bzero(key, sizeof(key));
 	explicit_bzero(secret_text, sizeof(secret_text));
 	return EX_OK;
 }
 
 /* What the gateway would say about such a line. */
-static int check_line(const struct command *command, const char *id, const char *tenant,
-		      const char *scopes)
+static int check_line(const struct command *command, const struct key_options *options)
 {
 	static const char zeros[] =
 		"0000000000000000000000000000000000000000000000000000000000000000";
 	struct keyring *ring;
 	struct error error;
-	char line[2048];
+	struct strbuf line;
 
-	if (snprintf(line, sizeof(line), "id=%s hash=%s%s%s scopes=%s", id, zeros,
-		     tenant ? " tenant=" : "", tenant ? tenant : "", scopes) >= (int)sizeof(line))
-		return command_misused(command, "too long");
-	ring = keyring_parse(line, &error);
+	strbuf_init(&line);
+	write_line(&line, options, zeros);
+	ring = keyring_parse(line.data, &error);
+	strbuf_release(&line);
 	if (!ring)
 		return command_misused(command, "%s", error.message);
 	keyring_free(&ring);
 	return EX_OK;
+}
+
+static const char **key_option(struct key_options *options, int option)
+{
+	switch (option) {
+	case 's':
+		return &options->scopes;
+	case 't':
+		return &options->tenant;
+	case 'e':
+		return &options->expires;
+	case 'r':
+		return &options->rate;
+	case 'b':
+		return &options->burst;
+	case 'w':
+		return &options->waiting;
+	default:
+		return NULL;
+	}
 }
 
 int command_key(const struct command *command, int argc, char **argv)
@@ -189,26 +232,28 @@ int command_key(const struct command *command, int argc, char **argv)
 	static const struct option options[] = {
 		{ "scopes", required_argument, NULL, 's' },
 		{ "tenant", required_argument, NULL, 't' },
+		{ "expires", required_argument, NULL, 'e' },
+		{ "rate", required_argument, NULL, 'r' },
+		{ "burst", required_argument, NULL, 'b' },
+		{ "waiting", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *scopes = "enqueue:*,read,cancel", *tenant = NULL, *id;
+	struct key_options key = { .scopes = "enqueue:*,read,cancel" };
 	char made[16];
 	int option;
 
 	while ((option = command_option(command, argc, argv, options)) != -1) {
-		if (option == 's')
-			scopes = optarg;
-		else if (option == 't')
-			tenant = optarg;
-		else
+		const char **place = key_option(&key, option);
+		if (!place)
 			return EX_USAGE;
+		*place = optarg;
 	}
 	if (argc - optind < 1 || argc - optind > 2 || strcmp(argv[optind], "new") != 0)
 		return command_misused(command, "expected new");
 	snprintf(made, sizeof(made), "k%07x", (unsigned)random_below(0x10000000));
-	id = argc - optind == 2 ? argv[optind + 1] : made;
-	if (check_line(command, id, tenant, scopes) != EX_OK)
+	key.id = argc - optind == 2 ? argv[optind + 1] : made;
+	if (check_line(command, &key) != EX_OK)
 		return EX_USAGE;
-	return print_key(id, tenant, scopes);
+	return print_key(&key);
 }

@@ -42,6 +42,15 @@ static struct uri take_apart(const char *text)
 	return uri;
 }
 
+/* The memory of an empty buffer is not its own. */
+static void cut(struct strbuf *out, size_t bytes)
+{
+	if (bytes == out->len)
+		return;
+	out->len = bytes;
+	out->data[bytes] = '\0';
+}
+
 /* Appends the path without its "." and ".." segments. */
 static void add_clean(struct strbuf *out, const char *path, size_t bytes)
 {
@@ -56,10 +65,11 @@ static void add_clean(struct strbuf *out, const char *path, size_t bytes)
 		bool up = length == 2 && memcmp(segment, "..", 2) == 0;
 
 		if (up) {
-			while (out->len > start && out->data[out->len - 1] != '/')
-				out->len--;
-			out->len -= out->len > start;
-			out->data[out->len] = '\0';
+			size_t left = out->len;
+
+			while (left > start && out->data[left - 1] != '/')
+				left--;
+			cut(out, left - (left > start));
 		}
 		if (!up && !(length == 1 && *segment == '.'))
 			strbuf_add(out, path, (size_t)(stop - path));

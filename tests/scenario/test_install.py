@@ -92,6 +92,8 @@ def test_documented_handlers(installed, tmp_path, store_url, program):
     audit = api.wait(api.enqueue("audit.append", {"who": "x'); --", "what": "y"}))
     assert store.rows(store_url, "SELECT job_id, who, what FROM audit") == [(audit["id"], "x'); --", "y")]
     assert api.post_job("audit.append", {"who": "x"}).status_code == 422
+    assert api.wait(api.enqueue("hello.politely", {"who": "Ada"}))["result"] == {"hello": "Ada"}
+    assert api.post_job("hello.politely", {"who": ""}).status_code == 422
 
 
 def test_module_of_another_abi_is_refused(installed, tmp_path, program, sqlite_url):

@@ -76,7 +76,7 @@ def test_documented_handlers(installed, tmp_path, store_url, program):
     (tmp_path / "hello.py").write_text(blocks("docs/handlers.md", "python")[0])
     told = blocks("README.md", "yaml")[:1] + blocks("docs/handlers.md", "yaml")
     (tmp_path / "jobs.yaml").write_text("jobs:\n" + "".join(text.removeprefix("jobs:\n") for text in told))
-    settings = {"DATABASE_URL": store_url, "WINDLASS_JOBS": tmp_path / "jobs.yaml"}
+    settings = {"DATABASE_URL": store_url, "WINDLASS_JOBS": tmp_path / "jobs.yaml", "MAIL_URL": "http://127.0.0.1:1", "MAIL_TOKEN": "t"}
     program.migrate(**settings)
     store.script(store_url, "CREATE TABLE greetings(job_id text, who text); CREATE TABLE accounts(id text, cents bigint); "
                             "CREATE TABLE audit(job_id text, who text, what text); INSERT INTO accounts VALUES ('a', 100), ('b', 0)")

@@ -270,6 +270,10 @@ def schema_probe(*what):
     return lambda rig, size: rig.probe("schema_probe", str(size.load_s), *what)
 
 
+def calls_probe(in_flight, *what):
+    return lambda rig, size: rig.probe("calls_probe", str(in_flight), str(size.load_s), *what)
+
+
 LINES = [
     Line("accept", "durable accept over HTTP, 32 connections", {"ours": accept_ours, "limit": accept_limit}, goal=12_000, ratio_goal=0.8,
          below={"p99_ms": 12}, limit="libmicrohttpd + group commit"),
@@ -311,5 +315,9 @@ LINES = [
          ratio_goal=1 / 3, limit="ours without it"),
     Line("schema", "payload schema, 300 bytes, checks a CPU second", {"ours": schema_probe(), "limit": schema_probe("parse")}, goal=200_000,
          limit="making the tree"),
+    Line("calls-500", "calls to a server that takes 50 ms, 500 in flight", {"ours": calls_probe(500), "limit": calls_probe(500, "bare")}, goal=6_500,
+         ratio_goal=0.8, limit="bare libcurl on epoll"),
+    Line("calls-2000", "the same, 2,000 in flight", {"ours": calls_probe(2000), "limit": calls_probe(2000, "bare")}, goal=6_500, ratio_goal=0.8,
+         below={"rss_mib": 60}, limit="bare libcurl on epoll"),
     Line("memory", "memory of an engine", {"ours": memory}, figure="engine_idle_mib", goal=15, below={"host_private_mib": 3, "growth": 1.1}),
 ]

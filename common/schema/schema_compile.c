@@ -293,12 +293,12 @@ static void enter_resource(struct compiler *compiler, struct node *node, const c
 	bool hidden = compiler->resource && compiler->resource->draft == SCHEMA_DRAFT_7 &&
 		      json_object_get(node->json, "$ref"); /* in draft 7 beside a $ref */
 
-	if (value && !id)
-		compiler_problem(compiler, node, "$id", "must be a text");
 	if (id && !hidden && *id != '#')
 		uri = schema_uri_resolve(base, id, compiler->schema->arena);
 	if (uri)
 		compiler->resource = resource_new(compiler, node, uri);
+	if (value && !id)
+		compiler_problem(compiler, node, "$id", "must be a text");
 	if (!id || hidden || !strchr(id, '#') || !strchr(id, '#')[1])
 		return;
 	if (compiler->resource->draft == SCHEMA_DRAFT_7)

@@ -245,8 +245,10 @@ struct resource *resource_new(struct compiler *compiler, struct node *root, cons
 	const struct resource *outer = compiler->resource;
 
 	if (resource && (!root || resource->root)) {
-		if (root)
+		if (root) {
+			root->resource = resource; /* its place is told by way of it */
 			compiler_problem(compiler, root, "$id", "\"%.200s\" is there twice", uri);
+		}
 		return resource;
 	}
 	if (!resource) {

@@ -173,6 +173,9 @@ static void problems_are_told(void **state)
 		  "/properties/a : must be a schema: an object, true or false" },
 		{ "{\"$schema\":\"http://json-schema.org/draft-04/schema#\"}",
 		  "/$schema $schema: \"http://json-schema.org/draft-04/schema#\" is not a draft that is known; expected draft 7 or 2020-12" },
+		{ "{\"$id\":true}", "/$id $id: must be a text" },
+		{ "{\"$defs\":{\"a\":{\"$id\":\"b\",\"$ref\":\"/b\"}},\"$id\":7,\"$schema\":1}",
+		  NULL },
 		{ "{\"$id\":\"#a\"}", "/$id $id: must have no fragment; use $anchor" },
 		{ "{\"$defs\":{\"a\":{\"$anchor\":\"x\"},\"b\":{\"$anchor\":\"x\"}}}",
 		  "/$defs/b/$anchor $anchor: \"x\" is there twice" },
@@ -358,6 +361,24 @@ static void known_documents_are_used(void **state)
 	arena_free(&arena);
 }
 
+/* Two documents that call themselves the same. */
+static void known_documents_may_clash(void **state)
+{
+	struct arena *arena = arena_new(0);
+	struct schema_faults faults;
+	json_t *known = parse("{\"$id\":\"http://x/a\"}");
+	json_t *json = parse("{\"$id\":\"http://x/a\",\"items\":{\"$ref\":\"http://x/b\"}}");
+	struct schema_document document = { .uri = "http://x/b", .json = known };
+	struct schema_options options = { .documents = &document, .document_count = 1 };
+
+	(void)state;
+	assert_null(schema_compile(json, "", &options, arena, &faults));
+	assert_string_equal(tell(&faults, arena), "/$id $id: \"http://x/a\" is there twice");
+	json_decref(known);
+	json_decref(json);
+	arena_free(&arena);
+}
+
 /* ---- threads */
 
 struct shared {
@@ -420,6 +441,7 @@ int main(void)
 		cmocka_unit_test(deep_schemas_are_refused),
 		cmocka_unit_test(unique_items_are_exact),
 		cmocka_unit_test(known_documents_are_used),
+		cmocka_unit_test(known_documents_may_clash),
 		cmocka_unit_test(threads_share_a_schema),
 	};
 

@@ -45,11 +45,15 @@ SCHEMES = [f"{scheme}://127.0.0.1:{{p}}/x" for scheme in (
 
 
 @pytest.fixture
-def caller(windlass, tmp_path, sqlite_url):
-    """Runs calls(type, [url, …], **settings of the worker) in a handler: the answers."""
+def jobs_file(tmp_path):
     shutil.copy(HERE / "caller.py", tmp_path)
-    jobs = shutil.copy(HERE / "caller_jobs.yaml", tmp_path / "jobs.yaml")
-    settings = {"DATABASE_URL": sqlite_url, "WINDLASS_JOBS": jobs, "WINDLASS_CONCURRENCY": 2}
+    return shutil.copy(HERE / "caller_jobs.yaml", tmp_path / "jobs.yaml")
+
+
+@pytest.fixture
+def caller(windlass, jobs_file, sqlite_url):
+    """Runs calls(type, [url, …], **settings of the worker) in a handler: the answers."""
+    settings = {"DATABASE_URL": sqlite_url, "WINDLASS_JOBS": jobs_file, "WINDLASS_CONCURRENCY": 2}
     windlass.migrate(**settings)
     api = windlass.gateway(**settings).api()
     workers = {}
@@ -101,6 +105,24 @@ def test_spellings_of_internal_addresses(caller, internal):
         assert not any(word in answer["error"] for word in ("loopback", "private", "link-local")), (url, answer)
     public = [url for url, answer in zip(urls, answers) if "is not public" in answer["error"]]
     assert len(public) >= 60, "most of them are refused by their address"
+
+
+def test_spellings_in_declared_calls(windlass, jobs_file, sqlite_url, internal):
+    """`url_from_payload: true`: the same, without a handler; refused once and for all."""
+    known = [host for host in LOOPBACK if host.isascii() and "%" not in host and not host.endswith(".") and host != "ip6-localhost"]  # to everybody
+    urls = [f"http://{host}:{internal.port}/" for host in known]
+    row("SSRF", "an http type that takes its address from the payload: refused, not tried again", cases=len(urls))
+    settings = {"DATABASE_URL": sqlite_url, "WINDLASS_JOBS": jobs_file}
+    windlass.migrate(**settings)
+    api = windlass.gateway(**settings).api()
+    worker = windlass.work(**settings)
+    ids = api.enqueue_batch([{"type": "open", "payload": {"url": url}} for url in urls])
+    jobs = [api.wait(id, "discarded") for id in ids]
+    assert all(job["attempt"] == 1 and "is not public" in job["reason"] for job in jobs) and len(jobs) >= 40
+    assert not internal.connections
+    worker.stop()
+    windlass.work(**settings, WINDLASS_REMOTE_ALLOW="127.0.0.0/8")
+    assert api.wait(api.enqueue("open", {"url": urls[0]}))["state"] == "completed" and len(internal.requests) == 1
 
 
 def test_the_listener_can_be_reached(caller, internal):

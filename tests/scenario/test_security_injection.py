@@ -100,6 +100,36 @@ def test_urls_of_a_modules_calls(rig):
     listener.close()
 
 
+def test_payloads_in_declared_calls(windlass, jobs, sqlite_url):
+    """`http:` types: path, query, header values, key and body, all from the payload. What a broker's message says comes this way too."""
+    listener = Listener()
+    texts = [*CONTROLS, *(text for text in LINES if "\0" not in text), "/../../x", "?x=1&y#z", "//evil.example/", "@evil.example", "%0d%0aX-Injected: 1", "\u010a"]
+    told = row("Header injection", "control characters and delimiters of a payload in an http type's path, query, headers, key and body", cases=3 * len(texts))
+    settings = {"DATABASE_URL": sqlite_url, "WINDLASS_JOBS": jobs, "BASE_URL": f"http://127.0.0.1:{listener.port}"}
+    windlass.migrate(**settings)
+    api = windlass.gateway(**settings).api()
+    windlass.work(**settings)
+    for text in texts:
+        seen = len(listener.requests)
+        job = api.wait(api.enqueue("declared", {"text": text}))
+        new = listener.requests[seen:]
+        assert job["state"] == "completed" and len(new) == 1, (text, job, new)
+        head, _, body = new[0].partition(b"\r\n\r\n")
+        quoted = urllib.parse.quote(text, safe="").encode()
+        assert head.split(b"\r\n")[0].lower() == b"post /a/%s/b?q=%s http/1.1" % (quoted.lower(), quoted.lower()), (text, head)
+        assert b"\nx-injected" not in head.lower() and json.loads(body) == {"text": text, "all": {"text": text}}
+    seen = len(listener.requests)
+    harmful = [text for text in texts if set(text) & set(CONTROLS)]
+    for text in harmful:
+        for type in ("declared_header", "declared_key"):
+            if text == "\t":
+                continue
+            job = api.wait(api.enqueue(type, {"text": text}))
+            assert job["state"] == "discarded" and "control character" in job["reason"], (type, text, job)
+    assert len(listener.requests) == seen and told["cases"]
+    listener.close()
+
+
 # ---- SQL
 
 SQL = [

@@ -10,6 +10,7 @@ import sys
 import time
 
 DRIP_S = 2.0
+ARRIVAL_S = 3.0  # they come one after the other: a thousand at once are another test
 HEAD = "{} {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n"
 
 
@@ -29,7 +30,7 @@ def body(port):
 
 def read(port):
     """Asks for much and reads nothing of it."""
-    return (HEAD.format("GET", "/openapi.json", port) + "\r\n").encode() * 40, b""
+    return (HEAD.format("GET", "/openapi.json", port) + "\r\n").encode() * 4, b""
 
 
 KINDS = {f.__name__: f for f in (silence, header, body, read)}
@@ -37,6 +38,7 @@ KINDS = {f.__name__: f for f in (silence, header, body, read)}
 
 async def be_slow(port, kind, until, cut):
     """One connection, until it is cut off or the time is up."""
+    await asyncio.sleep(random.uniform(0, ARRIVAL_S))
     loop = asyncio.get_running_loop()
     sock = socket.socket()
     sock.setblocking(False)
@@ -47,7 +49,7 @@ async def be_slow(port, kind, until, cut):
         began = time.monotonic()
         yield_ready.release()
         if first:
-            await asyncio.wait_for(loop.sock_sendall(sock, first), 5)
+            await asyncio.wait_for(loop.sock_sendall(sock, first), 20)
         for n in range(10000):
             await asyncio.sleep(min(DRIP_S * random.uniform(0.8, 1.2), max(0.0, until - time.monotonic())))
             if time.monotonic() >= until:

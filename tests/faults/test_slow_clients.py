@@ -60,7 +60,7 @@ def open_files(process):
 
 
 def test_slow_clients_harm_nobody(windlass, sqlite_url, long_form):
-    count, seconds = (500, 38) if long_form else (60, 17)
+    count, seconds = (500, 42) if long_form else (60, 19)
     row("Limits", "slow heads, bodies, readers and silence are cut off, a good client is served all the while", 4 * count)
     gateway = start(windlass, sqlite_url)
     calm = good_client(gateway, 8 if long_form else 1)
@@ -68,13 +68,13 @@ def test_slow_clients_harm_nobody(windlass, sqlite_url, long_form):
     with slow_clients(gateway, seconds, header=count, body=count, read=count, silence=count) as crowd:
         wait_for(lambda: gateway.metrics()["windlass_http_connections"] >= 2 * count)
         amid = good_client(gateway, 8 if long_form else 2)
-        left = count * sum(limit_s >= seconds - 5 for limit_s in CUT_S.values())
+        left = count * sum(limit_s >= seconds - 8 for limit_s in CUT_S.values())
         wait_for(lambda: gateway.metrics()["windlass_http_connections"] <= left + 3, seconds)  # a slow reader does not see that it was cut off
         ended = json.loads(crowd.communicate(timeout=seconds + 30)[0])
     for kind, limit_s in CUT_S.items():
         if kind == "read":
             continue
-        if limit_s < seconds - 5:
+        if limit_s < seconds - 8:
             assert ended[kind]["cut"] == count, (kind, ended)
             assert limit_s - 1 < ended[kind]["least_s"], (kind, ended)
         else:
@@ -84,7 +84,8 @@ def test_slow_clients_harm_nobody(windlass, sqlite_url, long_form):
     if long_form:
         calm += good_client(gateway, 8)
         figures = row("Limits", f"{4 * count} slow connections: a good client's p99 {p99(amid):.1f} ms, {p99(calm):.1f} ms without them (limit: twice)", len(amid))
-        if len(calm) < 2 * SAMPLES or p99(calm) > CALM_MS:
+        busy = len(calm) < 2 * SAMPLES or p99(calm) > CALM_MS
+        if p99(amid) >= 2 * p99(calm) and busy:
             figures["verdict"] = "skipped: the machine is too busy to judge"
         else:
             assert p99(amid) < 2 * p99(calm), (p99(amid), p99(calm))

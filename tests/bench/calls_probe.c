@@ -162,7 +162,7 @@ static void print_figures(const struct course *course)
 	struct rusage usage;
 
 	CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
-	printf("{\"rate\": %.0f, \"cpu_us\": %.1f, \"rss_mib\": %.1f, \"failures\": %lld}\n",
+	printf("{\"rate\": %.0f, \"cpu_us_per_job\": {\"worker\": %.1f}, \"rss_mib\": %.1f, \"failures\": %lld}\n",
 	       (double)calls / seconds, cpu_us / (double)calls, (double)usage.ru_maxrss / 1024,
 	       (long long)course->failures);
 }

@@ -32,6 +32,7 @@ MAY = {
     "get /v1/queues": {"read", "admin tenant", "admin"},
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
+    "get /v1/targets": {"admin"},
     "get /metrics": {"admin"},
 }
 BODIES = {

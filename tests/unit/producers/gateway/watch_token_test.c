@@ -83,7 +83,8 @@ static void secrets_are_changed(void **state)
 
 static void refuses(void **state)
 {
-	static const char *const cases[] = { "x", OLD ",", OLD ",x", OLD "," NEW "," OLD, "," OLD };
+	static const char *const cases[] = { "x", (OLD ","), (OLD ",x"), (OLD "," NEW "," OLD),
+					     ("," OLD) };
 	struct watch_keys keys;
 	struct error err;
 

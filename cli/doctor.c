@@ -17,6 +17,7 @@
 #include "common/base/strbuf.h"
 #include "common/config/definitions.h"
 #include "common/config/settings.h"
+#include "common/job/webhook_signature.h"
 #include "common/store/completion.h"
 #include "common/store/sql_value.h"
 #include "common/store/store.h"
@@ -118,6 +119,24 @@ static void examine_access(struct doctor *doctor)
 			doctor, DOUBTFUL,
 			"metrics and admin routes listen on %s: see that a firewall keeps others off",
 			settings_admin_listen(&doctor->settings));
+}
+
+static void examine_webhooks(struct doctor *doctor)
+{
+	struct webhook_keys keys;
+	struct error error;
+
+	if (webhook_keys_parse(doctor->settings.webhook_secret, &keys, &error) < 0)
+		doctor_say(doctor, WRONG, "WINDLASS_WEBHOOK_SECRET: %s", error.message);
+	else if (!keys.count)
+		doctor_say(
+			doctor, FINE,
+			"there are none, and callback_url is refused: WINDLASS_WEBHOOK_SECRET, which signs them, is not set");
+	else
+		doctor_say(doctor, FINE, "signed with %zu key%s", keys.count,
+			   keys.count > 1 ? "s: take the old one out when receivers have the new"
+					  : "");
+	webhook_keys_wipe(&keys);
 }
 
 static void examine_store(struct doctor *doctor)
@@ -239,6 +258,7 @@ static const struct {
 } examinations[] = {
 	{ "definitions", examine_definitions },
 	{ "access", examine_access },
+	{ "webhooks", examine_webhooks },
 	{ "store", examine_store },
 	{ "clock", examine_clock },
 	{ "broker", doctor_examine_broker },

@@ -45,7 +45,8 @@ struct attempt_end {
 	const char *forbidden;
 	/* why a person has to decide about one of its calls (JOB_PARKED); or NULL */
 	const char *park;
-	bool lost; /* somebody else has the job, for certain: nothing is to be stored */
+	const char *disables; /* webhook: an address that is not to be told any more; or NULL */
+	bool lost;            /* somebody else has the job, for certain: nothing is to be stored */
 };
 
 struct receive; /* consumers/receive */

@@ -12,6 +12,7 @@
 #include "common/base/arena.h"
 #include "common/base/strbuf.h"
 #include "common/config/definitions_files.h"
+#include "common/config/definitions_hooks.h"
 #include "common/config/definitions_keys.h"
 #include "common/config/definitions_payload.h"
 #include "common/config/definitions_targets.h"
@@ -31,6 +32,7 @@ struct definitions {
 	size_t target_count;
 	const struct job_type **by_name; /* sorted */
 	const char *file;
+	bool webhooks, webhooks_http;
 };
 
 struct reading { /* of one file */
@@ -73,6 +75,13 @@ static const struct yaml_node *as_map(struct reading *reading, const struct yaml
 
 static bool check_name(struct reading *reading, const struct yaml_node *key)
 {
+	if (webhook_reserved(key->text)) {
+		problem_add(reading->keys.problems, key->place,
+			    "bad name %s; names that begin with " RESERVED_PREFIX
+			    " are Windlass's own",
+			    yaml_describe(key, reading->keys.arena));
+		return false;
+	}
 	if (job_name_valid(key->text))
 		return true;
 	problem_add(reading->keys.problems, key->place,
@@ -232,6 +241,18 @@ static void check_record(struct reading *reading, size_t index)
 			beside);
 }
 
+static void check_hooks(struct reading *reading, size_t index)
+{
+	const struct job_type *type = &reading->defs->types[index];
+
+	for (size_t i = 0; type->record_failures && i < type->hooks.count; i++) {
+		if (type->hooks.list[i].on & 1u << JOB_COMPLETED)
+			problem_add(reading->keys.problems, place_of(reading, index, "hooks"),
+				    "`record: failures` leaves nothing of a job that is done; "
+				    "it has no meaning beside hooks on completed");
+	}
+}
+
 static void read_type(struct reading *reading, const struct yaml_node *key,
 		      const struct yaml_node *value)
 {
@@ -258,6 +279,11 @@ static void read_type(struct reading *reading, const struct yaml_node *key,
 		definitions_compile_http(&reading->keys, reading->source,
 					 definitions_member(map, "http"), type);
 	check_files(reading, index);
+	check_hooks(reading, index);
+	if (webhook_reserved(type->queue))
+		problem_add(reading->keys.problems, place_of(reading, index, "queue"),
+			    "`queue`: names that begin with " RESERVED_PREFIX
+			    " are Windlass's own");
 	if (type->retry.base_ms > type->retry.cap_ms)
 		problem_add(reading->keys.problems, place_of(reading, index, "retry"),
 			    "`retry`: base is larger than cap; expected base <= cap");
@@ -516,6 +542,39 @@ struct definitions *definitions_load(const char *path, FILE *errors)
 		defs = parse(text.data, text.len, path, true, errors);
 	strbuf_release(&text);
 	return defs;
+}
+
+void definitions_add_webhooks(struct definitions *defs, bool http)
+{
+	static const char *const none[] = { NULL };
+	/* read_root leaves room for one more of each */
+	struct job_type *type = &defs->types[defs->type_count];
+
+	*type = (struct job_type){
+		.name = WEBHOOK_TYPE,
+		.queue = WEBHOOK_QUEUE,
+		.kind = HANDLER_WEBHOOK,
+		.directory = "/",
+		.sql.rows = -1,
+		.priority = PRIORITY_NORMAL,
+		.retry = RETRY_POLICY_DEFAULT,
+		.timeout_ms = 2 * WEBHOOK_TIMEOUT_MS,
+		.env = none,
+		.batch = 1,
+		.index = defs->type_count++,
+	};
+	type->retry.max_attempts = WEBHOOK_ATTEMPTS;
+	if (!find_queue(defs, WEBHOOK_QUEUE))
+		defs->queues[defs->queue_count++].name = WEBHOOK_QUEUE;
+	index_types(defs);
+	defs->webhooks = true;
+	defs->webhooks_http = http;
+}
+
+bool definitions_webhooks(const struct definitions *defs, bool *http_r)
+{
+	*http_r = defs->webhooks_http;
+	return defs->webhooks;
 }
 
 struct definitions *definitions_ref(struct definitions *defs)

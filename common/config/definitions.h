@@ -14,8 +14,15 @@
 #include "common/job/job.h"
 #include "common/job/retry_policy.h"
 #include "common/schema/schema.h"
+#include "common/job/webhook.h"
 
-enum handler_kind { HANDLER_MODULE = 1, HANDLER_EXEC, HANDLER_SQL, HANDLER_HTTP };
+enum handler_kind {
+	HANDLER_MODULE = 1,
+	HANDLER_EXEC,
+	HANDLER_SQL,
+	HANDLER_HTTP,
+	HANDLER_WEBHOOK, /* windlass.webhook */
+};
 
 struct sql_template { /* `sql:`; ${payload.a.b}, ${job.id} … became $1, $2 … */
 	const char *sql;
@@ -88,8 +95,9 @@ struct job_type {
 	struct http_definition http;
 	enum job_priority priority;
 	struct retry_policy retry;
-	int64_t timeout_ms;     /* default 60 s; 100 ms .. 7 d */
-	const char *on_discard; /* a type of this file, or NULL */
+	int64_t timeout_ms;         /* default 60 s; 100 ms .. 7 d */
+	const char *on_discard;     /* a type of this file, or NULL */
+	struct webhook_hooks hooks; /* who is told when a job of it ends */
 	/* names handed to the handler's process and usable as ${env.X}; NULL-terminated, never NULL
 	 */
 	const char *const *env;
@@ -217,8 +225,12 @@ struct settings;
  * BROKER_NONE: only what is wrong on every broker. */
 int definitions_check_broker(const struct definitions *defs, enum broker_kind kind,
 			     const char *prefix, FILE *errors) must_check;
-/* definitions_load of the file that the settings name, checked for their broker. */
+/* definitions_load of the file that the settings name, checked for their broker; with
+ * windlass.webhook when there is a key to sign with. */
 struct definitions *definitions_open(const struct settings *settings, FILE *errors);
+/* Are jobs told of by webhooks? Then callback_url may be given; *http_r: with plain http as well.
+ */
+bool definitions_webhooks(const struct definitions *defs, bool *http_r);
 /* What the file asks for and nobody does while BROKER_URL is not set, one a line with its place. */
 void definitions_say_idle(const struct definitions *defs, FILE *out);
 

@@ -3,7 +3,7 @@
  * places share one, since whoever reads the one would get the messages of the other. */
 #include <string.h>
 
-#include "common/config/definitions.h"
+#include "common/config/definitions_hooks.h"
 #include "common/config/settings.h"
 #include "common/config/yaml_reader.h"
 
@@ -154,11 +154,35 @@ static enum broker_kind kind_of(const struct settings *settings)
 	return url.kind;
 }
 
+/* What is not signed is not sent. */
+static int add_webhooks(struct definitions *defs, const struct settings *settings, FILE *errors)
+{
+	struct problems problems = { .file = definitions_file(defs), .out = errors };
+
+	if (*settings->webhook_secret) {
+		definitions_add_webhooks(defs, *settings->remote_allow);
+		return 0;
+	}
+	for (size_t i = 0; i < definitions_type_count(defs); i++) {
+		const struct job_type *type = definitions_type_at(defs, i);
+
+		if (type->hooks.count)
+			problem_add(&problems, (struct yaml_place){ type->line, type->column },
+				    "`%s` has hooks, and WINDLASS_WEBHOOK_SECRET, which signs "
+				    "them, is not set",
+				    type->name);
+	}
+	problems_end(&problems);
+	return problems.count ? -1 : 0;
+}
+
 struct definitions *definitions_open(const struct settings *settings, FILE *errors)
 {
 	struct definitions *defs = definitions_load(settings->jobs_path, errors);
 	enum broker_kind kind = kind_of(settings);
 
+	if (defs && add_webhooks(defs, settings, errors) < 0)
+		definitions_unref(&defs);
 	if (defs && kind != BROKER_NONE &&
 	    definitions_check_broker(defs, kind, settings->broker_prefix, errors) < 0)
 		definitions_unref(&defs);

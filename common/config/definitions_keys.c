@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/strbuf.h"
+#include "common/config/definitions_hooks.h"
 #include "common/config/settings_rows.h"
 #include "common/config/size.h"
 #include "common/config/suggest.h"
@@ -343,6 +344,10 @@ static void put_value(struct key_reader *reader, const struct key_row *row,
 	}
 	if (row->kind == KEY_SCHEMA && value->kind == YAML_MAP)
 		return;
+	if (row->kind == KEY_HOOKS) {
+		definitions_read_hooks(reader, value, field);
+		return;
+	}
 	if (row->kind == KEY_ANY || (row->kind == KEY_TEXT_MAP && value->kind == YAML_MAP)) {
 		*(const struct yaml_node **)field = value;
 		return;

@@ -32,6 +32,7 @@ enum key_kind {
 	KEY_ANY,       /* const struct yaml_node * */
 	KEY_SCHEMA,    /* the path of a JSON Schema file, or a map; put by definitions.c */
 	KEY_MAP,       /* members; fields of the same struct */
+	KEY_HOOKS,     /* struct webhook_hooks */
 	KEY_NAMED,     /* top level: a map from names to maps of members */
 	KEY_LATER,     /* belongs to a part that this version does not have */
 };

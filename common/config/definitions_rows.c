@@ -225,6 +225,10 @@ static const struct key_row job_rows[] = {
 	  .kind = KEY_NAME,
 	  .offset = JOB(on_discard),
 	  .help = "Type of the job that is enqueued when one ends discarded or cancelled after a committed step." },
+	{ .name = "hooks",
+	  .kind = KEY_HOOKS,
+	  .offset = JOB(hooks),
+	  .help = "Addresses that are told when a job ends: a list of {url, on}; on: completed, discarded, cancelled, all of them when absent." },
 	{ .name = "env",
 	  .kind = KEY_VARIABLES,
 	  .offset = JOB(env),
@@ -418,6 +422,5 @@ static const struct key_row top_rows[] = {
 	  .help = "Third parties that jobs call, each with its limits, its breaker and its credentials." },
 	LATER("schedules"),
 	LATER("endpoints"),
-	LATER("webhooks"),
 };
 const struct key_rows definitions_top_keys = ROWS(top_rows);

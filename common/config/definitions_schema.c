@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/config/definitions.h"
+#include "common/config/definitions_hooks.h"
 #include "common/config/definitions_keys.h"
 
 #define DURATION_PATTERN "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)?$"
@@ -83,6 +84,8 @@ static json_t *row_schema(const struct key_row *row)
 	case KEY_ANY:
 		return json_pack("{s:[s, s, s, s, s]}", "type", "string", "number", "boolean",
 				 "object", "array");
+	case KEY_HOOKS:
+		return definitions_hooks_schema();
 	case KEY_NAMED:
 		return named_schema(row);
 	default:

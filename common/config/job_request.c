@@ -131,6 +131,9 @@ static int on_queue(struct request *request, const char *pointer, const json_t *
 
 	if (get_name(request, pointer, value, &name) != 0)
 		return -1;
+	if (webhook_reserved(name))
+		return refuse(request, pointer,
+			      "queues that begin with " RESERVED_PREFIX " are Windlass's own");
 	queue = definitions_queue(request->ctx->defs, name);
 	if (!queue)
 		return refuse(request, pointer,
@@ -216,6 +219,22 @@ static int on_tags(struct request *request, const char *pointer, const json_t *v
 	return rc;
 }
 
+static int on_callback(struct request *request, const char *pointer, const json_t *value)
+{
+	const char *url = json_string_value(value), *fault;
+	bool http;
+
+	if (!definitions_webhooks(request->ctx->defs, &http))
+		return refuse(request, pointer,
+			      "there are no webhooks here: WINDLASS_WEBHOOK_SECRET, which signs "
+			      "them, is not set");
+	fault = url ? webhook_url_fault(url, http) : "expected a URL";
+	if (fault)
+		return refuse(request, pointer, "%s", fault);
+	request->job->callback = arena_strdup(request->arena, url);
+	return 0;
+}
+
 static int on_conflict(struct request *request, const char *pointer, const json_t *value)
 {
 	const char *text = json_string_value(value);
@@ -273,6 +292,7 @@ static const struct member members[] = {
 	{ "max_attempts", DOOR | FOLLOW_UP, on_max_attempts },
 	{ "timeout", DOOR | FOLLOW_UP, on_timeout },
 	{ "tags", DOOR | FOLLOW_UP, on_tags },
+	{ "callback_url", DOOR | FOLLOW_UP, on_callback },
 };
 
 static const struct member unique_members[] = {
@@ -282,8 +302,7 @@ static const struct member unique_members[] = {
 };
 
 /* Parts that this version does not have. */
-static const char *const later_members[] = { "callback", "webhook", "result", "depends_on",
-					     "workflow", "ttl",     "expires" };
+static const char *const later_members[] = { "result", "depends_on", "workflow", "ttl", "expires" };
 
 static const char *child_pointer(struct request *request, const char *parent, const char *name)
 {
@@ -388,6 +407,9 @@ static int put_type(struct request *request, const char *name)
 {
 	const struct job_type *type = name ? definitions_type(request->ctx->defs, name) : NULL;
 
+	if (name && webhook_reserved(name))
+		return refuse(request, "/type",
+			      "types that begin with " RESERVED_PREFIX " are Windlass's own");
 	if (!type) {
 		(void)refuse(request, "/type",
 			     name ? "unknown job type \"%.150s\""

@@ -34,11 +34,11 @@ struct job_request_context {
 };
 
 /* request: text of an object {type, payload, id?, queue?, priority?, delay? | run_at?, order_key?,
- * fair_key?, unique?: {key, for, on_conflict}, max_attempts?, timeout?, tags?}; root: the same
- * parsed, or NULL: json_text_check has taken the text, and no tree is made of more than it needs.
- * Unknown members are refused by name. payload absent means {}. Strings of *job_r live in
- * the arena or in the request's text, which must outlive it. Without a client-made id a new UUIDv7
- * is given. 0, or -1 with *err_r. */
+ * fair_key?, unique?: {key, for, on_conflict}, max_attempts?, timeout?, tags?, callback_url?};
+ * root: the same parsed, or NULL: json_text_check has taken the text, and no tree is made of more
+ * than it needs. Unknown members are refused by name. payload absent means {}. Strings of *job_r
+ * live in the arena or in the request's text, which must outlive it. Without a client-made id a new
+ * UUIDv7 is given. 0, or -1 with *err_r. */
 int job_request_parse(const struct job_request_context *ctx, struct json_slice request,
 		      json_t *root, struct arena *arena, struct new_job *job_r,
 		      struct job_request_error *err_r) must_check;

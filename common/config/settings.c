@@ -21,7 +21,6 @@ static const char *const known_names[] = { "WINDLASS_SETTINGS_FD", "WINDLASS_MET
 
 /* Settings of parts that this version does not have: refused by name rather than ignored. */
 static const char *const later_names[] = {
-	"WINDLASS_WEBHOOK_SECRET",
 	"WINDLASS_OTLP_URL",
 };
 

@@ -52,6 +52,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	char *remote_ca_file;    /* WINDLASS_REMOTE_CA_FILE, "": the system's */
 	/* WINDLASS_REMOTE_ALLOW, "": networks that guarded calls may go to, see cidr.h */
 	char *remote_allow;
+	char *webhook_secret;     /* WINDLASS_WEBHOOK_SECRET, "": one or two whsec_…; secret */
 	enum log_level log_level; /* WINDLASS_LOG, info */
 	enum log_jobs log_jobs;   /* WINDLASS_LOG_JOBS, all | failures | 1/n */
 	int log_jobs_sample;      /* the n of 1/n */

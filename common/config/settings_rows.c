@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/config/broker_url.h"
 #include "common/config/size.h"
+#include "common/job/webhook_signature.h"
 
 #define SECOND_MS INT64_C(1000)
 #define HOUR_MS   (3600 * SECOND_MS)
@@ -92,6 +93,8 @@ const struct setting_row setting_rows[] = {
 	  4096, "", false, "Certificates that third parties' certificates must descend from." },
 	{ "WINDLASS_REMOTE_ALLOW", SETTING_NETWORKS, FIELD(remote_allow), "", NULL, 0, 0, "", false,
 	  "Networks that are not public and that calls to an address out of a payload may go to all the same, as in `10.1.0.0/16, fd00:1::/32`." },
+	{ "WINDLASS_WEBHOOK_SECRET", SETTING_KEYS, FIELD(webhook_secret), "", NULL, 0, 0, "", true,
+	  "Signs webhooks: one key, or two while receivers change to a new one, each whsec_ and 24 to 64 bytes in base64; without it there are no webhooks." },
 	{ "WINDLASS_LOG", SETTING_LEVEL, FIELD(log_level), "info", NULL, 0, 0, "", false,
 	  "Lowest level that is logged: debug, info, warn, error." },
 	{ "WINDLASS_LOG_JOBS", SETTING_LOG_JOBS, FIELD(log_jobs), "all", NULL, 1, 1000000, "",
@@ -227,6 +230,16 @@ static void check_networks(const char *text, struct strbuf *why)
 	cidr_list_release(&list);
 }
 
+static void check_keys(const char *text, struct strbuf *why)
+{
+	struct webhook_keys keys;
+	struct error error;
+
+	if (webhook_keys_parse(text, &keys, &error) < 0)
+		strbuf_addstr(why, error.message);
+	webhook_keys_wipe(&keys);
+}
+
 static const char *put_text(const struct setting_row *row, char **field, const char *text,
 			    struct strbuf *why)
 {
@@ -245,6 +258,8 @@ static const char *put_text(const struct setting_row *row, char **field, const c
 		check_broker(text, why);
 	else if (row->kind == SETTING_NETWORKS)
 		check_networks(text, why);
+	else if (row->kind == SETTING_KEYS)
+		check_keys(text, why);
 	else if (row->kind == SETTING_URL && !has_prefix(text, "http://") &&
 		 !has_prefix(text, "https://"))
 		strbuf_addstr(why, "not a URL; expected http://… or https://…");

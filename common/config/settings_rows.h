@@ -15,6 +15,7 @@ enum setting_kind {
 	SETTING_LISTEN,   /* HOST:PORT */
 	SETTING_DATABASE, /* sqlite:PATH or postgresql://… */
 	SETTING_BROKER,   /* see broker_url.h; or empty */
+	SETTING_KEYS,     /* whsec_… keys, or empty */
 	SETTING_URL,      /* http(s)://… */
 	SETTING_NETWORKS, /* see cidr.h */
 	SETTING_INT,      /* int */

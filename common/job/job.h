@@ -67,6 +67,7 @@ struct new_job {
 	const char *unique_key; /* or NULL; scoped to tenant and type */
 	int64_t unique_for_ms;  /* 0: until the job has ended */
 	enum unique_conflict unique_conflict;
+	const char *callback;    /* URL that is told of its end, or NULL */
 	const char *traceparent; /* or NULL */
 	bool client_id;          /* the client made the id: compare fingerprints on conflict */
 	uint8_t fingerprint[32]; /* of the request, when client_id */

@@ -52,8 +52,8 @@ struct claimed_job {
 	int max_attempts;   /* 0: the type's */
 	int64_t timeout_ms; /* 0: the type's */
 	const char *tags;   /* JSON array text, or NULL */
-	const char *traceparent, *order_key, *fair_key; /* or NULL */
-	int64_t created_ms;                             /* store's clock, acceptance */
+	const char *traceparent, *order_key, *fair_key, *callback; /* or NULL */
+	int64_t created_ms;                                        /* store's clock, acceptance */
 	int64_t due_ms; /* when it became available; for the queue-wait figure */
 	/* JSON object text {"reserve": value}; NULL when none (always on attempt 1) */
 	const char *steps;

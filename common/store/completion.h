@@ -55,6 +55,13 @@ struct completion {
 	/* LATER: a failed attempt that counts against max_attempts (not snooze, release) */
 	bool counts;
 	struct uuid adopted; /* ADOPT: the new lease, made by the caller */
+	/* FINISH as completed: jobs that tell of it, webhook_jobs(). For other ends the store makes
+	 * them itself, by the registry of types */
+	struct new_job *webhooks;
+	size_t webhook_count;
+	/* FINISH of a webhook: this address does not want to be told any more (endpoint.h); or NULL
+	 */
+	const char *disables;
 	/* FINISH as completed: an outbox row goes with it; NULL: none */
 	const struct result_target *target;
 	const char *step;       /* STEP: its name, or NULL */
@@ -97,7 +104,8 @@ struct completion_batch {
 /* Runs the batch as one transaction. 0: committed; each item's fate is set; LOST items took nothing
  * with them; *claim_r holds the claimed jobs. A discarded or cancelled job with committed steps
  * gets its type's on_discard job (registry, store.h) in the same transaction (payload by
- * on_discard_payload()). COMPLETION_LATER and discards append a row to the job's attempt history,
+ * on_discard_payload()), and every job that was not completed the webhooks that it and its type
+ * ask for. COMPLETION_LATER and discards append a row to the job's attempt history,
  * but for OUTCOME_RELEASED: nothing was tried, and a job of a type that nobody here knows is given
  * back every few seconds. A foreign job (claimed_job.source) that completes leaves only its
  * completion row, with type and source; at any other end, and at ADOPT, its row is inserted first

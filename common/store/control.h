@@ -13,8 +13,8 @@
 #define CONTROL_COMPENSATED \
 	"it was compensated: its steps were undone; copy it, which makes a new job"
 
-/* Waiting, or queued on a broker -> *state_r = JOB_CANCELLED at once (with on_discard as in
- * completion.h; a worker that has just taken it from the broker is told as well); running ->
+/* Waiting, or queued on a broker -> *state_r = JOB_CANCELLED at once (with on_discard and webhooks
+ * as in completion.h; a worker that has just taken it from the broker is told as well); running ->
  * *state_r = JOB_RUNNING and the request is noted for its worker (bell: cancel); terminal ->
  * ERROR_CONFLICT with *state_r; ERROR_NOT_FOUND. */
 int control_cancel(struct store *store, const struct reach *reach, const struct uuid *id,

@@ -29,7 +29,7 @@ struct job_view {
 	int64_t due_ms;      /* waiting: when it may run; 0 otherwise */
 	int64_t finished_ms; /* terminal; else 0 */
 	const char *tags;    /* JSON array text, or NULL */
-	const char *order_key, *fair_key, *unique_key, *traceparent; /* or NULL */
+	const char *order_key, *fair_key, *unique_key, *traceparent, *callback; /* or NULL */
 	/* foreign and completed at once: only id, type, times, result and this are known; or NULL
 	 */
 	const char *source;

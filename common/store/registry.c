@@ -9,6 +9,7 @@
 
 static int sync_types(struct store *store, const struct definitions *defs, struct error *err_r)
 {
+	struct arena *arena = arena_new(0);
 	size_t count = definitions_type_count(defs);
 	struct store_type *rows = xcalloc(count + 1, sizeof(*rows));
 	int rc;
@@ -21,10 +22,12 @@ static int sync_types(struct store *store, const struct definitions *defs, struc
 			.queue = type->queue,
 			.priority = type->priority,
 			.on_discard = type->on_discard,
+			.hooks = webhook_hooks_text(arena, &type->hooks),
 		};
 	}
 	rc = store_sync_types(store, rows, count, err_r);
 	free(rows);
+	arena_free(&arena);
 	return rc;
 }
 

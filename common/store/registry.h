@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the store has to know of the definitions: job types, for windlass.enqueue() in SQL and for
- * on_discard, and which queues are ordered. Every role tells it at the start and when it has read
- * the file again. */
+/* What the store has to know of the definitions: job types, for windlass.enqueue() in SQL, for
+ * on_discard and for hooks, and which queues are ordered. Every role tells it at the start and when
+ * it has read the file again. */
 #ifndef COMMON_STORE_REGISTRY_H
 #define COMMON_STORE_REGISTRY_H
 #include "common/config/definitions.h"

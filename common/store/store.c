@@ -354,6 +354,21 @@ int query_finished(struct store *store, const struct uuid *ids, size_t count, st
 		     : 0;
 }
 
+/* ---- endpoints */
+
+int endpoint_disabled(struct store *store, struct arena *arena, struct endpoint_view **views_r,
+		      size_t *count_r, struct error *err_r)
+{
+	*count_r = 0;
+	return store->ops->endpoint_disabled(store, arena, views_r, count_r, err_r);
+}
+
+int endpoint_enable(struct store *store, const char *url, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return store->ops->endpoint_enable(store, url, err_r);
+}
+
 int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
 		 size_t *count_r, struct error *err_r)
 {

@@ -2,7 +2,8 @@
 /* The store: PostgreSQL or SQLite, the single source of truth. A `struct store` is one connection;
  * it belongs to one thread at a time and every call blocks. What can be asked of it is in one small
  * header per noun: acceptance.h admission.h claim.h completion.h control.h dispatch.h outbox.h
- * position.h session.h maintenance.h query.h; the implementations are joined by store_impl.h.
+ * position.h endpoint.h session.h maintenance.h query.h; the implementations are joined by
+ * store_impl.h.
  *
  * A connection that broke is opened again by the next operation. An operation that could not reach
  * the store fails with ERROR_UNAVAILABLE (nothing was done, for certain) or, when a COMMIT was sent
@@ -50,6 +51,7 @@ struct store_type {
 	const char *queue;
 	int priority;           /* enum job_priority */
 	const char *on_discard; /* type name, or NULL */
+	const char *hooks;      /* webhook_hooks_text, or NULL */
 };
 /* Inserts or updates these types (never removes: another version may still serve the others). */
 int store_sync_types(struct store *store, const struct store_type *types, size_t count,

@@ -10,6 +10,7 @@
 #include "common/store/completion.h"
 #include "common/store/control.h"
 #include "common/store/dispatch.h"
+#include "common/store/endpoint.h"
 #include "common/store/maintenance.h"
 #include "common/store/outbox.h"
 #include "common/store/position.h"
@@ -53,6 +54,9 @@ struct store_ops {
 			   struct outbox_item **, size_t *, bool *, struct error *);
 	int (*outbox_delete)(struct store *, const int64_t *, size_t, struct error *);
 	int (*outbox_depth)(struct store *, int64_t *, struct error *);
+	int (*endpoint_disabled)(struct store *, struct arena *, struct endpoint_view **, size_t *,
+				 struct error *);
+	int (*endpoint_enable)(struct store *, const char *, struct error *);
 	int (*position_load)(struct store *, struct position *, size_t, struct error *);
 	int (*position_save)(struct store *, const struct position *, size_t, struct error *);
 

@@ -10,6 +10,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "common/job/webhook.h"
 #include "common/json/json_text.h"
 
 #define CONTENTION_DELAY_MS 1000 /* given back because its rows are fought for */
@@ -82,6 +83,29 @@ static const struct result_target *target_of(const struct attempt_end *end)
 	return target;
 }
 
+/* The jobs that tell of a completed one. */
+static void add_webhooks(const struct attempt_end *end, struct completion *completion_r)
+{
+	const struct claimed_job *job = end->job;
+	struct webhook_source source = {
+		.id = job->id,
+		.tenant = job->tenant,
+		.type = job->type,
+		.attempt = job->attempt,
+		.state = JOB_COMPLETED,
+		.result = end->result,
+		.traceparent = job->traceparent,
+		.callback = job->callback,
+	};
+
+	if (end->type)
+		source.hooks = end->type->hooks;
+	if (!source.callback && !source.hooks.count)
+		return;
+	source.finished_ms = clock_wall_ms();
+	completion_r->webhook_count = webhook_jobs(job->arena, &source, &completion_r->webhooks);
+}
+
 /* What a type that records failures only must not leave behind; NULL: it did not. */
 static const char *forbidden_trace(const struct attempt_end *end)
 {
@@ -142,6 +166,7 @@ static void settle_done(const struct attempt_end *end, const struct settle_rules
 	finish(end, JOB_COMPLETED, completion_r);
 	completion_r->result = end->result;
 	completion_r->writes = end->writes;
+	add_webhooks(end, completion_r);
 	if (rules->publishes)
 		completion_r->target = target_of(end);
 }
@@ -186,6 +211,7 @@ static bool decide(const struct attempt_end *end, const struct settle_rules *rul
 		.reason = end->reason,
 		.receipts = end->receipts,
 		.receipt_count = end->receipt_count,
+		.disables = end->disables,
 	};
 	if (end->lost) {
 		nothing(OUTCOME_CANCELLED, completion_r);

@@ -9,6 +9,7 @@
 #include "common/base/digest.h"
 #include "common/base/utf8.h"
 #include "common/broker/envelope.h"
+#include "common/job/webhook.h"
 #include "common/json/json_text.h"
 
 #define BODY_SHOWN_MAX (64 * 1024) /* of a body that is no JSON */
@@ -160,6 +161,8 @@ struct claimed_job *foreign_job(const struct message *message, const struct fore
 	};
 	job->due_ms = job->created_ms;
 	set_type(job, rules, foreign.type);
+	if (read && !refusal && webhook_reserved(job->type))
+		refusal = "types that begin with " RESERVED_PREFIX " are Windlass's own";
 	if (refusal || !read)
 		job->refusal = foreign_job_refusal(arena, refusal ? refusal : why);
 	if (!read)

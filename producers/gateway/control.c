@@ -78,8 +78,9 @@ static void cancel_answered(struct exchange *exchange)
 
 	if (control_refused(exchange))
 		return;
-	/* Also of one that has ended: a worker may just have taken it from the broker. */
-	bell_ring(bell, BELL_CANCEL);
+	/* Also of one that has ended: a worker may just have taken it from the broker. What its
+	 * end has made waits. */
+	bell_ring(bell, BELL_CANCEL | BELL_READY);
 	if (control->state == JOB_CANCELLED) {
 		bell_ring_ended(bell, &exchange->id, 1);
 		answer_control(exchange, 200, control, false);

@@ -68,6 +68,7 @@ static void add_old_members(struct copy *copy, const struct job_view *old)
 	keep_text(copy, "priority", job_priority_name(old->priority));
 	keep_text(copy, "order_key", old->order_key);
 	keep_text(copy, "fair_key", old->fair_key);
+	keep_text(copy, "callback_url", old->callback);
 	keep_raw(copy, "tags", old->tags, old->tags ? strlen(old->tags) : 0);
 	if (old->timeout_ms > 0)
 		keep_text(copy, "timeout", duration_format(old->timeout_ms, number));

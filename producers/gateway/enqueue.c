@@ -283,6 +283,7 @@ static void complete_view(struct exchange *exchange)
 	view->fair_key = job->fair_key;
 	view->unique_key = job->unique_key;
 	view->traceparent = job->traceparent;
+	view->callback = job->callback;
 }
 
 static void waited(struct exchange *exchange)

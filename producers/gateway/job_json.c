@@ -112,6 +112,7 @@ static void add_who(struct strbuf *out, const struct job_view *view)
 	add_text(out, "fair_key", view->fair_key);
 	add_text(out, "unique_key", view->unique_key);
 	add_text(out, "traceparent", view->traceparent);
+	add_text(out, "callback_url", view->callback);
 	add_raw(out, "tags", view->tags, view->tags ? strlen(view->tags) : 0);
 }
 

@@ -33,6 +33,8 @@ MAY = {
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
     "get /v1/targets": {"admin"},
+    "get /v1/webhooks/disabled": {"admin"},
+    "post /v1/webhooks/enable": {"admin"},
     "get /metrics": {"admin"},
 }
 BODIES = {

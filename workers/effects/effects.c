@@ -178,7 +178,7 @@ static bool made_ready(const struct completion *done)
 		return true; /* perhaps an on_discard job */
 	if (done->kind == COMPLETION_FINISH && done->job->order_key)
 		return true; /* perhaps the next of its key, which no claim before could find */
-	return done->writes.follow_up_count > 0;
+	return done->writes.follow_up_count > 0 || done->webhook_count > 0;
 }
 
 static void ring_bells(struct effects *e, struct effect **items, size_t count)

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "workers/engine/http_job.h"
+#include "workers/engine/webhook_job.h"
 #include "workers/handlers/sql_handler.h"
 
 #define SQL_ROOM      256  /* jobs ahead when none of them needs a host */
@@ -64,6 +65,8 @@ void arrivals_run(struct engine *engine, struct hand *hand)
 		run_sql(engine, hand);
 	else if (hand->task.type->kind == HANDLER_HTTP)
 		http_job_run(engine, hand);
+	else if (hand->task.type->kind == HANDLER_WEBHOOK)
+		webhook_job_run(engine, hand);
 	else
 		pool_run(engine->pool, &hand->task);
 }
@@ -94,7 +97,8 @@ static struct hand *hand_new(struct engine *engine, struct claimed_job *job,
 
 static void remember_kind(struct engine *engine, const struct job_type *type)
 {
-	double sql = type && type->kind == HANDLER_SQL, http = type && type->kind == HANDLER_HTTP;
+	double sql = type && type->kind == HANDLER_SQL,
+	       http = type && (type->kind == HANDLER_HTTP || type->kind == HANDLER_WEBHOOK);
 
 	engine->sql_share += (sql - engine->sql_share) / SHARE_MEMORY;
 	engine->http_share += (http - engine->http_share) / SHARE_MEMORY;

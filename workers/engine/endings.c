@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "workers/engine/conceal.h"
+#include "workers/engine/endpoints.h"
 
 #define REFUSALS_MAX     10 /* more than unmet expectations can be, and then some */
 #define REFUSED_DELAY_MS 60000
@@ -51,6 +52,7 @@ static void describe(const struct hand *hand, struct attempt_end *end_r)
 		.writes = outcome->writes,
 		.receipts = task->receipts + task->receipts_saved,
 		.receipt_count = task->receipt_count - task->receipts_saved,
+		.disables = outcome->disables,
 		.forbidden = hand->forbidden,
 		.park = hand->park,
 		.lost = hand->lost,
@@ -144,6 +146,8 @@ static void gone(struct engine *engine, struct hand *hand)
 	if (completion->fate == COMPLETION_COMMITTED && completion->kind == COMPLETION_LATER &&
 	    completion->delay_ms > 0)
 		keeper_due(engine->keeper, completion->delay_ms);
+	if (completion->fate == COMPLETION_COMMITTED && completion->disables)
+		endpoints_add(engine->endpoints, completion->disables);
 	if (hand->lost)
 		task->completion.fate = COMPLETION_LOST;
 	if (!hand->silent)
@@ -178,6 +182,7 @@ static void remember(struct hand *hand, const struct attempt_end *end)
 		.again = end->again,
 		.after_ms = end->after_ms,
 		.reason = end->reason,
+		.disables = end->disables,
 	};
 }
 

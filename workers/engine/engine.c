@@ -13,6 +13,7 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "workers/engine/endpoints.h"
 #include "workers/engine/engine_impl.h"
 #include "workers/engine/http_job.h"
 
@@ -366,6 +367,7 @@ static void start_threads(struct engine *engine)
 	};
 	struct keeper_options keeper = {
 		.store = o->keeper_store,
+		.endpoints = engine->endpoints,
 		.bell = o->bell,
 		.session = o->session,
 		.lease_ms = settings->lease_ms,
@@ -398,6 +400,7 @@ struct engine *engine_new(const struct engine_options *options)
 	list_init(&engine->endings);
 	list_init(&engine->lent);
 	list_init(&engine->https);
+	engine->endpoints = endpoints_new();
 	engine->inflight = inflight_new(HAND_MAX);
 	engine->answers = mailbox_new(ANSWERS_MAX);
 	engine->cancels = mailbox_new(64);
@@ -457,6 +460,7 @@ void engine_free(struct engine **engine)
 	loop_free(&e->loop);
 	effects_free(&e->effects);
 	keeper_free(&e->keeper);
+	endpoints_free(&e->endpoints);
 	outcome_log_free(&e->log);
 	mailbox_free(&e->answers);
 	mailbox_free(&e->cancels);

@@ -90,6 +90,7 @@ struct engine {
 	struct effects *effects;
 	struct readers *readers;
 	struct keeper *keeper;
+	struct endpoints *endpoints; /* that are disabled */
 	struct listener *listener;
 	struct outcome_log *log;
 	struct inflight *inflight;

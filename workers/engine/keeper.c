@@ -18,7 +18,9 @@
 #include "common/store/maintenance.h"
 #include "common/store/registry.h"
 #include "common/store/session.h"
+#include "workers/engine/endpoints.h"
 
+#define ENDPOINTS_MS     5000
 #define PROMOTE_POLL_MS  500
 #define PROMOTE_GAP_MS   100
 #define FAILED_AGAIN_MS  1000
@@ -37,6 +39,7 @@ enum chore_name {
 	CHORE_CANCELS,
 	CHORE_TYPES,
 	CHORE_TARGETS,
+	CHORE_ENDPOINTS,
 	CHORE_COUNT
 };
 
@@ -239,6 +242,19 @@ static int64_t run_targets(struct keeper *k, struct error *err_r)
 	return rc == 0 ? TARGETS_MS : -1;
 }
 
+static int64_t run_endpoints(struct keeper *k, struct error *err_r)
+{
+	struct arena *arena = arena_new(0);
+	struct endpoint_view *views;
+	size_t count;
+	int rc = endpoint_disabled(k->o.store, arena, &views, &count, err_r);
+
+	if (rc == 0)
+		endpoints_set(k->o.endpoints, views, count);
+	arena_free(&arena);
+	return rc < 0 ? -1 : ENDPOINTS_MS;
+}
+
 static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_RENEW] = { "renew", run_renew },
 	[CHORE_PROMOTE] = { "promote", run_promote },
@@ -249,6 +265,7 @@ static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_CANCELS] = { "cancels", run_cancels },
 	[CHORE_TYPES] = { "types", run_types },
 	[CHORE_TARGETS] = { "targets", run_targets },
+	[CHORE_ENDPOINTS] = { "endpoints", run_endpoints },
 };
 
 /* ---- the page */
@@ -364,7 +381,8 @@ struct keeper *keeper_new(const struct keeper_options *options)
 	k->progress = idmap_new();
 	k->due_ms[CHORE_RENEW] = now_ms + options->lease_ms / 3;
 	k->due_ms[CHORE_PROMOTE] = k->due_ms[CHORE_RELEASE] = k->due_ms[CHORE_FOLD] =
-		k->due_ms[CHORE_RETENTION] = k->due_ms[CHORE_TARGETS] = now_ms;
+		k->due_ms[CHORE_RETENTION] = k->due_ms[CHORE_TARGETS] = k->due_ms[CHORE_ENDPOINTS] =
+			now_ms;
 	CHECK(pthread_mutex_init(&k->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0);
 	CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper thread: everything that an engine does with the store besides jobs: its session,
- * promotion of due jobs, leases of the dead, folding, retention, progress, cancel requests. Has a
+ * promotion of due jobs, leases of the dead, folding, retention, progress, cancel requests,
+ * endpoints that are disabled. Has a
  * store connection of its own. All functions but keeper_kick are called on the engine's loop
  * thread. */
 #ifndef WORKERS_ENGINE_KEEPER_H
@@ -14,11 +15,13 @@
 #include "common/store/bell.h"
 #include "common/store/store.h"
 
+struct endpoints;
 struct keeper;
 
 struct keeper_options {
-	struct store *store; /* the thread's own until keeper_stop */
-	struct bell *bell;   /* is rung when jobs became available */
+	struct store *store;         /* the thread's own until keeper_stop */
+	struct endpoints *endpoints; /* is told which are disabled */
+	struct bell *bell;           /* is rung when jobs became available */
 	struct uuid session;
 	int64_t lease_ms, keep_ms, keep_dead_ms;
 	/* On the keeper's thread: jobs became available; these of the ids that were asked about are

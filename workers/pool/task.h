@@ -23,6 +23,7 @@ struct task_outcome {
 	const char *reason; /* retry, discard, crashed; NULL otherwise */
 	const char *result; /* JSON text, or NULL */
 	struct write_set writes;
+	const char *disables; /* webhook: its address answered 410; or NULL */
 };
 
 struct task {

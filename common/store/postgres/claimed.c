@@ -21,6 +21,7 @@ enum {
 	C_ORDER_KEY,
 	C_FAIR_KEY,
 	C_TRACEPARENT,
+	C_CALLBACK,
 	C_CREATED,
 	C_UNCHECKED,
 	C_CANCEL
@@ -64,6 +65,7 @@ struct claimed_job *claimed_read(const PGresult *result, int row, const struct u
 	job->order_key = result_dup(result, row, C_ORDER_KEY, arena);
 	job->fair_key = result_dup(result, row, C_FAIR_KEY, arena);
 	job->traceparent = result_dup(result, row, C_TRACEPARENT, arena);
+	job->callback = result_dup(result, row, C_CALLBACK, arena);
 	job->created_ms = result_ms(result, row, C_CREATED);
 	job->unchecked = result_bool(result, row, C_UNCHECKED);
 	job->cancel_asked = result_bool(result, row, C_CANCEL);

@@ -76,9 +76,9 @@ static void send_locks(struct commit *c, struct completion *const *items, size_t
 		postgres_send(c->pg);
 }
 
-/* Compensation of those that end without being completed. */
-static int add_on_discard(struct commit *c, struct completion *const *items, size_t count,
-			  struct error *err_r)
+/* What follows for those that end without being completed. */
+static int add_on_end(struct commit *c, struct completion *const *items, size_t count,
+		      struct error *err_r)
 {
 	struct ended_job *ended = ARENA_ARRAY(c->pg->scratch, struct ended_job, count);
 	size_t n = 0;
@@ -90,7 +90,7 @@ static int add_on_discard(struct commit *c, struct completion *const *items, siz
 			ended[n++] = (struct ended_job){ item->job->id, item->job->attempt,
 							 item->state, item->reason };
 	}
-	return postgres_on_discard(c->pg, ended, n, err_r);
+	return postgres_on_end(c->pg, ended, n, err_r);
 }
 
 /* ---- a set of items in the open transaction */
@@ -129,7 +129,7 @@ static enum verdict apply(struct commit *c, struct completion *const *items, siz
 	if (write_plan_check(c->pg, plan, err_r) < 0 ||
 	    follow_ups_unique(c->pg, items, count, err_r) < 0)
 		return SET_FAILED;
-	return add_on_discard(c, items, count, err_r) < 0 ? SET_FAILED : SET_APPLIED;
+	return add_on_end(c, items, count, err_r) < 0 ? SET_FAILED : SET_APPLIED;
 }
 
 /* ---- the end of the transaction */

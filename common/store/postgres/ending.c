@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs that end without being completed: waiting ones that are cancelled, and the on_discard jobs
- * of those that had committed steps. Called inside open transactions of completion, acceptance,
- * control and maintenance. */
+/* Jobs that end without being completed: waiting ones that are cancelled, the on_discard jobs of
+ * those that had committed steps, and webhooks. Called inside open transactions of completion,
+ * acceptance, control and maintenance. */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/job/on_discard.h"
+#include "common/job/webhook.h"
 #include "common/store/postgres/postgres_impl.h"
 
 /* Only jobs with at least one step and a type that names a compensation. */
@@ -17,9 +19,16 @@ static const char discard_sources[] =
 	" LEFT JOIN windlass.job_type o ON o.name = t.on_discard"
 	" WHERE EXISTS (SELECT FROM windlass.step s WHERE s.id = i.id)";
 
-/* What the flight of discard_sources brought. */
+/* Only jobs of which somebody is to be told. */
+static const char told_sources[] =
+	"SELECT i.n, j.tenant, j.type, j.traceparent, j.callback, t.hooks"
+	" FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
+	" JOIN windlass.jobs j ON j.id = i.id LEFT JOIN windlass.job_type t ON t.name = j.type"
+	" WHERE j.callback IS NOT NULL OR t.hooks IS NOT NULL";
+
+/* What the flight of discard_sources and told_sources brought. */
 struct sources {
-	const PGresult *jobs, *steps, *calls;
+	const PGresult *jobs, *steps, *calls, *told;
 };
 
 static void make_job(struct postgres *pg, const struct sources *from, int row,
@@ -63,10 +72,14 @@ static int read_sources(struct postgres *pg, const struct ended_job *ended, size
 	size_t jobs = postgres_send(pg), steps = history_send_steps(pg, ids, count),
 	       calls = history_send_calls(pg, ids, count);
 
+	postgres_say(pg, told_sources);
+	history_args(pg, ids, count);
+	size_t told = postgres_send(pg);
+
 	if (postgres_fly(pg, err_r) < 0)
 		return -1;
 	*from_r = (struct sources){ postgres_result(pg, jobs), postgres_result(pg, steps),
-				    postgres_result(pg, calls) };
+				    postgres_result(pg, calls), postgres_result(pg, told) };
 	return 0;
 }
 
@@ -90,8 +103,34 @@ static void send_marks(struct postgres *pg, const struct ended_job *ended, const
 	postgres_send(pg);
 }
 
-int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count,
-			struct error *err_r)
+static size_t make_webhooks(struct postgres *pg, const PGresult *told, int row,
+			    const struct ended_job *all, struct new_job **list)
+{
+	const struct ended_job *ended = &all[result_i64(told, row, 0)];
+	struct arena *arena = pg->scratch;
+	struct webhook_source source = {
+		.id = ended->id,
+		.tenant = result_dup(told, row, 1, arena),
+		.type = result_dup(told, row, 2, arena),
+		.attempt = ended->attempt,
+		.state = ended->state,
+		.reason = ended->reason,
+		.traceparent = result_dup(told, row, 3, arena),
+		.callback = result_dup(told, row, 4, arena),
+		.hooks = webhook_hooks_parse(arena, result_text(told, row, 5)),
+		.finished_ms = clock_wall_ms(),
+	};
+	struct new_job *jobs;
+	size_t count = webhook_jobs(arena, &source, &jobs);
+
+	CHECK(count <= WEBHOOKS_MAX);
+	for (size_t i = 0; i < count; i++)
+		list[i] = &jobs[i];
+	return count;
+}
+
+int postgres_on_end(struct postgres *pg, const struct ended_job *ended, size_t count,
+		    struct error *err_r)
 {
 	struct sources from;
 
@@ -99,18 +138,22 @@ int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size
 		return 0;
 	if (read_sources(pg, ended, count, &from, err_r) < 0)
 		return -1;
-	size_t found = (size_t)PQntuples(from.jobs);
+	size_t found = (size_t)PQntuples(from.jobs), told = (size_t)PQntuples(from.told);
+	size_t most = found + told * WEBHOOKS_MAX, n = 0;
 	struct new_job *jobs = ARENA_ARRAY(pg->scratch, struct new_job, found);
-	struct new_job **list = ARENA_ARRAY(pg->scratch, struct new_job *, found);
+	struct new_job **list = ARENA_ARRAY(pg->scratch, struct new_job *, most);
 
-	for (size_t i = 0; i < found; i++) {
-		make_job(pg, &from, (int)i, ended, &jobs[i]);
-		list[i] = &jobs[i];
+	for (; n < found; n++) {
+		make_job(pg, &from, (int)n, ended, &jobs[n]);
+		list[n] = &jobs[n];
 	}
-	if (!found)
+	for (size_t i = 0; i < told; i++)
+		n += make_webhooks(pg, from.told, (int)i, ended, list + n);
+	if (!n)
 		return 0;
-	send_marks(pg, ended, from.jobs);
-	postgres_insert_jobs(pg, list, found, true);
+	if (found)
+		send_marks(pg, ended, from.jobs);
+	postgres_insert_jobs(pg, list, n, true);
 	return postgres_fly(pg, err_r);
 }
 
@@ -152,7 +195,7 @@ static int compensate_cancelled(struct postgres *pg, size_t place, const struct 
 		for (size_t i = 0; i < count; i++)
 			ended_r[i] = ended_r[i] || uuid_equal(&ids[i], &id);
 	}
-	return postgres_on_discard(pg, ended, found, err_r);
+	return postgres_on_end(pg, ended, found, err_r);
 }
 
 int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t count,

@@ -1,33 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The jobs that write sets enqueue. Those without a unique key ride in the flight of their writes;
- * whether one with a key is stored is decided after it, when it is known whose writes stay, with
- * the statements that acceptance uses. Called by completion.c inside its transaction. */
+/* The jobs that write sets enqueue, and those that tell of a completed one. Those without a unique
+ * key ride in the flight of their writes; whether one with a key is stored is decided after it,
+ * when it is known whose writes stay, with the statements that acceptance uses. Called by
+ * completion.c inside its transaction. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/idmap.h"
 #include "common/store/postgres/postgres_impl.h"
 
+/* Puts those jobs with or without a unique key into `list`, unless it is NULL; returns how many. */
+static size_t add(struct new_job *jobs, size_t count, bool unique, struct new_job **list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!jobs[i].unique_key == unique)
+			continue;
+		if (list)
+			list[n] = &jobs[i];
+		n++;
+	}
+	return n;
+}
+
 static size_t collect(struct postgres *pg, struct completion *const *items, size_t count,
 		      bool unique, struct new_job ***jobs_r)
 {
+	struct new_job **list = NULL;
 	size_t n = 0;
 
 	for (int pass = 0; pass < 2; pass++) {
 		if (pass)
-			*jobs_r = ARENA_ARRAY(pg->scratch, struct new_job *, n);
+			*jobs_r = list = ARENA_ARRAY(pg->scratch, struct new_job *, n);
 		n = 0;
 		for (size_t i = 0; i < count; i++) {
 			struct write_set *writes = &items[i]->writes;
 
-			for (size_t k = 0;
-			     completion_writes(items[i]) && k < writes->follow_up_count; k++) {
-				if (!writes->follow_ups[k].unique_key == unique)
-					continue;
-				if (pass)
-					(*jobs_r)[n] = &writes->follow_ups[k];
-				n++;
-			}
+			if (!completion_writes(items[i]))
+				continue;
+			n += add(writes->follow_ups, writes->follow_up_count, unique,
+				 list ? list + n : NULL);
+			n += add(items[i]->webhooks, items[i]->webhook_count, unique,
+				 list ? list + n : NULL);
 		}
 		if (!n)
 			return 0;

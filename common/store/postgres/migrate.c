@@ -130,13 +130,13 @@ int postgres_schema(struct store *store, int *have_r, int *want_r, struct error 
 }
 
 static const char sync_types[] =
-	"INSERT INTO windlass.job_type AS t (name, queue, priority, on_discard)"
-	" SELECT * FROM unnest($1::text[], $2::text[], $3::int2[], $4::text[]) AS i(name, queue,"
-	" priority, on_discard) ORDER BY name"
+	"INSERT INTO windlass.job_type AS t (name, queue, priority, on_discard,"
+	" hooks) SELECT * FROM unnest($1::text[], $2::text[], $3::int2[], $4::text[], $5::text[])"
+	" AS i(name, queue, priority, on_discard, hooks) ORDER BY name"
 	" ON CONFLICT (name) DO UPDATE SET queue = excluded.queue, priority = excluded.priority,"
-	" on_discard = excluded.on_discard"
-	" WHERE (t.queue, t.priority, t.on_discard) IS DISTINCT FROM (excluded.queue,"
-	" excluded.priority, excluded.on_discard)";
+	" on_discard = excluded.on_discard, hooks = excluded.hooks"
+	" WHERE (t.queue, t.priority, t.on_discard, t.hooks) IS DISTINCT FROM (excluded.queue,"
+	" excluded.priority, excluded.on_discard, excluded.hooks)";
 static const char sync_queues[] =
 	"INSERT INTO windlass.queue (name) SELECT DISTINCT q FROM unnest($1::text[]) AS q"
 	" ORDER BY q ON CONFLICT (name) DO NOTHING";
@@ -155,13 +155,15 @@ static int sync_once(struct postgres *pg, const struct store_type *types, size_t
 	struct array *names = postgres_arg_array(pg, TYPE_TEXT),
 		     *queues = postgres_arg_array(pg, TYPE_TEXT);
 	struct array *priorities = postgres_arg_array(pg, TYPE_INT2),
-		     *discards = postgres_arg_array(pg, TYPE_TEXT);
+		     *discards = postgres_arg_array(pg, TYPE_TEXT),
+		     *hooks = postgres_arg_array(pg, TYPE_TEXT);
 
 	for (size_t i = 0; i < count; i++) {
 		array_text(names, types[i].name);
 		array_text(queues, types[i].queue);
 		array_i64(priorities, types[i].priority);
 		array_text(discards, types[i].on_discard);
+		array_text(hooks, types[i].hooks);
 	}
 	postgres_send(pg);
 	postgres_say(pg, sync_queues);

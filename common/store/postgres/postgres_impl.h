@@ -318,15 +318,15 @@ int postgres_cancel_waiting(struct postgres *pg, const struct uuid *ids, size_t 
 int postgres_cancel_queued(struct postgres *pg, const struct uuid *id, const char *reason,
 			   bool *ended_r, struct error *err_r) must_check;
 /* Jobs that ended discarded or cancelled in the open transaction: enqueues the on_discard jobs of
- * those with committed steps. */
+ * those with committed steps, and the webhooks of those that ask for them. */
 struct ended_job {
 	struct uuid id;
 	int attempt;
 	enum job_state state;
 	const char *reason;
 };
-int postgres_on_discard(struct postgres *pg, const struct ended_job *ended, size_t count,
-			struct error *err_r) must_check;
+int postgres_on_end(struct postgres *pg, const struct ended_job *ended, size_t count,
+		    struct error *err_r) must_check;
 /* The same for jobs whose cancel is in the table of requests, each with the reason noted there. */
 int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t count,
 			  struct error *err_r) must_check;
@@ -358,12 +358,12 @@ struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *
 				 size_t *count_r);
 
 /* ---- claimed.c: what claimed_read reads, of t (id, attempt, since) and its jobs row j. */
-#define CLAIMED_SQL(seq)                                                                      \
-	" t.id, " seq ", t.attempt, t.since, j.priority, j.queue, j.tenant, j.owner, j.type," \
-	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key,"          \
-	" j.traceparent, j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE"   \
+#define CLAIMED_SQL(seq)                                                                                \
+	" t.id, " seq ", t.attempt, t.since, j.priority, j.queue, j.tenant, j.owner, j.type,"           \
+	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key,"                    \
+	" j.traceparent, j.callback, j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE" \
 	" c.id = t.id) IS NOT NULL"
-#define CLAIMED_COLUMNS 19
+#define CLAIMED_COLUMNS 20
 struct claimed_job *claimed_read(const PGresult *result, int row, const struct uuid *batch);
 /* Reads the history of those that were handed out before, by another flight, and drops those that
  * have ended. -1: weather; the jobs are not whole. */
@@ -490,6 +490,9 @@ size_t foreign_send(struct postgres *pg, struct completion *const *items, size_t
 size_t adopt_send(struct postgres *pg, struct completion *const *items, size_t count,
 		  const struct uuid *session);
 
+/* ---- endpoint.c: rows that ride in the end of a webhook job, if there are any */
+void endpoint_send(struct postgres *pg, struct completion *const *items, size_t count);
+
 /* ---- outbox.c, position.c: rows that ride in a completion, if there are any */
 void outbox_send(struct postgres *pg, struct completion *const *items, size_t count);
 void positions_send(struct postgres *pg, const struct position *positions, size_t count);
@@ -523,6 +526,10 @@ int postgres_outbox_read(struct store *store, const struct outbox_request *reque
 int postgres_outbox_delete(struct store *store, const int64_t *rows, size_t count,
 			   struct error *err_r);
 int postgres_outbox_depth(struct store *store, int64_t *depth_r, struct error *err_r);
+int postgres_endpoint_disabled(struct store *store, struct arena *arena,
+			       struct endpoint_view **views_r, size_t *count_r,
+			       struct error *err_r);
+int postgres_endpoint_enable(struct store *store, const char *url, struct error *err_r);
 int postgres_position_load(struct store *store, struct position *positions, size_t count,
 			   struct error *err_r);
 int postgres_position_save(struct store *store, const struct position *positions, size_t count,

@@ -25,6 +25,7 @@ enum {
 	V_FAIR_KEY,
 	V_UNIQUE_KEY,
 	V_TRACEPARENT,
+	V_CALLBACK,
 	V_RESULT,
 	V_REASON,
 	V_PART,
@@ -40,7 +41,7 @@ enum {
 			" coalesce(d.attempt, r.attempt, (SELECT l.attempts[array_position(l.ids, j.id)]"                                          \
 			"  FROM windlass.lease l WHERE j.id = ANY (l.ids) LIMIT 1)),"                                                              \
 			" j.max_attempts, j.timeout_ms, j.created, CASE WHEN d.id IS NULL AND r.due IS DISTINCT FROM 'infinity' THEN r.since END," \
-			" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, d.result,"                                     \
+			" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, j.callback, d.result,"                         \
 			" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"                                           \
 			"  AND (a.counts OR r.due = 'infinity' AND a.outcome <> 0) AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                  \
 			" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
@@ -69,6 +70,7 @@ static void read_view(const PGresult *result, int row, struct arena *arena, stru
 		.fair_key = result_dup(result, row, V_FAIR_KEY, arena),
 		.unique_key = result_dup(result, row, V_UNIQUE_KEY, arena),
 		.traceparent = result_dup(result, row, V_TRACEPARENT, arena),
+		.callback = result_dup(result, row, V_CALLBACK, arena),
 		.result = result_dup(result, row, V_RESULT, arena),
 		.reason = result_dup(result, row, V_REASON, arena),
 		.progress = result_null(result, row, V_PART) ? -1 : result_f64(result, row, V_PART),

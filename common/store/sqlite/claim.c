@@ -277,6 +277,7 @@ static struct claimed_job *fill(sqlite3_stmt *stmt, const struct sqlite_hand_out
 		.created_ms = sqlite3_column_int64(stmt, 10),
 		.due_ms = out->since,
 		.unchecked = sqlite3_column_int(stmt, 13),
+		.callback = sqlite_column_dup(stmt, 14, arena),
 	};
 	return job;
 }
@@ -287,7 +288,7 @@ int sqlite_handed_out(struct sqlite_store *store, const struct sqlite_hand_out *
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
 		"SELECT tenant, owner, type, payload, max_attempts, timeout_ms, tags, traceparent, order_key, "
-		"fair_key, created, queue, priority, unchecked FROM windlass_jobs WHERE id = ?1",
+		"fair_key, created, queue, priority, unchecked, callback FROM windlass_jobs WHERE id = ?1",
 		"u", &out->id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 

@@ -66,6 +66,9 @@ static int apply_writes(struct sqlite_store *store, struct completion *item, str
 	for (size_t i = 0; i < writes->follow_up_count; i++)
 		if (sqlite_enlist(store, &writes->follow_ups[i], true, &accepted, err_r))
 			return blame(item, writes->statement_count, err_r);
+	for (size_t i = 0; i < item->webhook_count; i++)
+		if (sqlite_enlist(store, &item->webhooks[i], true, &accepted, err_r))
+			return -1;
 	return writes->statement_count ? check_deferred(store, item) : 0;
 }
 
@@ -195,7 +198,7 @@ static int end_badly(struct sqlite_store *store, struct completion *item, struct
 		return -1;
 	if (keep_receipts(store, item, err_r))
 		return -1;
-	return sqlite_compensate(store, &job->id, job->attempt, item->state, item->reason, err_r);
+	return sqlite_on_end(store, &job->id, job->attempt, item->state, item->reason, err_r);
 }
 
 /* The row of a foreign job that ends otherwise than well. 1: it may; 0: it is elsewhere already. */
@@ -249,6 +252,8 @@ static int finish(struct sqlite_store *store, struct completion *item, struct sq
 		if (item->state != JOB_COMPLETED)
 			lease->removed[place] = lease->changed = true;
 	}
+	if (item->disables && sqlite_disable_endpoint(store, item->disables, &job->id, err_r))
+		return -1;
 	return item->target && item->state == JOB_COMPLETED ? send_result(store, item, err_r) : 0;
 }
 

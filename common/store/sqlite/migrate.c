@@ -87,10 +87,11 @@ int sqlite_sync_types(struct store *base, const struct store_type *types, size_t
 	for (size_t i = 0; i < count; i++)
 		if (sqlite_run(
 			    store, err_r,
-			    "INSERT INTO windlass_job_type VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET "
-			    "queue = ?2, priority = ?3, on_discard = ?4",
-			    "ssis", types[i].name, types[i].queue, (int64_t)types[i].priority,
-			    types[i].on_discard)) {
+			    "INSERT INTO windlass_job_type (name, queue, priority, on_discard, hooks) "
+			    "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET "
+			    "queue = ?2, priority = ?3, on_discard = ?4, hooks = ?5",
+			    "ssiss", types[i].name, types[i].queue, (int64_t)types[i].priority,
+			    types[i].on_discard, types[i].hooks)) {
 			sqlite_rollback(store);
 			return -1;
 		}

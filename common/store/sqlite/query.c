@@ -11,7 +11,7 @@
 /* Terminal: the done row; waiting: the ready row; else it runs, and its lease knows the attempt. */
 #define VIEW_COLUMNS                                                                                                               \
 	"SELECT j.id, j.tenant, j.owner, j.queue, j.type, j.priority, j.max_attempts, j.timeout_ms, j.created, j.tags, "           \
-	"j.order_key, j.fair_key, j.unique_key, j.traceparent, d.state, d.attempt, d.result, d.finished, r.attempt, "              \
+	"j.order_key, j.fair_key, j.unique_key, j.traceparent, j.callback, d.state, d.attempt, d.result, d.finished, r.attempt, "  \
 	"CASE WHEN r.due = " SQLITE_NEVER_SQL                                                                                      \
 	" THEN 2 ELSE r.due IS NOT NULL END, r.since, p.part, p.note, c.id IS NOT NULL, coalesce(d.reason, (SELECT a.reason FROM " \
 	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                                \
@@ -37,6 +37,7 @@ enum view_column {
 	V_FAIR_KEY,
 	V_UNIQUE_KEY,
 	V_TRACEPARENT,
+	V_CALLBACK,
 	V_DONE,
 	V_DONE_ATTEMPT,
 	V_RESULT,
@@ -110,6 +111,7 @@ static void fill(sqlite3_stmt *stmt, struct arena *arena, struct job_view *view_
 		.fair_key = sqlite_column_dup(stmt, V_FAIR_KEY, arena),
 		.unique_key = sqlite_column_dup(stmt, V_UNIQUE_KEY, arena),
 		.traceparent = sqlite_column_dup(stmt, V_TRACEPARENT, arena),
+		.callback = sqlite_column_dup(stmt, V_CALLBACK, arena),
 		.progress = has(stmt, V_PART) ? sqlite3_column_double(stmt, V_PART) : -1,
 		.progress_note = sqlite_column_dup(stmt, V_NOTE, arena),
 	};

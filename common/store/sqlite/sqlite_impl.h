@@ -216,6 +216,10 @@ int sqlite_cancel_queued(struct sqlite_store *store, const struct uuid *id, cons
  * has one. */
 int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int attempt,
 		      enum job_state state, const char *reason, struct error *err_r) must_check;
+/* {"reserve": value} in the arena, or NULL when no step was committed. */
+int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
+		 char **steps_r, struct error *err_r) must_check;
+
 /* ---- reach.c */
 /* Condition on the columns of a job (with their table: json_each has a type, too), of three
  * arguments (kinds "sss") whose places are a to c: tenant, owner, and the rules as
@@ -227,9 +231,10 @@ int sqlite_compensate(struct sqlite_store *store, const struct uuid *id, int att
 /* NULL: there are none; else to be freed. */
 char *sqlite_reach_rules(const struct reach *reach);
 
-/* {"reserve": value} in the arena, or NULL when no step was committed. */
-int sqlite_steps(struct sqlite_store *store, const struct uuid *id, struct arena *arena,
-		 char **steps_r, struct error *err_r) must_check;
+/* ---- webhooks.c: what follows from the end of a job that was not completed: its on_discard job,
+ * and webhooks. */
+int sqlite_on_end(struct sqlite_store *store, const struct uuid *id, int attempt,
+		  enum job_state state, const char *reason, struct error *err_r) must_check;
 
 /* ---- claim.c */
 /* lease_ms > 0: not for a session but for a broker (request->session is its owner, and there is one
@@ -269,6 +274,10 @@ struct bell_file *bell_file_open(const char *path,
 void bell_file_close(struct bell_file **file);
 int bell_file_lock(struct bell_file *file, int timeout_ms, struct error *err_r) must_check;
 void bell_file_unlock(struct bell_file *file);
+
+/* ---- endpoint.c. Inside a write transaction. */
+int sqlite_disable_endpoint(struct sqlite_store *store, const char *url, const struct uuid *job,
+			    struct error *err_r) must_check;
 
 /* ---- the operations that store_ops lists and other files hold */
 int sqlite_acceptance_commit(struct store *, struct acceptance *const *, size_t, struct error *);
@@ -321,6 +330,9 @@ int sqlite_outbox_read(struct store *, const struct outbox_request *, struct are
 		       struct outbox_item **, size_t *, bool *, struct error *);
 int sqlite_outbox_delete(struct store *, const int64_t *, size_t, struct error *);
 int sqlite_outbox_depth(struct store *, int64_t *, struct error *);
+int sqlite_endpoint_disabled(struct store *, struct arena *, struct endpoint_view **, size_t *,
+			     struct error *);
+int sqlite_endpoint_enable(struct store *, const char *, struct error *);
 int sqlite_position_load(struct store *, struct position *, size_t, struct error *);
 int sqlite_position_save(struct store *, const struct position *, size_t, struct error *);
 /* Inside a write transaction. */

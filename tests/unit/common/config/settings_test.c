@@ -150,6 +150,11 @@ static const struct {
 	  "networks such as 10.1.0.0/16, fd00:1::/32\n" },
 	{ "WINDLASS_REMOTE_ALLOW", "10.0.0.1/8",
 	  "WINDLASS_REMOTE_ALLOW=10.0.0.1/8: \"10.0.0.1/8\" has bits set behind its prefix" },
+	{ "WINDLASS_WEBHOOK_SECRET", "geheim",
+	  "WINDLASS_WEBHOOK_SECRET: a key does not begin with whsec_; expected whsec_ and "
+	  "base64\n" },
+	{ "WINDLASS_WEBHOOK_SECRET", "whsec_geheim",
+	  "WINDLASS_WEBHOOK_SECRET: a key is not 24 to 64 bytes in base64 after whsec_\n" },
 	{ "BROKER_URL", "redis://u:geheim@x",
 	  "BROKER_URL: not the URL of a broker; expected amqp://" },
 	{ "BROKER_URL", "amqp://u:geheim@h",

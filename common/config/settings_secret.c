@@ -18,13 +18,22 @@
 #define HANDED_BYTES_MAX (4 * SECRET_BYTES_MAX)
 #define PATHS_NAME       "*secret_paths" /* among what is handed over; no setting is called so */
 
+/* One block for all: what is unset later leaves nothing that nobody points to. */
 void settings_conceal_environment(void)
 {
+	size_t bytes = 1;
+	char *block;
+
+	for (char **entry = environ; entry && *entry; entry++)
+		bytes += strlen(*entry) + 1;
+	block = bytes > 1 ? xmalloc(bytes) : NULL;
 	for (char **entry = environ; entry && *entry; entry++) {
 		char *in_place = *entry;
 
-		*entry = xstrdup(in_place);
-		explicit_bzero(in_place, strlen(in_place));
+		bytes = strlen(in_place) + 1;
+		*entry = memcpy(block, in_place, bytes);
+		block += bytes;
+		explicit_bzero(in_place, bytes - 1);
 	}
 }
 

@@ -92,7 +92,7 @@ PY_WANTED  := $(if $(T),$(filter %/test_$(FILE).py %/$(FILE).py,$(PY_SRCS)),$(PY
 define variant
 CC_$(1) ?= $$(CC)
 COMPILE_$(1) = $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))
-OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(if $(MIGRATIONS),$(2)/obj/migrations.o)
+OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(2)/obj/migrations.o $(2)/obj/metaschemas.o
 JOBS_$(1)  := $(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.so) $(JOB_FILES:workers/jobs/%=$(2)/jobs/%)
 FUZZ_$(1)  := $(FUZZ_WANTED:tests/fuzz/%_fuzz.c=$(2)/tests/fuzz/%)
 TESTS_$(1) := $(WANTED:tests/%.c=$(2)/tests/%) $$(FUZZ_$(1)) $$(if $(PY_WANTED),$(2)/windlass $$(JOBS_$(1)))
@@ -107,7 +107,7 @@ $(2)/obj/%.o: %.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/obj/producers/gateway/probes.o: producers/gateway/openapi.json
-$(2)/obj/migrations.o: $(BUILD)/gen/migrations.c $(2)/flags | deps-build
+$(2)/obj/migrations.o $(2)/obj/metaschemas.o: $(2)/obj/%.o: $(BUILD)/gen/%.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/windlass: $$(OBJS_$(1)) $(BUILD)/gen/exports $(2)/objects
@@ -149,6 +149,9 @@ $(DIR_tsan)/windlass $(TESTS_tsan): $(DIR_tsan)/obj/tests/tsan/threads.o
 $(HARDEN_CACHE): Makefile | deps-build
 	$(Q)mkdir -p $(@D); for flag in $(HARDEN_TRY); do \
 		$(CC) -Werror -O2 $$flag -x c -c -o /dev/null /dev/null 2>/dev/null && printf '%s ' $$flag; done > $@; true
+$(BUILD)/gen/metaschemas.c: common/schema/embed | deps-build
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D) && common/schema/embed > $@
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) common/store/migrations/embed
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D) && common/store/migrations/embed $(MIGRATIONS) > $@

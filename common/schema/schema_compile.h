@@ -51,7 +51,4 @@ void node_map_add(struct node_map *map, const json_t *json, struct node *node);
 const json_t *compiler_keep(struct compiler *compiler, const json_t *json, const char *uri);
 void schema_free_documents(struct document *documents);
 
-/* ---- schema_metaschemas.c: NULL, or the text of the document with this URI. */
-const char *schema_metaschema(const char *uri, size_t *bytes_r);
-
 #endif

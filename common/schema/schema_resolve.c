@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/json/json_text.h"
+#include "common/schema/metaschemas.h"
 #include "common/schema/schema_compile.h"
 #include "common/schema/schema_uri.h"
 
@@ -102,9 +103,8 @@ void schema_free_documents(struct document *documents)
 static const json_t *find_document(struct compiler *compiler, const char *uri, json_t **owned_r)
 {
 	const struct schema_options *options = compiler->options;
+	const struct metaschema *meta = metaschemas;
 	struct json_error error;
-	const char *text;
-	size_t bytes;
 
 	*owned_r = NULL;
 	for (size_t i = 0; i < options->document_count; i++) {
@@ -114,9 +114,10 @@ static const json_t *find_document(struct compiler *compiler, const char *uri, j
 		    (!name[strlen(uri)] || strcmp(name + strlen(uri), "#") == 0))
 			return options->documents[i].json;
 	}
-	text = schema_metaschema(uri, &bytes);
-	if (text) {
-		*owned_r = json_text_parse(text, bytes, &error);
+	while (meta->uri && strcmp(meta->uri, uri) != 0)
+		meta++;
+	if (meta->uri) {
+		*owned_r = json_text_parse(meta->text, strlen(meta->text), &error);
 		CHECK(*owned_r);
 	}
 	return *owned_r;

@@ -35,7 +35,7 @@ SCOPES = {
 
 
 def test_scopes_matrix(store_url, windlass, tmp_path):
-    (tmp_path / "jobs.yaml").write_text(JOBS.read_text().replace("{max: 3}", "{max: 1000}"))
+    (tmp_path / "jobs.yaml").write_text(JOBS.read_text().replace("{max: 3}", "{max: 1000}").replace("schemas/", f"{JOBS.parent}/schemas/"))
     keys = {f"k{n}": (scopes, "tenant=acme") for n, scopes in enumerate(SCOPES)}
     gateway, api = gateway_with(windlass, store_url, {**keys, "root": ("admin", "tenant=acme")}, tmp_path / "jobs.yaml")
     jobs = [{"type": "note.add", "payload": {"who": "x"}}, {"type": "mail.send"}, {"type": "note.count", "queue": "small"}]

@@ -115,6 +115,7 @@ def forms(windlass, birds, pg_url):
         "BROKER_URL": f"amqp://user:{birds.new('BROKER_URL')}@127.0.0.1:{free_port()}/",
         "WINDLASS_API_KEYS": f"id=web hash={digest} scopes=enqueue:*,read,cancel,admin",
         "WINDLASS_API_KEY": birds.new("API key"),
+        "WINDLASS_WEBHOOK_SECRET": "whsec_" + birds.new("WINDLASS_WEBHOOK_SECRET"),  # as base64, 30 bytes
     }
 
 

@@ -97,7 +97,9 @@ static void keeps_the_old_definitions_when_new_ones_are_bad(void **state)
 {
 	struct service *service = *state;
 	char path[] = "/tmp/service_test.XXXXXX";
-	struct settings settings = { .jobs_path = path, .broker_url = "", .broker_prefix = "" };
+	struct settings settings = {
+		.jobs_path = path, .broker_url = "", .broker_prefix = "", .webhook_secret = ""
+	};
 	struct definitions *held;
 
 	close(mkstemp(path));

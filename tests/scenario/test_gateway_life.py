@@ -2,6 +2,7 @@
 """The gateway's own life: drain, reload, a store that goes away, a COMMIT whose answer is lost."""
 
 import concurrent.futures
+import shutil
 import signal
 import time
 
@@ -72,6 +73,7 @@ def test_second_signal_leaves_at_once(sqlite_url, windlass):
 def test_reload(sqlite_url, windlass, tmp_path):
     jobs = tmp_path / "jobs.yaml"
     jobs.write_text(JOBS.read_text())
+    shutil.copytree(JOBS.parent / "schemas", tmp_path / "schemas")
     gateway = windlass.gateway(DATABASE_URL=sqlite_url, WINDLASS_JOBS=str(jobs))
     api = gateway.api()
     assert api.post_job("late.comer").status_code == 422

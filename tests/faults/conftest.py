@@ -14,7 +14,7 @@ from harness.windlass import BUILD, ROOT
 HERE = ROOT / "tests/faults"
 
 
-# In the short form each fault of a broker strikes where it is most of a fault; the long form strikes all.
+# In the short form each fault of a broker strikes where it is most of a fault, and some strike on one store; the long form strikes all.
 SHORT_ON = {
     "test_f17_broker_frozen": ("rabbit",),
     "test_f01_roles_killed": ("kafka",),
@@ -24,6 +24,10 @@ SHORT_ON = {
     "test_f21_duplicates": ("kafka",),
     "test_f80_outbox": ("rabbit",),
     "test_soak": ("kafka",),
+    "test_f40_third_parties": ("sqlite",),
+    "test_f42_hostile_answers": ("sqlite",),
+    "test_f60_over_http": ("sqlite",),
+    "test_f60_from_a_source": ("kafka",),
 }
 
 
@@ -31,9 +35,10 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("--long") or config.option.keyword:  # or asked for by name
         return
     for item in items:
-        broker = getattr(item, "callspec", None) and item.callspec.params.get("broker_rig")
-        if broker and broker not in SHORT_ON.get(item.originalname, (broker,)):
-            item.add_marker(pytest.mark.skip(reason="on this broker in the long form"))
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        where = params.get("broker_rig") or params.get("store_url")
+        if where and where not in SHORT_ON.get(item.originalname, (where,)):
+            item.add_marker(pytest.mark.skip(reason=f"on {where} in the long form"))
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +51,7 @@ def fault_jobs():
     scratch = folder / f"faults-{os.getpid()}.so"
     subprocess.run([*compiler, *flags, f"-I{ROOT}/workers/handlers", "-o", scratch, HERE / "jobs/faults.c"], check=True)
     scratch.replace(folder / "faults.so")
-    for name in ("flood.py", "jobs.yaml", "broker_jobs.yaml"):
+    for name in ("flood.py", "jobs.yaml", "broker_jobs.yaml", "call_jobs.yaml"):
         shutil.copy(HERE / "jobs" / name, folder / name)
     return folder / "jobs.yaml"
 

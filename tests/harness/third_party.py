@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A third party that does as it is told: every path has a script of answers, and every request is written down before one is given."""
 
+import contextlib
 import http.server
 import json
 import threading
@@ -10,9 +11,10 @@ import time
 class ThirdParty:
     """`script(path, *steps)`: one step a request, the last one stays; /a/* is all below /a/. A step is a status, or a dict of status, body, headers,
     delay (seconds before the answer), reset (applied, then the connection is closed without an answer), reset_reused (the same,
-    only on a connection that was used before). Requests with a key that was answered well get that answer again."""
+    only on a connection that was used before), raw (a function of the handler that answers in its own way, applied). A function of the
+    request may stand for a step. Requests with a key that was answered well get that answer again."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.lock = threading.Lock()
         self.requests, self.steps, self.answers = [], {}, {}
         party = self
@@ -29,14 +31,16 @@ class ThirdParty:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_one
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads, request_queue_size = True, 512
+
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def script(self, path, *steps):
         with self.lock:
-            self.steps[path] = [step if isinstance(step, dict) else {"status": step} for step in steps]
+            self.steps[path] = [{"status": step} if isinstance(step, int) else step for step in steps]
 
     def serve(self, handler):
         raw = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
@@ -48,7 +52,8 @@ class ThirdParty:
             request = {"method": handler.command, "path": path, "key": key, "body": raw.decode(), "at": time.time(),
                        "headers": dict(handler.headers), "reused": handler.served > 0}
             self.requests.append(request)
-            status = step.get("status", 200)
+            step = step(request) if callable(step) else step
+            status = request["status"] = step.get("status", 200)
             answer = self.answers.get(key) if key else None
             if answer is None:
                 answer = status, step.get("body", {"seen": len(self.requests)})
@@ -59,6 +64,11 @@ class ThirdParty:
         if step.get("reset") or step.get("reset_reused") and request["reused"]:
             handler.close_connection = True
             handler.connection.close()
+            return
+        if step.get("raw"):
+            handler.close_connection = True
+            with contextlib.suppress(OSError):
+                step["raw"](handler)
             return
         text = answer[1] if isinstance(answer[1], str) else json.dumps(answer[1])
         try:

@@ -209,7 +209,7 @@ def test_f42_hostile_answers(world, report, long_form):
     inside, written = Listener("127.0.0.1"), {}
     answers = hostile_answers(f"http://127.0.0.1:{inside.port}/", written)
     for path, step in answers.items():
-        world.third.script("/" + path, step)
+        world.third.script("/hostile/" + path, step)
     world.api.wait(world.api.enqueue("hostile", {"path": "warm"}))
     before, began = memory_kib(world.worker, "VmRSS"), time.monotonic()
     jobs = [{"id": uuid7(), "type": "hostile", "payload": {"path": path}} for path in answers for _ in range(20 if long_form else 5)]
@@ -225,7 +225,7 @@ def test_f42_hostile_answers(world, report, long_form):
     most = {path: max(sizes) for path, sizes in written.items()}
     assert growth < RSS_GROWTH_KIB, f"{growth} KiB more for {len(jobs)} answers"
     assert len(most) == len(answers) - 5 and max(most.values()) < 32 << 20, f"read on: {most}"
-    asked = {path: len(world.third.to("/" + path)) for path in answers}
+    asked = {path: len(world.third.to("/hostile/" + path)) for path in answers}
     assert all(asked[path] == (1 if path.startswith("redirect") else 2) * len(jobs) // len(answers) for path in asked), asked
     assert not inside.connections, "a redirect led inside"
     inside.close()

@@ -60,7 +60,7 @@ static enum target_outcome outcome_of(const struct remote_call *call, CURLcode r
 	if (result == CURLE_OK)
 		return remote_call_status(call) >= 500 ? TARGET_FAILED : TARGET_ANSWERED;
 	/* aborted, refused by ourselves, or an answer that we did not want to the end */
-	if (result == CURLE_ABORTED_BY_CALLBACK || result == CURLE_WRITE_ERROR ||
+	if (result == CURLE_ABORTED_BY_CALLBACK || remote_call_cut_off(call, result) ||
 	    result == CURLE_URL_MALFORMAT || result == CURLE_UNSUPPORTED_PROTOCOL ||
 	    result == CURLE_FAILED_INIT || call->guard.last)
 		return TARGET_SILENT;

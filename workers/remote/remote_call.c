@@ -383,11 +383,17 @@ int remote_call_status(const struct remote_call *call)
 	return (int)status;
 }
 
+bool remote_call_cut_off(const struct remote_call *call, CURLcode result)
+{
+	/* memory is what libcurl says is lacking when one header has no end */
+	return result == CURLE_WRITE_ERROR || (result == CURLE_OUT_OF_MEMORY && call->answering);
+}
+
 static const char *error_text(const struct remote_call *call, CURLcode result)
 {
 	if (result == CURLE_OK && call->easy)
 		return "";
-	if (result == CURLE_WRITE_ERROR)
+	if (remote_call_cut_off(call, result))
 		return "the answer is too large";
 	return call->error[0] ? call->error : curl_easy_strerror(result);
 }

@@ -67,11 +67,10 @@ void remote_call_prepare(struct remote_call *call, const struct remote_call_term
 void remote_call_rewind(struct remote_call *call);
 /* A call that must not be made gets this reason. */
 void remote_call_refuse(struct remote_call *call, const char *why);
-bool remote_call_multiplexed(const struct remote_call *call);
+bool remote_call_multiplexed(const struct remote_call *call); /* its answer came over HTTP/2 */
+int remote_call_status(const struct remote_call *call);       /* of its answer */
 /* We stopped listening: its body, its headers or one of them grew too large. */
-bool remote_call_cut_off(const struct remote_call *call,
-			 CURLcode result);              /* its answer came over HTTP/2 */
-int remote_call_status(const struct remote_call *call); /* of its answer */
+bool remote_call_cut_off(const struct remote_call *call, CURLcode result);
 /* Tells its owner how it ended, and frees it. The handle must not be in a multi handle any more. */
 void remote_call_finish(struct remote_call **call, CURLcode result);
 

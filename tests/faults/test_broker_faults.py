@@ -45,7 +45,14 @@ class BrokerRig(Rig):
             bodies += [body] * (1 + int(random.random() < duplicates) * random.randint(1, 4))
         random.shuffle(bodies)
         self.maybe += numbers
-        self.broker.send(self.broker.topic("deposits"), *bodies)
+        for left in reversed(range(4)):
+            try:
+                self.broker.send(self.broker.topic("deposits"), *bodies)
+                break
+            except self.broker.not_now:
+                if not left:
+                    raise
+                time.sleep(1)
         self.sent += numbers
         return len(bodies)
 

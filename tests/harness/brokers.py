@@ -59,6 +59,8 @@ class NoBroker:
 
 
 class Broker(Service):
+    not_now = ()  # what a client raises when the same may be sent again
+
     def __init__(self, root, **knobs):
         super().__init__(root, **knobs)
         self.url = None
@@ -105,6 +107,7 @@ class Broker(Service):
 
 class Rabbit(Broker):
     name, parts = "rabbit", ("rabbit",)
+    not_now = (pika.exceptions.NackError,)  # a young quorum queue has no leader for a moment
 
     def start(self):
         super().start()

@@ -51,16 +51,18 @@ static void gone(const struct webhook_message *message, struct task_outcome *out
 	outcome_r->disables = message->url;
 }
 
-static bool judge(const struct hand *hand, const struct http_answer *answer,
-		  struct task_outcome *outcome_r)
+bool webhook_job_judge(const struct hand *hand, const struct http_answer *answer,
+		       struct task_outcome *outcome_r)
 {
 	const struct claimed_job *job = hand->task.job;
 	struct webhook_message message;
 	int64_t delay_ms = webhook_delay_ms(job->failures + 1, random_below);
 
 	*outcome_r = (struct task_outcome){ .kind = OUTCOME_RETRY, .after_ms = delay_ms };
-	if (answer->held || answer->refused || hand->task.cancel)
-		return false; /* not the receiver's doing: the rules know what to do */
+	/* not the receiver's doing: the rules know what to do */
+	if (answer->held || answer->refused ||
+	    (hand->task.cancel && answer->fate != REMOTE_ANSWERED))
+		return false;
 	if (answer->fate == REMOTE_ANSWERED && answer->status / 100 == 2) {
 		*outcome_r = (struct task_outcome){
 			.kind = OUTCOME_DONE,
@@ -154,7 +156,7 @@ static void deliver(struct engine *engine, struct hand *hand, const struct webho
 		.guarded = !message->of,
 		.timeout_ms = WEBHOOK_TIMEOUT_MS,
 		.rules = &rules,
-		.judge = judge,
+		.judge = webhook_job_judge,
 	};
 	char id[UUID_TEXT];
 

@@ -15,8 +15,8 @@ enum acceptance_verdict {
 	 */
 	ACCEPTANCE_REPLAYED,
 	ACCEPTANCE_KEY_REUSED, /* same key, other fingerprint; nothing stored */
-	/* client-made id exists with another fingerprint or for another tenant; nothing stored.
-	 * bad_index names the job */
+	/* client-made id exists with another fingerprint or for another tenant or owner; nothing
+	 * stored. bad_index names the job */
 	ACCEPTANCE_ID_TAKEN,
 	ACCEPTANCE_FAILED, /* this request alone could not be stored; error says why */
 };

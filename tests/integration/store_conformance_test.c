@@ -164,6 +164,10 @@ static void client_ids(struct fixture *fx)
 	changed = a_request(fx, pair, 2);
 	assert_int_equal(accept_request(fx, &changed), ACCEPTANCE_ID_TAKEN);
 	assert_int_equal(changed.bad_index, 1);
+	job.owner = "somebody-else"; /* of the same tenant */
+	foreign = a_request(fx, &job, 1);
+	assert_int_equal(accept_request(fx, &foreign), ACCEPTANCE_ID_TAKEN);
+	job.owner = other.owner;
 	job.tenant = "somebody-else";
 	foreign = a_request(fx, &job, 1);
 	assert_int_equal(accept_request(fx, &foreign), ACCEPTANCE_ID_TAKEN);

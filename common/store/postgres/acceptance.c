@@ -53,7 +53,7 @@ static void round_init(struct round *round)
 
 /* ---- client-made ids */
 
-static const char known_ids[] = "SELECT i.n, j.tenant, j.fingerprint," JOB_STATE_SQL(
+static const char known_ids[] = "SELECT i.n, j.tenant, j.owner, j.fingerprint," JOB_STATE_SQL(
 	"j.id") " FROM unnest($1::uuid[], $2::int4[]) AS i(id, n) JOIN windlass.jobs j ON j.id = i.id"
 		" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id";
 
@@ -62,12 +62,13 @@ static void known_row(struct round *round, const PGresult *result, int row)
 	struct entry *entry = &round->entries[result_i64(result, row, 0)];
 	const struct new_job *job = job_of(entry);
 	bool same = !strcmp(result_text(result, row, 1), job->tenant) &&
-		    result_bytes(result, row, 2) == sizeof(job->fingerprint) &&
-		    !memcmp(PQgetvalue(result, row, 2), job->fingerprint, sizeof(job->fingerprint));
+		    !strcmp(result_text(result, row, 2), job->owner) &&
+		    result_bytes(result, row, 3) == sizeof(job->fingerprint) &&
+		    !memcmp(PQgetvalue(result, row, 3), job->fingerprint, sizeof(job->fingerprint));
 
 	if (same) {
 		entry->known = true;
-		answer_of(entry)->state = (enum job_state)result_i64(result, row, 3);
+		answer_of(entry)->state = (enum job_state)result_i64(result, row, 4);
 	} else if (!entry->request->verdict) {
 		entry->request->verdict = ACCEPTANCE_ID_TAKEN;
 		entry->request->bad_index = entry->index;

@@ -76,7 +76,7 @@ static int check_key(struct sqlite_store *store, struct acceptance *request, str
 	return rc;
 }
 
-/* 1: this client-made id is stored, by the same request of the same tenant; 0: it is new;
+/* 1: this client-made id is stored, by the same request of the same owner; 0: it is new;
  * ACCEPTANCE_ID_TAKEN is set otherwise. */
 static int check_id(struct sqlite_store *store, struct acceptance *request, size_t i,
 		    struct error *err_r)
@@ -84,8 +84,9 @@ static int check_id(struct sqlite_store *store, struct acceptance *request, size
 	const struct new_job *job = &request->jobs[i];
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
-		"SELECT tenant = ?2 AND fingerprint IS ?3 FROM windlass_jobs WHERE id = ?1", "usb",
-		&job->id, job->tenant, job->fingerprint, sizeof(job->fingerprint));
+		"SELECT tenant = ?2 AND fingerprint IS ?3 AND owner = ?4 FROM windlass_jobs WHERE id = ?1",
+		"usbs", &job->id, job->tenant, job->fingerprint, sizeof(job->fingerprint),
+		job->owner);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)

@@ -527,8 +527,10 @@ void flow_run(struct flow *flow, int64_t timeout_ms)
 		struct target *target = list_entry(at, struct target, queue_link);
 
 		next = at->next;
-		if (target->wake_ns <= now_ns)
-			pump(flow, target);
+		if (target->wake_ns > now_ns)
+			continue;
+		pump(flow, target);
+		targets_release(flow->targets, target);
 	}
 }
 

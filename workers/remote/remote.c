@@ -126,6 +126,8 @@ static void take(struct remote *remote, struct taken *taken)
 	memcpy(taken->aborts, remote->aborts + remote->abort_count,
 	       count * sizeof(taken->aborts[0]));
 	taken->abort_count = count;
+	if (remote->abort_count) /* the rest at once: no wake follows for it */
+		flow_wake(remote->flow);
 	taken->metrics = remote->metrics;
 	remote->metrics = NULL;
 	taken->stop = remote->stop;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/arena.h"
 #include "common/base/digest.h"
@@ -81,6 +82,39 @@ static bool is_below(const char *path, const char *prefix)
 	size_t bytes = strlen(prefix);
 
 	return !strncmp(path, prefix, bytes) && (!path[bytes] || path[bytes] == '/');
+}
+
+/* The character that many a server takes this one for. */
+static char read_as(const char *at, size_t *bytes_r)
+{
+	bool dot = !strncasecmp(at, "%2e", 3);
+
+	*bytes_r = 3;
+	if (dot || !strncasecmp(at, "%2f", 3) || !strncasecmp(at, "%5c", 3))
+		return dot ? '.' : '/';
+	*bytes_r = 1;
+	return *at == '\\' ? '/' : *at;
+}
+
+/* libcurl has taken out `..`; in disguise it would leave the prefix behind the credentials. */
+static bool leads_out(const char *path)
+{
+	size_t dots = 0, others = 0, bytes;
+
+	for (;; path += bytes) {
+		char c = read_as(path, &bytes);
+
+		if (c && c != '/') {
+			dots += c == '.';
+			others += c != '.';
+			continue;
+		}
+		if (dots == 2 && !others)
+			return true;
+		if (!c)
+			return false;
+		dots = others = 0;
+	}
 }
 
 static void trim_slashes(char *path)
@@ -232,7 +266,9 @@ struct target *targets_find(struct targets *targets, const char *name, CURLU *ur
 		target = NULL;
 	else if (!target)
 		target = find_declared(targets, &place);
-	if (!target && !name)
+	if (target && *target->prefix && leads_out(place.path))
+		target = NULL;
+	else if (!target && !name)
 		target = find_implicit(targets, place.origin, now_ns);
 	curl_free(place.path);
 	return target;
@@ -241,7 +277,8 @@ struct target *targets_find(struct targets *targets, const char *name, CURLU *ur
 void targets_release(struct targets *targets, struct target *target)
 {
 	(void)targets;
-	if (target->gone && target_idle(target) && !(target->token && target->token->fetching))
+	if (target->gone && !target->pumping && target_idle(target) &&
+	    !(target->token && target->token->fetching))
 		target_free(&target);
 }
 

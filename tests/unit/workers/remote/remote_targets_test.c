@@ -292,6 +292,86 @@ static void a_named_target_keeps_to_its_place(void **state)
 	assert_true(waiter.reply.refused);
 }
 
+/* With `..` in disguise the credentials would go where they are not meant for. */
+static void a_prefix_is_not_left(void **state)
+{
+	static const struct {
+		const char *path;
+		bool sent;
+	} rows[] = {
+		{ "/v1/a", true },          { "/v1/a..b/..c/...", true },
+		{ "/v1/%2e%2e/ok", false }, { "/v1/.%2E/ok", false },
+		{ "/v1/..%2fok", false },   { "/v1/x%5c..%5c../ok", false },
+		{ "/v1/x/%2e%2e", false },  { "/v1/%2e/a", true },
+	};
+	struct definitions *defs;
+	struct strbuf text;
+
+	(void)state;
+	strbuf_init(&text);
+	strbuf_printf(&text, "jobs: {a: {sql: SELECT 1}}\ntargets: {t: {url: \"%s\"}}\n",
+		      url_to(server, "http", "/v1"));
+	defs = definitions_parse(text.data, text.len, "jobs.yaml", stderr);
+	assert_non_null(defs);
+	remote_configure(remote, defs);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		struct remote_request request = request_to("GET", rows[i / 2].path);
+		struct waiter waiter;
+
+		request.target = i % 2 ? "t" : NULL;
+		begin(remote, &request, &waiter);
+		wait_done(&waiter);
+		if ((waiter.reply.fate == REMOTE_ANSWERED) != rows[i / 2].sent ||
+		    waiter.reply.refused == rows[i / 2].sent)
+			fail_msg("%s: fate %d", rows[i / 2].path, waiter.reply.fate);
+	}
+	definitions_unref(&defs);
+	strbuf_release(&text);
+}
+
+/* What waits at a target that is gone, and fails at once when its turn comes. */
+static void a_target_goes_with_its_last_call(void **state)
+{
+	struct remote_request request = request_to("POST", "/ok");
+	struct waiter waiters[2];
+
+	(void)state;
+	declare(remote, server, "http",
+		"rate: 1/s, auth: {oauth2: {token_url: \"${env.T_BEARER}\", client_id: me, "
+		"client_secret: \"${env.T_BEARER}\"}}");
+	for (int i = 0; i < 2; i++)
+		begin(remote, &request, &waiters[i]);
+	usleep(100000);
+	declare(remote, server, "http", "concurrency: 1");
+	for (int i = 0; i < 2; i++) {
+		wait_done(&waiters[i]);
+		assert_int_equal(waiters[i].reply.fate, REMOTE_NOT_SENT);
+	}
+	assert_int_equal(call("GET", "/ok").reply.status, 200);
+}
+
+static void many_are_aborted_at_once(void **state)
+{
+	enum { CALLS = 300 };
+	static struct waiter waiters[CALLS];
+	struct remote_request request = request_to("POST", "/slow");
+	static uint64_t handles[CALLS];
+	int64_t start_ms;
+
+	(void)state;
+	request.timeout_ms = 20000;
+	declare(remote, server, "http", "concurrency: 1, waiting: 1000");
+	for (int i = 0; i < CALLS; i++)
+		handles[i] = begin(remote, &request, &waiters[i]);
+	usleep(300000);
+	start_ms = clock_mono_ms();
+	for (int i = 0; i < CALLS; i++)
+		remote_abort(remote, handles[i]);
+	for (int i = 0; i < CALLS; i++)
+		wait_done(&waiters[i]);
+	assert_in_range(clock_mono_ms() - start_ms, 0, 900);
+}
+
 static void is_described(void **state)
 {
 	struct strbuf text;
@@ -568,6 +648,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_bulkhead_isolates, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_rate_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(waiting_calls_can_be_aborted, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_are_aborted_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_prefix_is_not_left, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_target_goes_with_its_last_call, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_breaker_opens_and_closes, setup, teardown),
 		cmocka_unit_test_setup_teardown(calls_are_made_again_within_a_budget, setup,
 						teardown),

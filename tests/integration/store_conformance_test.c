@@ -193,6 +193,19 @@ static void unique_returns(struct fixture *fx)
 	got = accept_job(fx, second);
 	assert_false(got.unique_conflict);
 	assert_uuid(&got.id, &second.id);
+
+	/* another's job stays another's when the answer is repeated */
+	struct new_job foreign = a_job("sync");
+	struct acceptance keyed_one = keyed(fx, &foreign, 1, "u", 1),
+			  again = keyed(fx, &foreign, 1, "u", 1);
+
+	foreign.unique_key = "customer-1";
+	foreign.owner = "somebody-else";
+	assert_int_equal(accept_request(fx, &keyed_one), ACCEPTANCE_ACCEPTED);
+	assert_true(keyed_one.accepted[0].unique_conflict);
+	assert_int_equal(accept_request(fx, &again), ACCEPTANCE_REPLAYED);
+	assert_uuid(&again.accepted[0].id, &second.id);
+	assert_true(again.accepted[0].unique_conflict);
 }
 
 static void unique_replaces(struct fixture *fx)

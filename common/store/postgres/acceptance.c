@@ -129,10 +129,11 @@ static const char take_keys[] =
 	" excluded.fingerprint, ids = excluded.ids"
 	" WHERE k.created <= now() - interval '24 hours'"
 	" RETURNING scope, key";
-static const char used_keys[] = "SELECT i.n, k.fingerprint, u.id," JOB_STATE_SQL(
+static const char used_keys[] = "SELECT i.n, k.fingerprint, u.id, j.owner," JOB_STATE_SQL(
 	"u.id") " FROM unnest($1::text[], $2::text[], $3::int4[]) AS i(scope, key, n)"
 		" JOIN windlass.idempotency k ON k.scope = i.scope AND k.key = i.key"
 		" CROSS JOIN LATERAL unnest(k.ids) WITH ORDINALITY AS u(id, place)"
+		" LEFT JOIN windlass.jobs j ON j.id = u.id"
 		" LEFT JOIN windlass.done d ON d.id = u.id LEFT JOIN windlass.ready r ON r.id = u.id"
 		" ORDER BY i.n, u.place";
 static const char correct_key[] =
@@ -208,7 +209,11 @@ static void replay_keys(struct round *round, const PGresult *result)
 		if (!same || place >= request->job_count)
 			continue;
 		request->accepted[place].id = result_uuid(result, row, 2);
-		request->accepted[place].state = (enum job_state)result_i64(result, row, 3);
+		request->accepted[place].state = (enum job_state)result_i64(result, row, 4);
+		/* a request stores jobs of its own owner only: this was another's before */
+		request->accepted[place].unique_conflict =
+			!result_null(result, row, 3) &&
+			strcmp(result_text(result, row, 3), request->jobs[place].owner) != 0;
 	}
 }
 

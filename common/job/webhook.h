@@ -21,7 +21,6 @@
 #define WEBHOOK_DEPTH_MAX  (JSON_DEPTH_MAX - 8) /* its envelopes nest as well */
 #define WEBHOOK_ATTEMPTS   10
 #define WEBHOOK_TIMEOUT_MS 20000
-#define WEBHOOK_REPLY_MAX  (64 * 1024)
 
 struct webhook_hook {
 	const char *url; /* may hold ${env.NAME}, replaced when it is sent */

@@ -59,7 +59,7 @@ struct remote_call_terms {
 	int64_t left_ms, connect_ms; /* connect_ms 0: the default */
 	bool http2;
 	bool multiplexed; /* it is known to speak HTTP/2 */
-	bool declared;    /* the target is the definitions': not guarded */
+	bool declared;    /* the definitions have it: not guarded, but for strangers */
 	CURLSH *share;
 };
 void remote_call_prepare(struct remote_call *call, const struct remote_call_terms *terms);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An HTTP server that misbehaves as its URL says, for remote_test: it counts every request that
- * arrives, answered or not, which is what the caller's library will not tell. With TLS it makes
- * itself a certificate for 127.0.0.1. */
+/* An HTTP server that misbehaves as its URL says, for tests of the remote: it counts every request
+ * that arrives, answered or not, which is what the caller's library will not tell. With TLS it
+ * makes itself a certificate for 127.0.0.1. */
 #ifndef TESTS_UNIT_WORKERS_REMOTE_STUB_SERVER_H
 #define TESTS_UNIT_WORKERS_REMOTE_STUB_SERVER_H
 #include <stdbool.h>

@@ -5,12 +5,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,35 +20,14 @@
 #include "common/base/clock.h"
 #include "common/base/strbuf.h"
 #include "common/config/definitions.h"
+#include "tests/unit/workers/remote/asker.h"
 #include "tests/unit/workers/remote/stub_server.h"
 #include "workers/remote/remote.h"
 
 #define RSS_GROWTH_MAX (64 << 20)
 
-struct waiter {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	int calls;
-	struct remote_reply reply; /* without its texts */
-	char error[256];
-	int64_t ended_ms;
-};
-
 static struct remote *remote;
 static struct stub_server *server;
-
-static void on_done(void *ctx, const struct remote_reply *reply)
-{
-	struct waiter *waiter = ctx;
-
-	pthread_mutex_lock(&waiter->lock);
-	waiter->calls++;
-	waiter->reply = *reply;
-	snprintf(waiter->error, sizeof(waiter->error), "%s", reply->error);
-	waiter->ended_ms = clock_mono_ms();
-	pthread_cond_signal(&waiter->wake);
-	pthread_mutex_unlock(&waiter->lock);
-}
 
 static const char *url_to(struct stub_server *to, const char *scheme, const char *path)
 {
@@ -73,39 +50,11 @@ static struct remote_request request_to(const char *method, const char *path)
 	};
 }
 
-static uint64_t begin(struct remote *with, const struct remote_request *request,
-		      struct waiter *waiter)
-{
-	uint64_t handle;
-
-	memset(waiter, 0, sizeof(*waiter));
-	pthread_mutex_init(&waiter->lock, NULL);
-	pthread_cond_init(&waiter->wake, NULL);
-	remote_start(with, request, on_done, waiter, &handle);
-	return handle;
-}
-
-static void wait_done(struct waiter *waiter)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 30;
-	pthread_mutex_lock(&waiter->lock);
-	while (!waiter->calls)
-		assert_int_equal(pthread_cond_timedwait(&waiter->wake, &waiter->lock, &until), 0);
-	assert_int_equal(waiter->calls, 1);
-	pthread_mutex_unlock(&waiter->lock);
-}
-
-static struct waiter call(const char *method, const char *path)
+static struct asked call(const char *method, const char *path)
 {
 	struct remote_request request = request_to(method, path);
-	struct waiter waiter;
 
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
-	return waiter;
+	return ask(remote, &request);
 }
 
 /* One target `t` with these members beside its url. */
@@ -148,7 +97,8 @@ static int teardown(void **state)
 
 static void a_bulkhead_isolates(void **state)
 {
-	struct waiter stuck[5], waiter;
+	struct asking stuck[5];
+	struct asked got[5];
 	struct remote_request request;
 
 	(void)state;
@@ -156,29 +106,27 @@ static void a_bulkhead_isolates(void **state)
 	request = request_to("POST", "/slow");
 	for (int i = 0; i < 5; i++) {
 		request.timeout_ms = i < 2 ? 600 : 300;
-		begin(remote, &request, &stuck[i]);
+		ask_begin(remote, &request, &stuck[i]);
 	}
 	/* the fifth finds no place to wait, the two before no room in their time */
-	wait_done(&stuck[4]);
-	assert_true(stuck[4].reply.held && stuck[4].reply.retry_after_ms > 0);
-	assert_int_equal(stuck[4].reply.fate, REMOTE_NOT_SENT);
+	got[4] = ask_wait(&stuck[4]);
+	assert_true(got[4].held && got[4].retry_after_ms > 0);
+	assert_int_equal(got[4].fate, REMOTE_NOT_SENT);
 	/* another target answers meanwhile */
 	request = request_to("GET", "/ok");
 	request.url = "http://localhost:1/";
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
-	assert_false(waiter.reply.held);
+	assert_false(ask(remote, &request).held);
 	for (int i = 0; i < 4; i++)
-		wait_done(&stuck[i]);
-	assert_int_equal(stuck[0].reply.fate, REMOTE_UNKNOWN);
-	assert_int_equal(stuck[1].reply.fate, REMOTE_UNKNOWN);
-	assert_true(stuck[2].reply.held && stuck[3].reply.held);
+		got[i] = ask_wait(&stuck[i]);
+	assert_int_equal(got[0].fate, REMOTE_UNKNOWN);
+	assert_int_equal(got[1].fate, REMOTE_UNKNOWN);
+	assert_true(got[2].held && got[3].held);
 	assert_int_equal(stub_server_count(server, "/slow"), 2);
 }
 
 static void a_rate_is_kept(void **state)
 {
-	struct waiter waiters[30];
+	struct asking all[30];
 	struct remote_request request;
 	int64_t start_ms = clock_mono_ms(), last_ms = 0;
 
@@ -186,40 +134,42 @@ static void a_rate_is_kept(void **state)
 	declare(remote, server, "http", "rate: 20/s");
 	request = request_to("GET", "/ok");
 	for (int i = 0; i < 30; i++)
-		begin(remote, &request, &waiters[i]);
+		ask_begin(remote, &request, &all[i]);
 	for (int i = 0; i < 30; i++) {
-		wait_done(&waiters[i]);
-		assert_int_equal(waiters[i].reply.status, 200);
-		last_ms = waiters[i].ended_ms > last_ms ? waiters[i].ended_ms : last_ms;
+		struct asked got = ask_wait(&all[i]);
+
+		assert_int_equal(got.status, 200);
+		last_ms = got.ended_ms > last_ms ? got.ended_ms : last_ms;
 	}
 	assert_in_range(last_ms - start_ms, 1200, 6000); /* 25 behind the first 5 */
 }
 
 static void waiting_calls_can_be_aborted(void **state)
 {
-	struct waiter first, second;
+	struct asking first, second;
+	struct asked got;
 	struct remote_request request;
 	uint64_t handles[2];
 
 	(void)state;
 	declare(remote, server, "http", "concurrency: 1");
 	request = request_to("POST", "/slow");
-	handles[0] = begin(remote, &request, &first);
-	handles[1] = begin(remote, &request, &second);
+	handles[0] = ask_begin(remote, &request, &first);
+	handles[1] = ask_begin(remote, &request, &second);
 	usleep(100000);
 	remote_abort(remote, handles[1]);
-	wait_done(&second);
-	assert_int_equal(second.reply.fate, REMOTE_NOT_SENT);
-	assert_false(second.reply.held);
+	got = ask_wait(&second);
+	assert_int_equal(got.fate, REMOTE_NOT_SENT);
+	assert_false(got.held);
 	remote_abort(remote, handles[0]);
-	wait_done(&first);
-	assert_int_equal(first.reply.fate, REMOTE_UNKNOWN);
+	got = ask_wait(&first);
+	assert_int_equal(got.fate, REMOTE_UNKNOWN);
 }
 
 static void a_breaker_opens_and_closes(void **state)
 {
 	int before;
-	struct waiter waiter;
+	struct asked got;
 
 	(void)state;
 	declare(remote, server, "http", "breaker: {failures: 4, window: 60s, cooldown: 500ms}");
@@ -228,16 +178,16 @@ static void a_breaker_opens_and_closes(void **state)
 	for (int i = 0; i < 24; i++) /* more than half */
 		call("GET", "/status/500");
 	before = stub_server_count(server, "/ok");
-	waiter = call("GET", "/ok");
-	assert_true(waiter.reply.held);
-	assert_in_range(waiter.reply.retry_after_ms, 1, 500);
+	got = call("GET", "/ok");
+	assert_true(got.held);
+	assert_in_range(got.retry_after_ms, 1, 500);
 	assert_int_equal(stub_server_count(server, "/ok"), before);
 	usleep(550000);
-	assert_int_equal(call("GET", "/status/503").reply.status, 503); /* the probe */
-	assert_true(call("GET", "/ok").reply.held);
+	assert_int_equal(call("GET", "/status/503").status, 503); /* the probe */
+	assert_true(call("GET", "/ok").held);
 	usleep(550000);
-	assert_int_equal(call("GET", "/ok").reply.status, 200);
-	assert_int_equal(call("GET", "/ok").reply.status, 200);
+	assert_int_equal(call("GET", "/ok").status, 200);
+	assert_int_equal(call("GET", "/ok").status, 200);
 }
 
 static void calls_are_made_again_within_a_budget(void **state)
@@ -248,48 +198,44 @@ static void calls_are_made_again_within_a_budget(void **state)
 	declare(remote, server, "http", "breaker: {off: true}");
 	for (int i = 0; i < 300; i++) {
 		struct remote_request request = request_to("POST", "/status/500");
-		struct waiter waiter;
+		struct asked got;
 
 		request.again = i % 3 != 0; /* 100 calls, each made again twice */
-		begin(remote, &request, &waiter);
-		wait_done(&waiter);
-		sent += request.again && !waiter.reply.held;
-		assert_true(!waiter.reply.held || request.again);
+		got = ask(remote, &request);
+		sent += request.again && !got.held;
+		assert_true(!got.held || request.again);
 	}
 	assert_in_range(sent, 15, 24); /* 10 to begin with, and 10 % */
 }
 
 static void retry_after_is_told(void **state)
 {
-	struct waiter waiter = call("POST", "/busy");
+	struct asked got = call("POST", "/busy");
 
 	(void)state;
-	assert_int_equal(waiter.reply.status, 503);
-	assert_int_equal(waiter.reply.retry_after_ms, 7000);
-	assert_false(waiter.reply.held);
-	assert_int_equal(call("POST", "/ok").reply.retry_after_ms, -1);
+	assert_int_equal(got.status, 503);
+	assert_int_equal(got.retry_after_ms, 7000);
+	assert_false(got.held);
+	assert_int_equal(call("POST", "/ok").retry_after_ms, -1);
 }
 
 static void a_named_target_keeps_to_its_place(void **state)
 {
 	struct remote_request request = request_to("GET", "/ok");
-	struct waiter waiter;
+	struct asked got;
 
 	(void)state;
 	declare(remote, server, "http", "concurrency: 1");
 	request.target = "t";
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
-	assert_int_equal(waiter.reply.status, 200);
+	got = ask(remote, &request);
+	assert_int_equal(got.status, 200);
 	request.url = "http://127.0.0.2:1/";
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
-	assert_int_equal(waiter.reply.fate, REMOTE_NOT_SENT);
-	assert_true(waiter.reply.refused && !waiter.reply.held);
+	got = ask(remote, &request);
+	assert_int_equal(got.fate, REMOTE_NOT_SENT);
+	assert_true(got.refused && !got.held);
 	request.target = "nobody";
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
-	assert_true(waiter.reply.refused);
+	got = ask(remote, &request);
+	assert_true(got.refused);
 }
 
 /* With `..` in disguise the credentials would go where they are not meant for. */
@@ -316,14 +262,13 @@ static void a_prefix_is_not_left(void **state)
 	remote_configure(remote, defs);
 	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
 		struct remote_request request = request_to("GET", rows[i / 2].path);
-		struct waiter waiter;
+		struct asked got;
 
 		request.target = i % 2 ? "t" : NULL;
-		begin(remote, &request, &waiter);
-		wait_done(&waiter);
-		if ((waiter.reply.fate == REMOTE_ANSWERED) != rows[i / 2].sent ||
-		    waiter.reply.refused == rows[i / 2].sent)
-			fail_msg("%s: fate %d", rows[i / 2].path, waiter.reply.fate);
+		got = ask(remote, &request);
+		if ((got.fate == REMOTE_ANSWERED) != rows[i / 2].sent ||
+		    got.refused == rows[i / 2].sent)
+			fail_msg("%s: fate %d", rows[i / 2].path, got.fate);
 	}
 	definitions_unref(&defs);
 	strbuf_release(&text);
@@ -333,27 +278,25 @@ static void a_prefix_is_not_left(void **state)
 static void a_target_goes_with_its_last_call(void **state)
 {
 	struct remote_request request = request_to("POST", "/ok");
-	struct waiter waiters[2];
+	struct asking all[2];
 
 	(void)state;
 	declare(remote, server, "http",
 		"rate: 1/s, auth: {oauth2: {token_url: \"${env.T_BEARER}\", client_id: me, "
 		"client_secret: \"${env.T_BEARER}\"}}");
 	for (int i = 0; i < 2; i++)
-		begin(remote, &request, &waiters[i]);
+		ask_begin(remote, &request, &all[i]);
 	usleep(100000);
 	declare(remote, server, "http", "concurrency: 1");
-	for (int i = 0; i < 2; i++) {
-		wait_done(&waiters[i]);
-		assert_int_equal(waiters[i].reply.fate, REMOTE_NOT_SENT);
-	}
-	assert_int_equal(call("GET", "/ok").reply.status, 200);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(ask_wait(&all[i]).fate, REMOTE_NOT_SENT);
+	assert_int_equal(call("GET", "/ok").status, 200);
 }
 
 static void many_are_aborted_at_once(void **state)
 {
 	enum { CALLS = 300 };
-	static struct waiter waiters[CALLS];
+	static struct asking all[CALLS];
 	struct remote_request request = request_to("POST", "/slow");
 	static uint64_t handles[CALLS];
 	int64_t start_ms;
@@ -362,13 +305,13 @@ static void many_are_aborted_at_once(void **state)
 	request.timeout_ms = 20000;
 	declare(remote, server, "http", "concurrency: 1, waiting: 1000");
 	for (int i = 0; i < CALLS; i++)
-		handles[i] = begin(remote, &request, &waiters[i]);
+		handles[i] = ask_begin(remote, &request, &all[i]);
 	usleep(300000);
 	start_ms = clock_mono_ms();
 	for (int i = 0; i < CALLS; i++)
 		remote_abort(remote, handles[i]);
 	for (int i = 0; i < CALLS; i++)
-		wait_done(&waiters[i]);
+		ask_wait(&all[i]);
 	assert_in_range(clock_mono_ms() - start_ms, 0, 900);
 }
 
@@ -402,7 +345,7 @@ static void bearer_and_basic_are_sent(void **state)
 {
 	static const char *const own[] = { "Authorization: Bearer own", NULL };
 	struct remote_request request;
-	struct waiter waiter;
+	struct asked got;
 	const char *body;
 	size_t bytes;
 
@@ -413,23 +356,22 @@ static void bearer_and_basic_are_sent(void **state)
 			       "\r\nAuthorization: Bearer hunter2\r\n"));
 	request = request_to("GET", "/ok");
 	request.headers = own;
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
+	ask(remote, &request);
 	assert_null(strstr(stub_server_last(server, &body, &bytes), "hunter2"));
 	declare(remote, server, "http", "auth: {basic: {user: me, password: \"${env.T_BEARER}\"}}");
 	call("GET", "/ok");
 	assert_non_null(strstr(stub_server_last(server, &body, &bytes),
 			       "\r\nAuthorization: Basic bWU6aHVudGVyMg==\r\n"));
 	declare(remote, server, "http", "auth: {bearer: \"${env.T_MISSING}\"}");
-	waiter = call("GET", "/ok");
-	assert_int_equal(waiter.reply.fate, REMOTE_NOT_SENT);
-	assert_non_null(strstr(waiter.error, "T_MISSING"));
+	got = call("GET", "/ok");
+	assert_int_equal(got.fate, REMOTE_NOT_SENT);
+	assert_non_null(strstr(got.error, "T_MISSING"));
 }
 
 static void oauth2_tokens_are_fetched_once(void **state)
 {
 	char members[256];
-	struct waiter waiters[20];
+	struct asking all[20];
 	struct remote_request request;
 	const char *head, *body;
 	size_t bytes;
@@ -442,27 +384,23 @@ static void oauth2_tokens_are_fetched_once(void **state)
 	declare(remote, server, "http", members);
 	request = request_to("POST", "/bearer");
 	for (int i = 0; i < 20; i++)
-		begin(remote, &request, &waiters[i]);
-	for (int i = 0; i < 20; i++) {
-		wait_done(&waiters[i]);
-		assert_int_equal(waiters[i].reply.status, 200);
-	}
+		ask_begin(remote, &request, &all[i]);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(ask_wait(&all[i]).status, 200);
 	assert_int_equal(stub_server_count(server, "/token"), 1);
 	/* revoked: one more, and the calls are made again with it */
 	stub_server_want(server, "token-2");
 	for (int i = 0; i < 20; i++)
-		begin(remote, &request, &waiters[i]);
-	for (int i = 0; i < 20; i++) {
-		wait_done(&waiters[i]);
-		assert_int_equal(waiters[i].reply.status, 200);
-	}
+		ask_begin(remote, &request, &all[i]);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(ask_wait(&all[i]).status, 200);
 	assert_int_equal(stub_server_count(server, "/token"), 2);
 	/* not the token's fault: no more of them, and the answer is passed on */
 	stub_server_want(server, "nobody");
 	for (int i = 0; i < 5; i++)
-		assert_int_equal(call("POST", "/bearer").reply.status, 401);
+		assert_int_equal(call("POST", "/bearer").status, 401);
 	assert_int_equal(stub_server_count(server, "/token"), 2);
-	assert_int_equal(call("POST", "/token").reply.status, 200); /* ours, to see the other */
+	assert_int_equal(call("POST", "/token").status, 200); /* ours, to see the other */
 	head = stub_server_last(server, &body, &bytes);
 	assert_non_null(strstr(head, "Authorization: Bearer token-2"));
 }
@@ -471,7 +409,7 @@ static void without_a_token_nothing_is_sent(void **state)
 {
 	char members[256];
 	int before = stub_server_count(server, "/ok");
-	struct waiter waiter;
+	struct asked got;
 
 	(void)state;
 	snprintf(members, sizeof(members),
@@ -479,9 +417,9 @@ static void without_a_token_nothing_is_sent(void **state)
 		 " \"${env.T_BEARER}\"}}",
 		 url_to(server, "http", "/status/400"));
 	declare(remote, server, "http", members);
-	waiter = call("POST", "/ok");
-	assert_int_equal(waiter.reply.fate, REMOTE_NOT_SENT);
-	assert_string_equal(waiter.error, "no token: its server answered 400");
+	got = call("POST", "/ok");
+	assert_int_equal(got.fate, REMOTE_NOT_SENT);
+	assert_string_equal(got.error, "no token: its server answered 400");
 	assert_int_equal(stub_server_count(server, "/ok"), before);
 }
 
@@ -502,7 +440,7 @@ static void hostile_answers_are_capped(void **state)
 {
 	static const char *const paths[] = { "/huge", "/bomb", "/bombs", "/headers", "/flood" };
 	size_t before, after;
-	struct waiter waiter;
+	struct asked got;
 	int ok;
 
 	(void)state;
@@ -510,18 +448,18 @@ static void hostile_answers_are_capped(void **state)
 	before = rss_bytes();
 	ok = stub_server_count(server, "/ok");
 	for (int i = 0; i < 20; i++) {
-		waiter = call("GET", paths[i % 5]);
-		if (waiter.reply.fate != REMOTE_UNKNOWN || !waiter.error[0])
-			fail_msg("%s: fate %d", paths[i % 5], waiter.reply.fate);
+		got = call("GET", paths[i % 5]);
+		if (got.fate != REMOTE_UNKNOWN || !got.error[0])
+			fail_msg("%s: fate %d", paths[i % 5], got.fate);
 	}
-	assert_int_equal(call("GET", "/away").reply.status, 302);
+	assert_int_equal(call("GET", "/away").status, 302);
 	assert_int_equal(stub_server_count(server, "/ok"), ok); /* not followed */
 	after = rss_bytes();
 	if (after > before + RSS_GROWTH_MAX)
 		fail_msg("grew by %zu MiB", (after - before) >> 20);
-	waiter = call("GET", "/zip"); /* what is harmless is unpacked */
-	assert_int_equal(waiter.reply.status, 200);
-	assert_int_equal(waiter.reply.body_bytes, strlen("{\"ok\":true}"));
+	got = call("GET", "/zip"); /* what is harmless is unpacked */
+	assert_int_equal(got.status, 200);
+	assert_int_equal(got.body_bytes, strlen("{\"ok\":true}"));
 	print_message(
 		"# table security {\"area\": \"Unsafe consumption\", \"requirement\": \"a body of "
 		"10 GB, gzip bombs, endless headers and redirects are capped\", \"cases\": 6, "
@@ -579,15 +517,12 @@ static void release_party(struct party *party)
 	EVP_PKEY_free(party->key);
 }
 
-static struct waiter call_tls(struct stub_server *to, const char *path)
+static struct asked call_tls(struct stub_server *to, const char *path)
 {
 	struct remote_request request = request_to("POST", path);
-	struct waiter waiter;
 
 	request.url = url_to(to, "https", path);
-	begin(remote, &request, &waiter);
-	wait_done(&waiter);
-	return waiter;
+	return ask(remote, &request);
 }
 
 static void a_certificate_of_ones_own_is_shown(void **state)
@@ -602,19 +537,19 @@ static void a_certificate_of_ones_own_is_shown(void **state)
 	stub_server_trust(tls, worker.cert_path);
 	snprintf(members, sizeof(members), "tls: {ca: %s}", ca);
 	declare(remote, tls, "https", members);
-	assert_int_not_equal(call_tls(tls, "/ok").reply.fate, REMOTE_ANSWERED);
+	assert_int_not_equal(call_tls(tls, "/ok").fate, REMOTE_ANSWERED);
 	snprintf(members, sizeof(members), "tls: {ca: %s, cert: %s, key: %s}", ca,
 		 stranger.cert_path, stranger.key_path);
 	declare(remote, tls, "https", members);
-	assert_int_not_equal(call_tls(tls, "/ok").reply.fate, REMOTE_ANSWERED);
+	assert_int_not_equal(call_tls(tls, "/ok").fate, REMOTE_ANSWERED);
 	assert_int_equal(stub_server_count(tls, "/ok"), 0);
 	snprintf(members, sizeof(members), "tls: {ca: %s, cert: %s, key: %s}", ca, worker.cert_path,
 		 worker.key_path);
 	declare(remote, tls, "https", members);
-	assert_int_equal(call_tls(tls, "/ok").reply.status, 200);
+	assert_int_equal(call_tls(tls, "/ok").status, 200);
 	/* what that target may use is nobody else's */
 	declare(remote, server, "http", "concurrency: 1");
-	assert_int_not_equal(call_tls(tls, "/ok").reply.fate, REMOTE_ANSWERED);
+	assert_int_not_equal(call_tls(tls, "/ok").fate, REMOTE_ANSWERED);
 	assert_int_equal(stub_server_count(tls, "/ok"), 1);
 	release_party(&worker);
 	release_party(&stranger);
@@ -630,13 +565,13 @@ static void old_tls_is_refused(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		char ca[] = "/tmp/targets_test_XXXXXX", members[128];
 		struct stub_server *tls = stub_server_new(true, ca);
-		struct waiter waiter;
+		struct asked got;
 
 		stub_server_tls_version(tls, versions[i]);
 		snprintf(members, sizeof(members), "tls: {ca: %s}", ca);
 		declare(remote, tls, "https", members);
-		waiter = call_tls(tls, "/ok");
-		assert_int_equal(waiter.reply.fate, i < 2 ? REMOTE_NOT_SENT : REMOTE_ANSWERED);
+		got = call_tls(tls, "/ok");
+		assert_int_equal(got.fate, i < 2 ? REMOTE_NOT_SENT : REMOTE_ANSWERED);
 		stub_server_free(&tls);
 		unlink(ca);
 	}

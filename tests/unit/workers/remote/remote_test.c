@@ -5,67 +5,23 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
+#include "tests/unit/workers/remote/asker.h"
 #include "tests/unit/workers/remote/stub_server.h"
 #include "workers/remote/remote.h"
 
-struct waiter {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	int calls;
-	enum remote_fate fate;
-	int status;
-	char body[64], error[256];
-};
-
 static struct remote *remote;
 static struct stub_server *server;
-
-static void waiter_init(struct waiter *waiter)
-{
-	memset(waiter, 0, sizeof(*waiter));
-	pthread_mutex_init(&waiter->lock, NULL);
-	pthread_cond_init(&waiter->wake, NULL);
-}
-
-static void on_done(void *ctx, const struct remote_reply *reply)
-{
-	struct waiter *waiter = ctx;
-
-	pthread_mutex_lock(&waiter->lock);
-	waiter->calls++;
-	waiter->fate = reply->fate;
-	waiter->status = reply->status;
-	snprintf(waiter->body, sizeof(waiter->body), "%s", reply->body);
-	snprintf(waiter->error, sizeof(waiter->error), "%s", reply->error);
-	pthread_cond_signal(&waiter->wake);
-	pthread_mutex_unlock(&waiter->lock);
-}
-
-static void wait_done(struct waiter *waiter)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 20;
-	pthread_mutex_lock(&waiter->lock);
-	while (!waiter->calls)
-		assert_int_equal(pthread_cond_timedwait(&waiter->wake, &waiter->lock, &until), 0);
-	assert_int_equal(waiter->calls, 1);
-	pthread_mutex_unlock(&waiter->lock);
-}
 
 static const char *url_of(struct stub_server *to, const char *scheme, const char *host,
 			  const char *path)
@@ -74,17 +30,6 @@ static const char *url_of(struct stub_server *to, const char *scheme, const char
 
 	snprintf(url, sizeof(url), "%s://%s:%d%s", scheme, host, stub_server_port(to), path);
 	return url;
-}
-
-static struct waiter call(const struct remote_request *request)
-{
-	struct waiter waiter;
-	uint64_t handle;
-
-	waiter_init(&waiter);
-	remote_start(remote, request, on_done, &waiter, &handle);
-	wait_done(&waiter);
-	return waiter;
 }
 
 static struct remote_request request_to(const char *method, const char *path)
@@ -149,11 +94,11 @@ static void fates(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
 		struct remote_request request = request_to(answers[i].method, answers[i].path);
 		int before = stub_server_count(server, "/ok");
-		struct waiter got;
+		struct asked got;
 
 		if (!strcmp(answers[i].method, "HEAD"))
 			request.body = NULL;
-		got = call(&request);
+		got = ask(remote, &request);
 		if (got.fate != answers[i].fate || got.status != answers[i].status ||
 		    strcmp(got.body, answers[i].body) != 0 ||
 		    (got.fate == REMOTE_ANSWERED) != (got.error[0] == 0))
@@ -169,11 +114,11 @@ static void times_out(void **state)
 {
 	struct remote_request request = request_to("POST", "/slow");
 	int64_t start_ms = clock_mono_ms();
-	struct waiter got;
+	struct asked got;
 
 	(void)state;
 	request.timeout_ms = 300;
-	got = call(&request);
+	got = ask(remote, &request);
 	assert_int_equal(got.fate, REMOTE_UNKNOWN);
 	assert_in_range(clock_mono_ms() - start_ms, 250, 3000);
 }
@@ -199,7 +144,7 @@ static void not_sent(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(unsent); i++) {
 		struct remote_request request = request_to("POST", "/");
 		char url[256];
-		struct waiter got;
+		struct asked got;
 		const char *port = strstr(unsent[i].url, "%d");
 
 		snprintf(url, sizeof(url), "%s", unsent[i].url);
@@ -207,7 +152,7 @@ static void not_sent(void **state)
 			snprintf(url, sizeof(url), "%.*s%d%s", (int)(port - unsent[i].url),
 				 unsent[i].url, stub_server_port(server), port + 2);
 		request.url = url;
-		got = call(&request);
+		got = ask(remote, &request);
 		if (got.fate != REMOTE_NOT_SENT || !got.error[0])
 			fail_msg("%s: fate %d error %s", unsent[i].url, got.fate, got.error);
 	}
@@ -232,7 +177,7 @@ static void injections_are_refused(void **state)
 {
 	static const char *const methods[] = { "PO ST", "POST\r\nX: y", "",
 					       "POST /x HTTP/1.1\r\n\r\n", "AMETHODTHATISTOOLONG" };
-	struct waiter got;
+	struct asked got;
 	int before = stub_server_connections(server);
 
 	(void)state;
@@ -241,14 +186,14 @@ static void injections_are_refused(void **state)
 		struct remote_request request = request_to("POST", "/ok");
 
 		request.headers = headers;
-		got = call(&request);
+		got = ask(remote, &request);
 		if (got.fate != REMOTE_NOT_SENT || !got.error[0])
 			fail_msg("header %zu: fate %d", i, got.fate);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
 		struct remote_request request = request_to(methods[i], "/ok");
 
-		got = call(&request);
+		got = ask(remote, &request);
 		if (got.fate != REMOTE_NOT_SENT)
 			fail_msg("method %zu: fate %d", i, got.fate);
 	}
@@ -274,7 +219,7 @@ static void sends_what_it_was_given(void **state)
 	request.body_bytes = bytes;
 	request.headers = headers;
 	request.idempotency_key = "0193-key";
-	assert_int_equal(call(&request).fate, REMOTE_ANSWERED);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_ANSWERED);
 	head = stub_server_last(server, &got_body, &got_bytes);
 	assert_int_equal(got_bytes, bytes);
 	assert_memory_equal(got_body, body, bytes);
@@ -295,7 +240,7 @@ static void warm_up(void)
 {
 	struct remote_request request = request_to("GET", "/ok");
 
-	assert_int_equal(call(&request).fate, REMOTE_ANSWERED);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_ANSWERED);
 }
 
 /* A server that reads a request on a reused connection and closes it makes libcurl send it again by
@@ -310,7 +255,7 @@ static void reused_connection_resends_with_a_key(void **state)
 	warm_up();
 	request = request_to("POST", "/die");
 	request.idempotency_key = "key-1";
-	assert_int_equal(call(&request).fate, REMOTE_UNKNOWN);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_UNKNOWN);
 	assert_true(stub_server_count(server, "/die") - before > 1);
 }
 
@@ -325,7 +270,7 @@ static void without_a_key_nothing_is_sent_twice(void **state)
 
 		warm_up();
 		request = request_to(methods[i], "/die");
-		assert_int_equal(call(&request).fate, REMOTE_UNKNOWN);
+		assert_int_equal(ask(remote, &request).fate, REMOTE_UNKNOWN);
 		if (stub_server_count(server, "/die") - before != 1)
 			fail_msg("%s: sent %d times", methods[i],
 				 stub_server_count(server, "/die") - before);
@@ -341,12 +286,12 @@ static void without_a_key_connections_are_not_shared(void **state)
 	warm_up();
 	request = request_to("POST", "/ok");
 	before = stub_server_connections(server);
-	assert_int_equal(call(&request).fate, REMOTE_ANSWERED);
-	assert_int_equal(call(&request).fate, REMOTE_ANSWERED);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_ANSWERED);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_ANSWERED);
 	assert_int_equal(stub_server_connections(server) - before, 2);
 	request.idempotency_key = "key";
-	assert_int_equal(call(&request).fate, REMOTE_ANSWERED);
-	assert_int_equal(call(&request).fate, REMOTE_ANSWERED);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_ANSWERED);
+	assert_int_equal(ask(remote, &request).fate, REMOTE_ANSWERED);
 	assert_int_equal(stub_server_connections(server) - before, 2);
 }
 
@@ -366,72 +311,59 @@ static void aborts(void **state)
 {
 	struct remote_request request = request_to("POST", "/slow");
 	int before = stub_server_count(server, "/slow");
-	struct waiter waiter;
+	struct asking asking;
 	uint64_t handle;
 
 	(void)state;
-	waiter_init(&waiter);
-	remote_start(remote, &request, on_done, &waiter, &handle);
+	handle = ask_begin(remote, &request, &asking);
 	wait_for_request("/slow", before + 1);
 	remote_abort(remote, handle);
-	wait_done(&waiter);
-	assert_int_equal(waiter.fate, REMOTE_UNKNOWN);
+	assert_int_equal(ask_wait(&asking).fate, REMOTE_UNKNOWN);
 	remote_abort(remote, handle); /* too late is harmless */
 }
 
 static void many_at_once(void **state)
 {
 	enum { CALLS = 100 };
-	static struct waiter waiters[CALLS];
-	uint64_t handle;
+	static struct asking all[CALLS];
 
 	(void)state;
 	for (int i = 0; i < CALLS; i++) {
 		struct remote_request request = request_to("POST", "/ok");
 
-		waiter_init(&waiters[i]);
 		request.idempotency_key = "k";
-		remote_start(remote, &request, on_done, &waiters[i], &handle);
+		ask_begin(remote, &request, &all[i]);
 	}
-	for (int i = 0; i < CALLS; i++) {
-		wait_done(&waiters[i]);
-		assert_int_equal(waiters[i].fate, REMOTE_ANSWERED);
-	}
+	for (int i = 0; i < CALLS; i++)
+		assert_int_equal(ask_wait(&all[i]).fate, REMOTE_ANSWERED);
 }
 
 static void freeing_ends_what_is_under_way(void **state)
 {
 	struct remote_request request = request_to("POST", "/slow");
 	int before = stub_server_count(server, "/slow");
-	struct waiter waiter;
+	struct asking asking;
 	struct remote *other;
 	struct error error;
-	uint64_t handle;
 
 	(void)state;
-	waiter_init(&waiter);
 	other = remote_new(NULL, &error);
 	assert_non_null(other);
-	remote_start(other, &request, on_done, &waiter, &handle);
+	ask_begin(other, &request, &asking);
 	wait_for_request("/slow", before + 1);
 	remote_free(&other);
-	assert_int_equal(waiter.calls, 1);
-	assert_int_equal(waiter.fate, REMOTE_UNKNOWN);
+	assert_int_equal(asking.ends, 1);
+	assert_int_equal(asking.asked.fate, REMOTE_UNKNOWN);
 }
 
 /* ---- TLS */
 
-static struct waiter call_tls(struct remote *with, struct stub_server *to, const char *host)
+static struct asked ask_tls(struct remote *with, struct stub_server *to, const char *host)
 {
 	struct remote_request request = request_to("POST", "/ok");
-	struct waiter waiter;
-	uint64_t handle;
 
 	request.url = url_of(to, "https", host, "/ok");
-	waiter_init(&waiter);
-	remote_start(with, &request, on_done, &waiter, &handle);
-	wait_done(&waiter);
-	return waiter;
+	return ask(with, &request);
 }
 
 static void certificates_are_verified(void **state)
@@ -443,10 +375,10 @@ static void certificates_are_verified(void **state)
 
 	(void)state;
 	assert_non_null(trusting);
-	assert_int_equal(call_tls(trusting, tls, "127.0.0.1").fate, REMOTE_ANSWERED);
-	assert_int_equal(call_tls(trusting, tls, "localhost").fate,
+	assert_int_equal(ask_tls(trusting, tls, "127.0.0.1").fate, REMOTE_ANSWERED);
+	assert_int_equal(ask_tls(trusting, tls, "localhost").fate,
 			 REMOTE_NOT_SENT); /* not its name */
-	assert_int_equal(call_tls(remote, tls, "127.0.0.1").fate,
+	assert_int_equal(ask_tls(remote, tls, "127.0.0.1").fate,
 			 REMOTE_NOT_SENT); /* nobody we trust signed it */
 	assert_int_equal(stub_server_count(tls, "/ok"), 1);
 	remote_free(&trusting);

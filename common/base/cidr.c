@@ -55,7 +55,8 @@ static int prefix_bits(const char *text, int max)
 	return *text || bits > max ? -1 : bits;
 }
 
-int cidr_parse(const char *text, struct cidr *cidr_r, struct error *err_r)
+/* ADDRESS/BITS, or an ADDRESS alone. */
+static int parse_one(const char *text, struct cidr *cidr_r, struct error *err_r)
 {
 	const char *slash = strchr(text, '/');
 	size_t bytes = slash ? (size_t)(slash - text) : strlen(text);
@@ -120,7 +121,7 @@ int cidr_list_parse(const char *text, struct cidr_list *list_r, struct error *er
 
 		if (!whole)
 			error_set(err_r, ERROR_INVALID, "\"%.60s…\" is not a network", one);
-		if (!whole || cidr_parse(one, &list_r->all[i], err_r) < 0) {
+		if (!whole || parse_one(one, &list_r->all[i], err_r) < 0) {
 			cidr_list_release(list_r);
 			return -1;
 		}

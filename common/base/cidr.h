@@ -22,11 +22,9 @@ struct cidr_list {
 
 /* address: 4 bytes when v4, else 16. */
 bool cidr_contains(const struct cidr *cidr, bool v4, const unsigned char *address);
-/* ADDRESS/BITS, or an ADDRESS alone. 0, or -1 with ERROR_INVALID: not one, bits set behind the
- * prefix, or an IPv4-mapped one. */
-int cidr_parse(const char *text, struct cidr *cidr_r, struct error *err_r);
-/* Separated by commas, blanks around them; "" is none. 0, or -1 and an empty list. At most
- * CIDR_LIST_MAX. */
+/* ADDRESS/BITS or an ADDRESS alone each, separated by commas, blanks around them; "" is none. 0, or
+ * -1 with ERROR_INVALID and an empty list: not one, bits set behind the prefix, an IPv4-mapped one,
+ * or more than CIDR_LIST_MAX. */
 #define CIDR_LIST_MAX 256
 int cidr_list_parse(const char *text, struct cidr_list *list_r, struct error *err_r);
 bool cidr_list_contains(const struct cidr_list *list, bool v4, const unsigned char *address);

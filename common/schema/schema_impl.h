@@ -211,9 +211,6 @@ bool run_quietly(struct run *run, const struct node *node, const struct check *b
 /* Returns false. `message`: NULL for the check's own. */
 bool run_fail(struct run *run, const struct check *check, const struct spot *spot,
 	      const char *message);
-/* Cannot be decided: the value is refused, wherever this is asked. Returns false. */
-bool run_break(struct run *run, const struct check *check, const struct spot *spot,
-	       const char *message);
 /* Counts work. False: too much of it. */
 bool run_step(struct run *run, const struct check *check, const struct spot *spot);
 bool run_matches(struct run *run, const struct check *check, const struct schema_regex *regex,

@@ -29,8 +29,9 @@ bool run_fail(struct run *run, const struct check *check, const struct spot *spo
 	return false;
 }
 
-bool run_break(struct run *run, const struct check *check, const struct spot *spot,
-	       const char *message)
+/* Cannot be decided: the value is refused, wherever this is asked. Returns false. */
+static bool give_up(struct run *run, const struct check *check, const struct spot *spot,
+		    const char *message)
 {
 	unsigned quiet = run->quiet;
 
@@ -46,7 +47,7 @@ bool run_break(struct run *run, const struct check *check, const struct spot *sp
 bool run_step(struct run *run, const struct check *check, const struct spot *spot)
 {
 	return ++run->steps <= SCHEMA_STEPS_MAX ||
-	       run_break(run, check, spot, "takes too long to check");
+	       give_up(run, check, spot, "takes too long to check");
 }
 
 bool run_matches(struct run *run, const struct check *check, const struct schema_regex *regex,
@@ -60,7 +61,7 @@ bool run_matches(struct run *run, const struct check *check, const struct schema
 	rc = schema_regex_match(regex, text, bytes, &run->scratch, &costly);
 	run->steps += costly ? COSTLY_STEPS : 0;
 	return rc >= 0 ? rc == 1
-		       : run_break(run, check, spot, "takes too long to compare with a pattern");
+		       : give_up(run, check, spot, "takes too long to compare with a pattern");
 }
 
 static bool run_checks(struct run *run, const struct node *node, json_t *value,
@@ -109,7 +110,7 @@ bool run_node(struct run *run, const struct node *node, const struct check *by, 
 				by && by->keyword->refusal ? by->keyword->refusal
 							   : "is not allowed here");
 	if (run->depth == SCHEMA_NESTING_MAX)
-		return run_break(run, by, spot, "is nested too deeply to check");
+		return give_up(run, by, spot, "is nested too deeply to check");
 	if (!run_step(run, by, spot))
 		return false;
 	run->depth++;

@@ -25,12 +25,12 @@ struct job_request_context enqueue_context(const struct exchange *exchange)
 	};
 }
 
-int enqueue_fault_status(enum job_request_fault fault)
+static int fault_status(enum job_request_fault fault)
 {
 	return fault == JOB_REQUEST_TOO_LARGE ? 413 : 422;
 }
 
-const char *enqueue_fault_slug(enum job_request_fault fault)
+static const char *fault_slug(enum job_request_fault fault)
 {
 	switch (fault) {
 	case JOB_REQUEST_UNKNOWN_TYPE:
@@ -336,8 +336,8 @@ static void accepted_one(struct exchange *exchange)
 
 static void refuse_request(struct exchange *exchange, const struct job_request_error *error)
 {
-	exchange_refuse_request(exchange, enqueue_fault_status(error->fault),
-				enqueue_fault_slug(error->fault), error);
+	exchange_refuse_request(exchange, fault_status(error->fault), fault_slug(error->fault),
+				error);
 }
 
 void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *root,

@@ -9,8 +9,6 @@
 
 /* The context of this caller for job_request_parse. */
 struct job_request_context enqueue_context(const struct exchange *exchange);
-int enqueue_fault_status(enum job_request_fault fault);
-const char *enqueue_fault_slug(enum job_request_fault fault);
 /* A W3C traceparent header's value, or NULL. */
 const char *enqueue_traceparent(const struct exchange *exchange);
 

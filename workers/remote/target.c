@@ -141,7 +141,7 @@ int64_t target_again_ms(const struct target *target)
 
 /* ---- the object */
 
-void target_limit(struct target *target, const struct target_limits *limits, int64_t now_ns)
+static void set_limits(struct target *target, const struct target_limits *limits, int64_t now_ns)
 {
 	target->limits = *limits;
 	target->start_tokens = burst_of(target);
@@ -161,7 +161,7 @@ struct target *target_new(const char *origin, const char *prefix,
 	list_init(&target->queue_link);
 	target->origin = xstrdup(origin);
 	target->prefix = xstrdup(prefix);
-	target_limit(target, limits, now_ns);
+	set_limits(target, limits, now_ns);
 	return target;
 }
 

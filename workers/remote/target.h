@@ -67,8 +67,6 @@ enum target_verdict { TARGET_GO = 1, TARGET_WAIT, TARGET_HOLD };
 struct target *target_new(const char *origin, const char *prefix,
 			  const struct target_limits *limits, int64_t now_ns);
 void target_free(struct target **target); /* nothing of it may be under way */
-/* New limits: the rate, the breaker and the budget begin anew, what is under way stays counted. */
-void target_limit(struct target *target, const struct target_limits *limits, int64_t now_ns);
 
 /* HOLD: it must not be called now, come again after *wait_ns_r. Else GO. Takes nothing. */
 enum target_verdict target_gate(struct target *target, bool again, int64_t now_ns,

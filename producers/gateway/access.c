@@ -16,6 +16,7 @@ struct access {
 	pthread_rwlock_t lock; /* guards keys */
 	struct keyring *keys;
 	struct issuer *issuer; /* NULL: no tokens */
+	bool open;             /* stays so: a reload neither begins nor ends it */
 };
 
 static bool has_issuer(const struct settings *settings)
@@ -50,6 +51,8 @@ struct access *access_new(const struct settings *settings, struct error *err_r)
 		access->issuer = issuer_start(settings, err_r);
 	if (!access->keys || (has_issuer(settings) && !access->issuer))
 		access_free(&access);
+	if (access)
+		access->open = !access->issuer && keyring_empty(access->keys);
 	return access;
 }
 
@@ -68,7 +71,7 @@ void access_free(struct access **access_)
 
 bool access_open(const struct access *access)
 {
-	return keyring_empty(access->keys) && !access->issuer;
+	return access->open;
 }
 
 static const struct caller *find_key(struct access *access, const char *authorization,
@@ -139,7 +142,7 @@ int access_reload(struct access *access, const char *api_keys, struct error *err
 
 	if (!fresh)
 		return -1;
-	if (!access->issuer && keyring_empty(fresh) != keyring_empty(access->keys)) {
+	if (!access->issuer && keyring_empty(fresh) != access->open) {
 		keyring_free(&fresh);
 		return error_set(err_r, ERROR_INVALID,
 				 "WINDLASS_API_KEYS: to begin or end asking for keys, start again");

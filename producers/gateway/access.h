@@ -21,14 +21,14 @@ int access_check(const struct settings *settings, bool *open_r, struct error *er
 /* Reads the keys, and starts to look for the issuer's. NULL: *err_r as access_check. */
 struct access *access_new(const struct settings *settings, struct error *err_r);
 void access_free(struct access **access); /* NULL-safe */
-/* Does nobody need a key? */
+/* Does nobody need a key? The same as long as it lives. Any thread. */
 bool access_open(const struct access *access);
 /* The caller of an Authorization header's value (or NULL), as a reference. Any thread; does not
  * block. */
 enum access_verdict access_find(struct access *access, const char *authorization, int64_t now_ms,
 				const struct caller **caller_r, const char **why_r);
-/* Takes these keys instead of the old ones, which stay when the text is wrong, or would open to
- * everybody what was not. */
+/* Takes these keys instead of the old ones, which stay when the text is wrong, or would begin or
+ * end that anybody needs one. One thread at a time. */
 int access_reload(struct access *access, const char *api_keys, struct error *err_r) must_check;
 void access_look(struct access *access); /* for newer keys of the issuer, as an operator asks */
 

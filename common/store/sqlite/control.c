@@ -26,6 +26,34 @@ static int visible(struct sqlite_store *store, const struct reach *reach, const 
 	return rc == 1 ? sqlite_state(store, id, state_r, err_r) : rc;
 }
 
+/* The transaction of a change to a job that is within reach: *state_r is its state. -1: there is
+ * neither. */
+static int begin(struct sqlite_store *store, const struct reach *reach, const struct uuid *id,
+		 enum job_state *state_r, struct error *err_r)
+{
+	int rc;
+
+	*state_r = 0;
+	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+		return -1;
+	rc = visible(store, reach, id, state_r, err_r);
+	if (rc == 0)
+		error_set(err_r, ERROR_NOT_FOUND, "no such job");
+	if (rc == 1)
+		return 0;
+	sqlite_rollback(store);
+	return -1;
+}
+
+/* rc: what became of the change; 0 commits it. */
+static int end(struct sqlite_store *store, int rc, struct error *err_r)
+{
+	if (rc == 0)
+		return sqlite_commit(store, err_r);
+	sqlite_rollback(store);
+	return -1;
+}
+
 static int cancel(struct sqlite_store *store, const struct uuid *id, const char *reason,
 		  enum job_state *state, struct error *err_r)
 {
@@ -52,19 +80,10 @@ int sqlite_control_cancel(struct store *base, const struct reach *reach, const s
 			  const char *reason, enum job_state *state_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
-	int rc;
 
-	*state_r = 0;
-	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+	if (begin(store, reach, id, state_r, err_r))
 		return -1;
-	rc = visible(store, reach, id, state_r, err_r);
-	if (rc == 0)
-		error_set(err_r, ERROR_NOT_FOUND, "no such job");
-	if (rc != 1 || cancel(store, id, reason, state_r, err_r)) {
-		sqlite_rollback(store);
-		return -1;
-	}
-	return sqlite_commit(store, err_r);
+	return end(store, cancel(store, id, reason, state_r, err_r), err_r);
 }
 
 static const char retake_key[] =
@@ -153,19 +172,10 @@ int sqlite_control_retry(struct store *base, const struct reach *reach, const st
 			 enum job_state *state_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
-	int rc;
 
-	*state_r = 0;
-	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+	if (begin(store, reach, id, state_r, err_r))
 		return -1;
-	rc = visible(store, reach, id, state_r, err_r);
-	if (rc == 0)
-		error_set(err_r, ERROR_NOT_FOUND, "no such job");
-	if (rc != 1 || retry(store, id, state_r, err_r)) {
-		sqlite_rollback(store);
-		return -1;
-	}
-	return sqlite_commit(store, err_r);
+	return end(store, retry(store, id, state_r, err_r), err_r);
 }
 
 /* ---- resolve */
@@ -200,19 +210,10 @@ int sqlite_control_resolve(struct store *base, const struct reach *reach, const 
 			   struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
-	int rc;
 
-	*state_r = 0;
-	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
+	if (begin(store, reach, id, state_r, err_r))
 		return -1;
-	rc = visible(store, reach, id, state_r, err_r);
-	if (rc == 0)
-		error_set(err_r, ERROR_NOT_FOUND, "no such job");
-	if (rc != 1 || resolve(store, id, verdict, state_r, err_r)) {
-		sqlite_rollback(store);
-		return -1;
-	}
-	return sqlite_commit(store, err_r);
+	return end(store, resolve(store, id, verdict, state_r, err_r), err_r);
 }
 
 /* ---- redrive */

@@ -93,15 +93,15 @@ static void drop_intent(struct task *task, const char *step)
 
 /* ---- the answer */
 
-static void add_body(struct strbuf *members, struct arena *arena, const char *body, size_t bytes)
+void calls_add_body(struct strbuf *out, struct arena *arena, const char *body, size_t bytes)
 {
 	if (utf8_text(body, bytes)) {
-		strbuf_json_n(members, body, bytes);
+		strbuf_json_n(out, body, bytes);
 		return;
 	}
-	strbuf_addstr(members, "{\"base64\":");
-	strbuf_json(members, base64_encode(arena, body, bytes));
-	strbuf_addch(members, '}');
+	strbuf_addstr(out, "{\"base64\":");
+	strbuf_json(out, base64_encode(arena, body, bytes));
+	strbuf_addch(out, '}');
 }
 
 static void add_members(struct strbuf *members, struct arena *arena, enum remote_fate fate,
@@ -114,7 +114,7 @@ static void add_members(struct strbuf *members, struct arena *arena, enum remote
 	};
 
 	strbuf_printf(members, "\"fate\":\"%s\",\"status\":%d,\"body\":", names[fate], status);
-	add_body(members, arena, body, body_bytes);
+	calls_add_body(members, arena, body, body_bytes);
 	strbuf_addstr(members, ",\"error\":");
 	if (fate == REMOTE_ANSWERED && status >= 400)
 		strbuf_printf(members, "\"status %d\"", status);

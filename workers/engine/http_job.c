@@ -8,8 +8,6 @@
 
 #include "common/base/arena.h"
 #include "common/base/clock.h"
-#include "common/base/digest.h"
-#include "common/base/utf8.h"
 #include "common/json/json_text.h"
 #include "workers/handlers/http_handler.h"
 
@@ -36,12 +34,8 @@ static void add_text(struct strbuf *out, struct arena *arena, const struct answe
 	if (json_text_check(answer->body, answer->body_bytes)) {
 		json_slice_add_line(out, (struct json_slice){ .text = answer->body,
 							      .bytes = answer->body_bytes });
-	} else if (utf8_text(answer->body, answer->body_bytes)) {
-		strbuf_json_n(out, answer->body, answer->body_bytes);
 	} else {
-		strbuf_addstr(out, "{\"base64\":");
-		strbuf_json(out, base64_encode(arena, answer->body, answer->body_bytes));
-		strbuf_addch(out, '}');
+		calls_add_body(out, arena, answer->body, answer->body_bytes);
 	}
 }
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper thread: everything that an engine does with the store besides jobs: its session,
  * promotion of due jobs, leases of the dead, folding, retention, progress, cancel requests,
- * endpoints that are disabled. Has a
- * store connection of its own. All functions but keeper_kick are called on the engine's loop
- * thread. */
+ * endpoints that are disabled. Has a store connection of its own. What does not say "any thread" is
+ * called on the engine's loop thread. */
 #ifndef WORKERS_ENGINE_KEEPER_H
 #define WORKERS_ENGINE_KEEPER_H
 #include <stdbool.h>

@@ -95,8 +95,10 @@ def deposits(work_ms=0):
 
 
 def finish(rig, load, report, fault, struck, timeout_s=120):
+    """Stops the load, waits until all is done, messages too (a late one would look like nobody's job), and judges."""
     sent = load.stop()
     took = rig.oracle.drained(timeout_s)
+    rig.numbers_done()
     figures = rig.oracle.judge_all(sent)
     report(f"{fault} {rig.broker.name}", struck, figures, took)
     return figures
@@ -125,7 +127,6 @@ def test_f10_f14_broker_killed(broker_rig, report, long_form):
         rig.broker.start()
         time.sleep(3 if long_form else 2)
     figures = finish(rig, load, report, "F10/F14 broker kill -9", strikes)
-    rig.numbers_done()
     assert min(waits) > 20, f"acceptance stood still while the broker was away: {waits}"
     assert figures["accepted"] > 50 * strikes
 
@@ -144,7 +145,6 @@ def test_f17_broker_frozen(broker_rig, report, long_form):
     burnt = sum(cpu_s(pid) for pid in role_pids(process, "work") + role_pids(process, "dispatch")) - cpu_before
     rig.broker.thaw()
     finish(rig, load, report, "F17 broker SIGSTOP", 1)
-    rig.numbers_done()
     assert burnt < frozen_s * 0.5, f"{burnt:.1f} s of CPU in {frozen_s} s of silence"
 
 
@@ -171,7 +171,6 @@ def test_f01_roles_killed(broker_rig, report, long_form, role):
     with Nemesis(0.5, strike) as nemesis:
         wait_struck(nemesis, 20 if long_form else 4)
     finish(rig, load, report, f"F01 {role} kill -9", nemesis.struck)
-    rig.numbers_done()
 
 
 POINTS = ["published_unconfirmed", "confirmed_before_outbox_delete", "dispatch_taken", "after_commit_before_ack", "before_ack"]
@@ -196,7 +195,6 @@ def test_f02_killed_at(broker_rig, report, long_form, point):
         struck += 1
     role(**rig.settings)
     finish(rig, load, report, f"F02 {point}", struck)
-    rig.numbers_done()
 
 
 def test_f06_drains_under_load(broker_rig, report, long_form):
@@ -213,7 +211,6 @@ def test_f06_drains_under_load(broker_rig, report, long_form):
         worker.stop(timeout_s=20)
     rig.work()
     finish(rig, load, report, "F06 drain", drains)
-    rig.numbers_done()
 
 
 @one_broker("kafka")
@@ -234,7 +231,6 @@ def test_f11_rebalance_storm(broker_rig, report, long_form):
         rebalances += 2
         time.sleep(1)
     finish(rig, load, report, "F11 rebalance storm", rebalances)
-    rig.numbers_done()
     assert first.popen.poll() is None
 
 
@@ -287,7 +283,6 @@ def test_f12_worker_frozen(broker_rig, report, long_form):
     time.sleep(5)
     rig.send(200)
     finish(rig, load, report, "F12 worker SIGSTOP 40 s", 1)
-    rig.numbers_done()
     assert victim.ready() and other.ready()
 
 
@@ -311,7 +306,6 @@ def test_f10_leaders_killed(request, windlass, pg_url, fault_jobs, tmp_path, rep
         broker.start(leader)
         time.sleep(8)
     finish(rig, load, report, "F10 leader kill -9, three nodes", strikes)
-    rig.numbers_done()
 
 
 @one_broker("rabbit")
@@ -337,7 +331,6 @@ def test_f15_alarms(broker_rig, report, long_form, alarm):
     assert len(load.sent) > before + 20
     rig.broker.ctl(*end_it)
     finish(rig, load, report, f"F15 {alarm} alarm", 1)
-    rig.numbers_done()
     assert statistics.quantiles(took, n=100)[98] < 0.5, f"acceptance p99 {statistics.quantiles(took, n=100)[98]:.3f} s"
 
 
@@ -487,4 +480,3 @@ def test_soak(broker_rig, report, long_form):
                     time.sleep(1)
                     rig.broker.start()
     finish(rig, load, report, f"soak {seconds} s", nemesis.struck, timeout_s=180)
-    rig.numbers_done()

@@ -112,12 +112,14 @@ def test_f50_no_descriptors_left(windlass, sqlite_url, long_form, room):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             client.sendall(b"GET /healthz HTTP/1.1\r\n")
         time.sleep(0.5)
-        before, began = cpu_s(gateway), time.monotonic()
-        while time.monotonic() - began < 3:
-            assert inside.get("/healthz").status_code == 200
-            time.sleep(0.1)
-        busy = (cpu_s(gateway) - before) / (time.monotonic() - began)
-    assert busy < (0.2 if long_form else 0.5), busy
+        shares = []  # of a core; a busy loop is one in every window, a neighbour's noise is not
+        while not shares or (shares[-1] >= (0.2 if long_form else 0.5) and len(shares) < 4):
+            before, began = cpu_s(gateway), time.monotonic()
+            while time.monotonic() - began < 3:
+                assert inside.get("/healthz").status_code == 200
+                time.sleep(0.1)
+            shares.append((cpu_s(gateway) - before) / (time.monotonic() - began))
+    assert shares[-1] < (0.2 if long_form else 0.5), shares
     if room:
         assert gateway.api().get("/healthz", timeout=15).status_code == 200
     assert inside.post_job("mail.send").status_code in ((202,) if room else (202, 503))  # the store needs some, too

@@ -250,7 +250,7 @@ def test_f12_longer_than_the_poll_interval(broker_rig, report, long_form, detach
     time.sleep(5)
     before = assignments(process)
     api = process.api()
-    id = api.enqueue("fault.slow", {"account": 1, "amount": 5, "work_ms": 35000 if long_form else 6000})
+    id = api.enqueue("fault.slow", {"account": 1, "amount": -1, "work_ms": 35000 if long_form else 6000})
     time.sleep(2)
     rig.send(200)
     rig.numbers_done(20)  # meanwhile
@@ -342,7 +342,7 @@ def test_f16_consumer_timeout(request, report, windlass, pg_url, fault_jobs, tmp
     process = rig.run(WINDLASS_DETACH_AFTER="1s")
     rig.ready()
     load = Load(process.url, deposits(), threads=1)
-    id = process.api().enqueue("fault.slow", {"account": 1, "amount": 5, "work_ms": 15000})
+    id = process.api().enqueue("fault.slow", {"account": 1, "amount": -1, "work_ms": 15000})
     process.api().wait(id, "completed", 60)
     finish(rig, load, report, "F16 consumer_timeout", 1)
     assert rig.oracle.rows("SELECT count(*) FROM effects WHERE job_id = ?", id) == [(1,)]

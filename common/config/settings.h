@@ -27,6 +27,8 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t dispatch_lease_ms;
 	char *http_listen;  /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
 	char *admin_listen; /* WINDLASS_ADMIN_LISTEN; "" when not set: see settings_admin_listen */
+	char *tls_cert;     /* WINDLASS_TLS_CERT, "": no TLS; both are set or neither */
+	char *tls_key;      /* WINDLASS_TLS_KEY, "" */
 	char *jobs_path;    /* WINDLASS_JOBS, jobs.yaml */
 	int workers;        /* WINDLASS_WORKERS, engine processes under `run`, 1 */
 	int concurrency;    /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */

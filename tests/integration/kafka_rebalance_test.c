@@ -141,8 +141,8 @@ static void ends_while_joining(void **state)
 }
 
 /* A member whose end came while it joined, and that the library left behind, is waited for by the
- * group for max.poll.interval.ms. */
-#define LEFT_BEHIND_MS 30000
+ * group for max.poll.interval.ms, in each of the two rounds in which partitions change hands. */
+#define LEFT_BEHIND_MS (2 * 30000)
 
 static void members_come_and_go(void **state)
 {

@@ -15,7 +15,7 @@ FROM debian:12-slim AS runtime
 # The libraries behind the -dev packages of tests/services/deps; exact versions are Debian stable's business.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libcjose0 libcurl4 libjansson4 libmicrohttpd12 \
+    && apt-get install -y --no-install-recommends ca-certificates libcjose0 libcurl4 libgnutls30 libjansson4 libmicrohttpd12 \
        libpcre2-8-0 libpq5 \
        librabbitmq4 librdkafka1 libseccomp2 libsmartcols1 libsqlite3-0 libssl3 libyaml-0-2 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \

@@ -33,7 +33,7 @@ DEPS = tests/services/deps
 
 # ---- flags. `lazily` runs a command at the first use inside a recipe and remembers the answer.
 lazily = $(eval $(1) := $(shell $(2)))$($(1))
-PACKAGES := cjose libmicrohttpd jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols rdkafka librabbitmq libpcre2-8 libseccomp
+PACKAGES := cjose libmicrohttpd gnutls jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols rdkafka librabbitmq libpcre2-8 libseccomp
 PKG_CFLAGS = $(call lazily,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
 PKG_LIBS   = $(call lazily,PKG_LIBS,pkg-config --libs $(PACKAGES))
 

@@ -80,6 +80,7 @@ int api_call(struct api *api, const char *method, const char *path, const char *
 	if (client_call(&(struct client_request){ .method = method,
 						  .url = url.data,
 						  .key = api->settings.api_key,
+						  .ca_file = api->settings.url_ca_file,
 						  .body = body,
 						  .body_bytes = body ? strlen(body) : 0,
 						  .timeout_ms = timeout_ms,

@@ -22,6 +22,7 @@
 #include "common/store/sql_value.h"
 #include "common/store/store.h"
 #include "producers/gateway/access.h"
+#include "producers/gateway/certificate.h"
 
 #include "cli/command.h"
 #include "cli/doctor.h"
@@ -119,6 +120,40 @@ static void examine_access(struct doctor *doctor)
 			doctor, DOUBTFUL,
 			"metrics and admin routes listen on %s: see that a firewall keeps others off",
 			settings_admin_listen(&doctor->settings));
+}
+
+static void examine_certificate(struct doctor *doctor)
+{
+	struct tls_pair *pair;
+	struct error error;
+	char text[120];
+
+	if (certificate_load(&doctor->settings, &pair, &error) < 0) {
+		doctor_say(doctor, WRONG, "%s", error.message);
+		return;
+	}
+	if (!pair && !settings_listen_loopback(doctor->settings.http_listen))
+		doctor_say(
+			doctor, DOUBTFUL,
+			"%s is served without TLS: set WINDLASS_TLS_CERT and WINDLASS_TLS_KEY, or see that a proxy with TLS stands in front of it",
+			doctor->settings.http_listen);
+	else if (!pair)
+		doctor_say(doctor, FINE, "none; %s answers this machine only",
+			   doctor->settings.http_listen);
+	if (!pair)
+		return;
+	enum certificate_state state = certificate_state(
+		tls_pair_starts_s(pair), tls_pair_ends_s(pair), clock_wall_ms() / 1000);
+	certificate_say(state, pair, text, sizeof(text));
+	doctor_say(doctor,
+		   state == CERTIFICATE_GOOD     ? FINE
+		   : state == CERTIFICATE_ENDING ? DOUBTFUL
+						 : WRONG,
+		   "%s%s", text,
+		   state == CERTIFICATE_GOOD
+			   ? ""
+			   : ": put a new one into WINDLASS_TLS_CERT's file and send SIGHUP");
+	tls_pair_unref(&pair);
 }
 
 static void examine_webhooks(struct doctor *doctor)
@@ -258,6 +293,7 @@ static const struct {
 } examinations[] = {
 	{ "definitions", examine_definitions },
 	{ "access", examine_access },
+	{ "certificate", examine_certificate },
 	{ "webhooks", examine_webhooks },
 	{ "store", examine_store },
 	{ "clock", examine_clock },

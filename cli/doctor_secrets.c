@@ -111,6 +111,8 @@ void doctor_examine_files(struct doctor *doctor)
 		examine_file(doctor, arena_strndup(arena, line, bytes), "secrets", WRONG);
 		line += bytes;
 	}
+	if (*doctor->settings.tls_key)
+		examine_file(doctor, doctor->settings.tls_key, "the gateway's TLS key", WRONG);
 	if (strncmp(doctor->settings.database_url, SQLITE, strlen(SQLITE)) == 0)
 		examine_sqlite(doctor);
 	for (size_t i = 0; doctor->defs && i < definitions_target_count(doctor->defs); i++) {

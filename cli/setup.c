@@ -13,6 +13,7 @@
 #include "common/job/job.h"
 #include "common/store/store.h"
 #include "producers/gateway/access.h"
+#include "producers/gateway/certificate.h"
 #include "producers/gateway/keyring.h"
 
 #include "cli/command.h"
@@ -81,6 +82,19 @@ static bool check_keys(const struct settings *settings)
 	return false;
 }
 
+static bool check_certificate(const struct settings *settings)
+{
+	struct tls_pair *pair;
+	struct error error;
+
+	if (certificate_load(settings, &pair, &error) < 0) {
+		fprintf(stderr, "%s\n", error.message);
+		return false;
+	}
+	tls_pair_unref(&pair);
+	return true;
+}
+
 static int check(void)
 {
 	struct definitions *defs;
@@ -90,7 +104,8 @@ static int check(void)
 	if (settings_load(&settings, stderr) != 0)
 		return EX_CONFIG;
 	defs = definitions_open(&settings, stderr);
-	good = check_keys(&settings) && defs;
+	good = check_keys(&settings);
+	good = check_certificate(&settings) && good && defs;
 	if (good)
 		printf("%s: %zu job types, %zu queues, %zu sources: good\n", settings.jobs_path,
 		       definitions_type_count(defs), definitions_queue_count(defs),

@@ -25,15 +25,16 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t detach_after_ms; /* WINDLASS_DETACH_AFTER, 10s */
 	/* WINDLASS_DISPATCH_LEASE, 60s: a message that nothing came of is sent again */
 	int64_t dispatch_lease_ms;
-	char *http_listen;  /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
-	char *admin_listen; /* WINDLASS_ADMIN_LISTEN; "" when not set: see settings_admin_listen */
-	char *tls_cert;     /* WINDLASS_TLS_CERT, "": no TLS; both are set or neither */
-	char *tls_key;      /* WINDLASS_TLS_KEY, "" */
-	char *jobs_path;    /* WINDLASS_JOBS, jobs.yaml */
-	int workers;        /* WINDLASS_WORKERS, engine processes under `run`, 1 */
-	int concurrency;    /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
-	int64_t grace_ms;   /* WINDLASS_GRACE, 25s */
-	int64_t lease_ms;   /* WINDLASS_LEASE, 30s */
+	char *http_listen;   /* WINDLASS_HTTP_LISTEN, 127.0.0.1:8080 */
+	char *admin_listen;  /* WINDLASS_ADMIN_LISTEN; "" when not set: see settings_admin_listen */
+	char *tls_cert;      /* WINDLASS_TLS_CERT, "": no TLS; both are set or neither */
+	char *tls_key;       /* WINDLASS_TLS_KEY, "" */
+	int64_t tls_hsts_ms; /* WINDLASS_TLS_HSTS, 365d; 0: none */
+	char *jobs_path;     /* WINDLASS_JOBS, jobs.yaml */
+	int workers;         /* WINDLASS_WORKERS, engine processes under `run`, 1 */
+	int concurrency;     /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
+	int64_t grace_ms;    /* WINDLASS_GRACE, 25s */
+	int64_t lease_ms;    /* WINDLASS_LEASE, 30s */
 	int64_t body_bytes_max;   /* WINDLASS_BODY_MAX, 256KiB */
 	int64_t batch_bytes_max;  /* WINDLASS_BATCH_BODY_MAX, 16MiB */
 	int64_t result_bytes_max; /* WINDLASS_RESULT_MAX, 256KiB */
@@ -60,6 +61,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int log_jobs_sample;      /* the n of 1/n */
 	char *url;                /* WINDLASS_URL, http://127.0.0.1:8080 (command line client) */
 	char *api_key;            /* WINDLASS_API_KEY, "" (command line client); secret */
+	char *url_ca_file;        /* WINDLASS_URL_CA_FILE, "": the system's (command line client) */
 	/* No setting: the files that secrets were read from and the credentials' folder, absolute,
 	 * a line each. */
 	char *secret_paths;

@@ -50,6 +50,9 @@ const struct setting_row setting_rows[] = {
 	  "File of the gateway's certificate and those between it and the authority, PEM; with it the API is served over TLS. Read again on SIGHUP." },
 	{ "WINDLASS_TLS_KEY", SETTING_TEXT, FIELD(tls_key), "", NULL, 0, 4096, "", false,
 	  "File of that certificate's private key, PEM, not encrypted." },
+	{ "WINDLASS_TLS_HSTS", SETTING_DURATION, FIELD(tls_hsts_ms), "365d", NULL, 0, 3650 * DAY_MS,
+	  "duration", false,
+	  "How long browsers that came over TLS shall remember to come with nothing else; 0: not said to them." },
 	{ "WINDLASS_JOBS", SETTING_TEXT, FIELD(jobs_path), "jobs.yaml", NULL, 1, 4096, "", false,
 	  "The file of job definitions." },
 	{ "WINDLASS_WORKERS", SETTING_INT, FIELD(workers), "1", NULL, 1, 64, "processes", false,
@@ -108,6 +111,8 @@ const struct setting_row setting_rows[] = {
 	  "Where the command line client finds the API." },
 	{ "WINDLASS_API_KEY", SETTING_TEXT, FIELD(api_key), "", NULL, 0, 4096, "", true,
 	  "The command line client's key." },
+	{ "WINDLASS_URL_CA_FILE", SETTING_TEXT, FIELD(url_ca_file), "", "the system's", 0, 4096, "",
+	  false, "Certificates that the certificate at WINDLASS_URL must descend from." },
 };
 const size_t setting_row_count = ARRAY_LEN(setting_rows);
 

@@ -5,6 +5,7 @@
 #include "common/http/server.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -147,6 +148,7 @@ static void close_connection(struct server *server, void **context)
 	list_remove(&connection->link);
 	pthread_mutex_unlock(&server->lock);
 	atomic_fetch_sub(&server->connection_count, 1);
+	tls_pair_unref(&connection->pair);
 	arena_free(&connection->request.arena);
 	free(connection->request.user);
 	free(connection);
@@ -187,7 +189,11 @@ static struct MHD_Daemon *start_daemon(struct server *server)
 	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_TURBO |
 			 MHD_USE_ERROR_LOG;
 	unsigned pool = server->options.threads > 1 ? (unsigned)server->options.threads : 0;
+	struct MHD_OptionItem tls[3];
 
+	server_tls_options(server, tls);
+	if (server->pair)
+		flags |= MHD_USE_TLS;
 	return MHD_start_daemon(
 		flags, 0, NULL, NULL, server_access, server, MHD_OPTION_EXTERNAL_LOGGER,
 		library_says, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
@@ -197,7 +203,19 @@ static struct MHD_Daemon *start_daemon(struct server *server)
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, server_target_seen,
 		server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
 		MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
-		MHD_OPTION_NOTIFY_COMPLETED, server_completed, server, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_COMPLETED, server_completed, server, MHD_OPTION_ARRAY, tls,
+		MHD_OPTION_END);
+}
+
+static void take_tls(struct server *server)
+{
+	const struct server_options *options = &server->options;
+
+	if (!options->tls)
+		return;
+	server->pair = tls_pair_ref(options->tls);
+	if (options->hsts_s > 0)
+		snprintf(server->hsts, sizeof(server->hsts), "max-age=%" PRId64, options->hsts_s);
 }
 
 static void start_warden(struct server *server)
@@ -226,11 +244,13 @@ struct server *server_start(const struct server_options *options, struct error *
 	server->port = bound_port(fd);
 	list_init(&server->connections);
 	pthread_mutex_init(&server->lock, NULL);
+	take_tls(server);
 	server->daemon = start_daemon(server);
 	if (!server->daemon) {
 		error_set(err_r, ERROR_UNAVAILABLE, "the HTTP server does not start on %s",
 			  options->listen);
 		close(fd);
+		tls_pair_unref(&server->pair);
 		free(server);
 		return NULL;
 	}
@@ -279,6 +299,7 @@ void server_stop(struct server **server_)
 	MHD_stop_daemon(server->daemon);
 	close(server->listen_fd);
 	CHECK(list_empty(&server->connections));
+	tls_pair_unref(&server->pair);
 	pthread_cond_destroy(&server->warden_wakes);
 	pthread_mutex_destroy(&server->lock);
 	free(server);

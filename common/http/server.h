@@ -18,6 +18,7 @@
 #include "common/base/strbuf.h"
 #include "common/http/problem.h"
 #include "common/http/target.h"
+#include "common/http/tls_pair.h"
 
 #define SERVER_HEAD_BYTES_MAX   (16 * 1024)
 #define SERVER_TARGET_BYTES_MAX (8 * 1024)
@@ -36,9 +37,15 @@ struct server_options {
 	const char *listen; /* "127.0.0.1:8080", "[::1]:8080"; port 0: any */
 	int threads;        /* 1..64 */
 	int connections_max;
+	struct tls_pair *tls; /* NULL: plain HTTP, else TLS 1.2 or newer and nothing else */
+	/* TLS: how long browsers shall remember to come with TLS only; 0: not said to them */
+	int64_t hsts_s;
 	size_t user_bytes; /* zeroed memory for the caller in each request, see request_user */
 	/* head is in, the body is not: sets request_body_limit, or answers (a refusal) */
 	request_step_fn *on_head;
+	/* NULL, or: the guard refuses it; may add header fields. Method and target may be missing.
+	 */
+	request_step_fn *on_refused;
 	request_step_fn *on_request; /* the body is in */
 	request_step_fn
 		*on_end; /* answered, or the client is gone: release what request_user holds */
@@ -52,6 +59,8 @@ int server_port(const struct server *server);
 size_t server_connections(const struct server *server); /* any thread */
 size_t server_pending(
 	const struct server *server); /* requests between head and end of answer; any thread */
+/* What handshakes are shown from now on; only of a server that was started with one. Any thread. */
+void server_change_pair(struct server *server, struct tls_pair *pair);
 /* Takes no new connections; each answer from now on closes its connection. Any thread, does not
  * block. */
 void server_drain(struct server *server);

@@ -73,6 +73,7 @@ struct request {
 struct connection {
 	struct list link; /* server->connections */
 	int fd;
+	struct tls_pair *pair; /* that its handshake was shown, or NULL */
 	_Atomic int phase;
 	_Atomic int64_t since_ms; /* when the phase began */
 	struct request request;
@@ -84,7 +85,9 @@ struct server {
 	int listen_fd, port;
 	_Atomic bool draining;
 	_Atomic size_t connection_count, pending_count;
-	pthread_mutex_t lock; /* guards connections and warden_stops */
+	char hsts[48];         /* value of the header field, or "" */
+	pthread_mutex_t lock;  /* guards connections, pair and warden_stops */
+	struct tls_pair *pair; /* NULL: no TLS */
 	struct list connections;
 	pthread_t warden;
 	pthread_cond_t warden_wakes;
@@ -107,6 +110,12 @@ static inline struct connection *server_connection_of(struct request *request)
 {
 	return list_entry(request, struct connection, request);
 }
+
+/* server_tls.c: libmicrohttpd's options of the server's TLS, ended by MHD_OPTION_END. */
+void server_tls_options(const struct server *server, struct MHD_OptionItem options_r[3]);
+/* Beside libmicrohttpd, as much as goes at once; on the connection's thread. */
+ssize_t server_tls_send(struct request *request, const char *text, size_t bytes);
+bool server_tls_gone(int fd); /* has the client closed its side? */
 
 /* server_warden.c: a thread that ends connections which are too slow. */
 void *server_warden(void *server);

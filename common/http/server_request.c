@@ -46,6 +46,14 @@ static bool ends_connection(const struct request *request)
 	return request->doomed || request->chunked || atomic_load(&request->server->draining);
 }
 
+/* Names of this machine are left alone: what holds for one port of theirs holds for all. */
+static bool tells_hsts(const struct request *request)
+{
+	const char *host = request_header(request, "Host");
+
+	return request->server->hsts[0] && host && strncasecmp(host, "localhost", 9) != 0;
+}
+
 static bool add_headers(struct MHD_Response *response, const struct request *request)
 {
 	const struct answer *answer = &request->answer;
@@ -57,6 +65,9 @@ static bool add_headers(struct MHD_Response *response, const struct request *req
 	for (size_t i = 0; i < answer->header_count; i++)
 		ok &= MHD_add_response_header(response, answer->headers[i].name,
 					      answer->headers[i].value) == MHD_YES;
+	if (tells_hsts(request))
+		ok &= MHD_add_response_header(response, "Strict-Transport-Security",
+					      request->server->hsts) == MHD_YES;
 	if (ends_connection(request))
 		ok &= MHD_add_response_header(response, "Connection", "close") == MHD_YES;
 	return ok;
@@ -187,6 +198,8 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
 	atomic_fetch_add(&request->server->pending_count, 1);
 	if (!server_guard(request, &problem)) {
 		request->doomed = true;
+		if (options->on_refused)
+			options->on_refused(request, options->ctx);
 		request_refuse(request, &problem);
 	} else {
 		options->on_head(request, options->ctx);
@@ -223,8 +236,10 @@ static enum MHD_Result cut_off(struct request *request)
 	static const char text[] =
 		"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-	ssize_t sent = send(server_connection_of(request)->fd, text, sizeof(text) - 1,
-			    MSG_DONTWAIT | MSG_NOSIGNAL);
+	size_t bytes = sizeof(text) - 1;
+	ssize_t sent = request->server->pair ? server_tls_send(request, text, bytes)
+					     : send(server_connection_of(request)->fd, text, bytes,
+						    MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	(void)sent; /* best effort: it is refused either way */
 	return MHD_NO;
@@ -398,8 +413,13 @@ void request_wake(struct request *request)
 
 bool request_gone(struct request *request)
 {
+	int fd = server_connection_of(request)->fd;
 	char byte;
-	ssize_t got = recv(server_connection_of(request)->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t got;
+
+	if (request->server->pair)
+		return server_tls_gone(fd);
+	got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }

@@ -24,6 +24,7 @@ enum metric {
 	METRIC_HTTP_REQUESTS,        /* counter {route, status} */
 	METRIC_HTTP_SECONDS,         /* histogram {route} */
 	METRIC_HTTP_CONNECTIONS,     /* gauge */
+	METRIC_CERTIFICATE_ENDS,     /* gauge: Unix time; 0: no TLS */
 	METRIC_WAITERS,              /* gauge */
 	METRIC_CALLS,                /* counter {fate} */
 	METRIC_HOST_DEATHS,          /* counter {why}: crashed timeout protocol */

@@ -35,6 +35,7 @@ struct front {
 	struct route_metrics *metrics; /* route_count + 1 */
 	_Atomic int port;              /* set again when the listener tells which one it got */
 	bool admin; /* a separate admin listener on loopback: its admin routes ask for no key */
+	bool tls;
 	/* somebody may come in without a key: only loopback hosts and known origins */
 	bool guarded;
 };
@@ -45,18 +46,17 @@ static bool check_host(struct front *front, struct exchange *exchange)
 {
 	const char *host = request_header(exchange->request, "Host");
 
-	if (!front->guarded || (host && origin_host_is_loopback(host, front->port)))
+	if (!front->guarded || (host && origin_host_is_loopback(host, front->port, front->tls)))
 		return true;
 	exchange_refuse(exchange, 421, "wrong-host",
 			"without API keys only a loopback Host with this port is served");
 	return false;
 }
 
-static bool check_origin(struct front *front, struct exchange *exchange)
+/* What lets a page of an allowed origin read the answer. True: it is one. */
+static bool allow_origin(struct front *front, struct request *request)
 {
-	struct request *request = exchange->request;
 	const char *origin = request_header(request, "Origin");
-	const char *host = request_header(request, "Host");
 	bool allowed = origin && origin_list_has(front->gateway->origins, origin);
 
 	request_answer_header(request, "Vary", "Origin");
@@ -65,7 +65,18 @@ static bool check_origin(struct front *front, struct exchange *exchange)
 		request_answer_header(request, "Access-Control-Expose-Headers",
 				      CORS_ANSWER_HEADERS);
 	}
-	if (!origin || allowed || !front->guarded || (host && origin_is_same(origin, host)))
+	return allowed;
+}
+
+static bool check_origin(struct front *front, struct exchange *exchange)
+{
+	struct request *request = exchange->request;
+	const char *origin = request_header(request, "Origin");
+	const char *host = request_header(request, "Host");
+	bool allowed = allow_origin(front, request);
+
+	if (!origin || allowed || !front->guarded ||
+	    (host && origin_is_same(origin, host, front->tls)))
 		return true;
 	exchange_refuse(exchange, 403, "wrong-origin",
 			"this origin is not in WINDLASS_CORS_ORIGINS");
@@ -297,6 +308,12 @@ static void head_came(struct request *request, void *front_)
 	exchange->defs = gateway_definitions(front->gateway);
 }
 
+/* Refused by the server's guard: a page shall be able to read that, too. */
+static void head_refused(struct request *request, void *front)
+{
+	(void)allow_origin(front, request);
+}
+
 static void request_came(struct request *request, void *front)
 {
 	struct exchange *exchange = request_user(request);
@@ -382,7 +399,10 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 		.threads = options->threads,
 		.connections_max = options->connections_max,
 		.user_bytes = sizeof(struct exchange),
+		.tls = options->tls,
+		.hsts_s = gateway->settings->tls_hsts_ms / 1000,
 		.on_head = head_came,
+		.on_refused = head_refused,
 		.on_request = request_came,
 		.on_end = request_ended,
 		.ctx = front,
@@ -391,6 +411,7 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 	front->gateway = gateway;
 	front->admin = options->admin && listens_on_loopback(options->listen);
 	front->guarded = access_open(gateway->access) || front->admin;
+	front->tls = options->tls != NULL;
 	make_metrics(front);
 	/* A request may come before server_start returns, so the port is set before, too. */
 	if (server_split_address(options->listen, host, sizeof(host), &port)) {
@@ -406,6 +427,12 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 	}
 	front->port = server_port(front->server);
 	return front;
+}
+
+void front_change_pair(struct front *front, struct tls_pair *pair)
+{
+	if (front->tls)
+		server_change_pair(front->server, pair);
 }
 
 int front_port(const struct front *front)

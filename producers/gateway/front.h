@@ -10,7 +10,8 @@ struct front_options {
 	const char *listen;
 	int threads;
 	int connections_max;
-	bool admin; /* a separate admin listener */
+	bool admin;           /* a separate admin listener */
+	struct tls_pair *tls; /* NULL: none */
 };
 
 struct front;
@@ -18,6 +19,8 @@ struct front;
 /* NULL: *err_r as in server_start. */
 struct front *front_start(struct gateway *gateway, const struct front_options *options,
 			  struct error *err_r);
+/* For handshakes from now on; nothing when the listener has no TLS. Any thread. */
+void front_change_pair(struct front *front, struct tls_pair *pair);
 int front_port(const struct front *front);
 size_t front_pending(const struct front *front);
 size_t front_connections(const struct front *front);

@@ -20,6 +20,7 @@ struct origin_list;
 struct readers;
 struct server;
 struct submitter;
+struct tls_pair;
 struct waiters;
 
 struct gateway {
@@ -31,6 +32,7 @@ struct gateway {
 	struct limiter *limiter;
 	struct watch_keys watch;
 	struct origin_list *origins;
+	struct tls_pair *tls; /* at the start; NULL: no TLS */
 	struct bell *bell;
 	struct submitter *submitter;
 	struct readers *readers;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The role `gateway`: builds its parts, listens, drains. On SIGTERM /readyz turns red, nobody new
  * is let in, waiters get their 202, what is in hand is answered, exit 0. On SIGHUP the job
- * definitions, the API keys if they are in a file, and the issuer's keys are read again. */
+ * definitions, the API keys if they are in a file, the issuer's keys and the certificate are read
+ * again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "common/service/store_wait.h"
 #include "common/store/registry.h"
 #include "producers/gateway/access.h"
+#include "producers/gateway/certificate.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
 #include "producers/gateway/limiter.h"
@@ -37,7 +39,7 @@ struct role {
 	struct service *service;
 	struct gateway gateway;
 	struct front *front, *admin; /* admin NULL: the same listener */
-	struct metric_series *connections;
+	struct metric_series *connections, *certificate_ends;
 };
 
 struct definitions *gateway_definitions(struct gateway *gateway)
@@ -96,6 +98,35 @@ static int read_access(struct role *role)
 		return config_error(
 			"WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
 			"everybody could do everything");
+	return 0;
+}
+
+/* Says until when it is good, as a warning when that is soon. */
+static void tell_certificate(struct role *role, const struct tls_pair *pair, const char *event)
+{
+	int64_t ends_s = tls_pair_ends_s(pair);
+	enum certificate_state state =
+		certificate_state(tls_pair_starts_s(pair), ends_s, clock_wall_ms() / 1000);
+	char text[120];
+
+	certificate_say(state, pair, text, sizeof(text));
+	log_line(LOG_INFO, event, LOG_S("about", text));
+	if (state != CERTIFICATE_GOOD)
+		log_line(LOG_WARN, "certificate-ends", LOG_S("about", text));
+	metric_set(role->certificate_ends, (double)ends_s);
+}
+
+static int read_certificate(struct role *role)
+{
+	struct gateway *gateway = &role->gateway;
+	struct error err;
+
+	role->certificate_ends =
+		metrics_series(gateway->metrics, METRIC_CERTIFICATE_ENDS, NULL, NULL);
+	if (certificate_load(gateway->settings, &gateway->tls, &err) < 0)
+		return config_error(err.message);
+	if (gateway->tls)
+		tell_certificate(role, gateway->tls, "certificate-loaded");
 	return 0;
 }
 
@@ -198,12 +229,14 @@ static int start_fronts(struct role *role, struct error *err_r)
 		.listen = settings->http_listen,
 		.threads = server_threads(),
 		.connections_max = connections_max(),
+		.tls = role->gateway.tls,
 	};
 	struct front_options admin = {
 		.listen = admin_listen,
 		.threads = 1,
 		.connections_max = ADMIN_CONNECTIONS_MAX,
 		.admin = true,
+		.tls = settings_listen_loopback(admin_listen) ? NULL : role->gateway.tls,
 	};
 
 	role->front = front_start(&role->gateway, &front, err_r);
@@ -219,7 +252,8 @@ static int start_fronts(struct role *role, struct error *err_r)
 	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen),
 		 LOG_I("port", front_port(role->front)),
 		 LOG_S("admin", role->admin ? admin_listen : NULL),
-		 LOG_S("keys", access_open(role->gateway.access) ? "no" : "yes"));
+		 LOG_S("keys", access_open(role->gateway.access) ? "no" : "yes"),
+		 LOG_S("tls", role->gateway.tls ? "yes" : "no"));
 	return 0;
 }
 
@@ -274,6 +308,7 @@ static void stop_role(struct role *role)
 	access_free(&gateway->access);
 	limiter_free(&gateway->limiter);
 	origin_list_free(&gateway->origins);
+	tls_pair_unref(&gateway->tls);
 	if (gateway->defs)
 		definitions_unref(&gateway->defs);
 	pthread_mutex_destroy(&gateway->defs_lock);
@@ -301,6 +336,25 @@ static void reload_access(struct role *role)
 	settings_wipe(&text);
 	free(problem);
 	access_look(role->gateway.access);
+}
+
+/* Connections that stand go on with the one that they were shown. */
+static void reload_certificate(struct role *role)
+{
+	struct tls_pair *pair;
+	struct error err;
+
+	if (!role->gateway.tls)
+		return;
+	if (certificate_load(role->gateway.settings, &pair, &err) < 0) {
+		log_line(LOG_ERROR, "certificate-refused", LOG_S("error", err.message));
+		return;
+	}
+	front_change_pair(role->front, pair);
+	if (role->admin)
+		front_change_pair(role->admin, pair);
+	tell_certificate(role, pair, "certificate-reloaded");
+	tls_pair_unref(&pair);
 }
 
 static void reload(struct role *role)
@@ -336,6 +390,7 @@ static bool serve(struct role *role)
 			return false;
 		case SERVICE_RELOAD:
 			reload_access(role);
+			reload_certificate(role);
 			reload(role);
 			break;
 		case SERVICE_NONE:
@@ -357,6 +412,8 @@ int gateway_main(struct service *service)
 	role.gateway.defs = definitions_ref(service->defs);
 	pthread_mutex_init(&role.gateway.defs_lock, NULL);
 	code = read_access(&role);
+	if (code == 0)
+		code = read_certificate(&role);
 	if (code == 0)
 		code = prepare_store(&role, &stopped);
 	if (code == 0 && !stopped)

@@ -73,7 +73,7 @@ bool origin_list_has(const struct origin_list *list, const char *origin)
 	return false;
 }
 
-bool origin_host_is_loopback(const char *host, int port)
+bool origin_host_is_loopback(const char *host, int port, bool tls)
 {
 	char with_port[300], name[256], *end;
 	int given;
@@ -89,13 +89,16 @@ bool origin_host_is_loopback(const char *host, int port)
 	bool has_port = colon && (host[0] != '[' || colon[-1] == ']');
 	memcpy(with_port, host, bytes + 1);
 	if (!has_port)
-		memcpy(with_port + bytes, ":80", 4);
+		memcpy(with_port + bytes, tls ? ":443" : ":80", tls ? 5 : 4);
 	if (!server_split_address(with_port, name, sizeof(name), &given))
 		return false;
 	return given == port && server_is_loopback(name);
 }
 
-bool origin_is_same(const char *origin, const char *host)
+bool origin_is_same(const char *origin, const char *host, bool tls)
 {
-	return strncmp(origin, "http://", 7) == 0 && strcasecmp(origin + 7, host) == 0;
+	const char *scheme = tls ? "https://" : "http://";
+	size_t bytes = strlen(scheme);
+
+	return strncmp(origin, scheme, bytes) == 0 && strcasecmp(origin + bytes, host) == 0;
 }

@@ -16,9 +16,10 @@ struct origin_list *origin_list_parse(const char *text, struct error *err_r);
 void origin_list_free(struct origin_list **list);
 bool origin_list_has(const struct origin_list *list, const char *origin);
 
-/* Is a Host header's value a loopback name or address, with this port (none given: 80)? */
-bool origin_host_is_loopback(const char *host, int port);
-/* Is the origin the very one of this (plain HTTP) host? */
-bool origin_is_same(const char *origin, const char *host);
+/* Is a Host header's value a loopback name or address, with this port (none given: 80, or 443 with
+ * TLS)? */
+bool origin_host_is_loopback(const char *host, int port, bool tls);
+/* Is the origin the very one of this host? */
+bool origin_is_same(const char *origin, const char *host, bool tls);
 
 #endif

@@ -59,7 +59,7 @@ static void hosts(void **state)
 	static const struct {
 		const char *host;
 		int port;
-		bool want;
+		bool want, tls;
 	} cases[] = {
 		{ "127.0.0.1:8080", 8080, true },
 		{ "localhost:8080", 8080, true },
@@ -67,6 +67,10 @@ static void hosts(void **state)
 		{ "127.1.2.3:8080", 8080, true },
 		{ "localhost", 80, true },
 		{ "[::1]", 80, true },
+		{ "localhost", 443, true, .tls = true },
+		{ "127.0.0.1:8443", 8443, true, .tls = true },
+		{ "localhost", 80, false, .tls = true },
+		{ "localhost", 443, false },
 		{ "127.0.0.1:8081", 8080, false },
 		{ "127.0.0.1:80801", 8080, false },
 		{ "127.0.0.1:", 8080, false },
@@ -87,7 +91,8 @@ static void hosts(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		if (origin_host_is_loopback(cases[i].host, cases[i].port) != cases[i].want)
+		if (origin_host_is_loopback(cases[i].host, cases[i].port, cases[i].tls) !=
+		    cases[i].want)
 			fail_msg("%s at %d: want %d", cases[i].host, cases[i].port, cases[i].want);
 	}
 }
@@ -95,10 +100,12 @@ static void hosts(void **state)
 static void same_origin(void **state)
 {
 	(void)state;
-	assert_true(origin_is_same("http://127.0.0.1:8080", "127.0.0.1:8080"));
-	assert_false(origin_is_same("https://127.0.0.1:8080", "127.0.0.1:8080"));
-	assert_false(origin_is_same("http://127.0.0.1:8081", "127.0.0.1:8080"));
-	assert_false(origin_is_same("null", ""));
+	assert_true(origin_is_same("http://127.0.0.1:8080", "127.0.0.1:8080", false));
+	assert_true(origin_is_same("https://127.0.0.1:8080", "127.0.0.1:8080", true));
+	assert_false(origin_is_same("https://127.0.0.1:8080", "127.0.0.1:8080", false));
+	assert_false(origin_is_same("http://127.0.0.1:8080", "127.0.0.1:8080", true));
+	assert_false(origin_is_same("http://127.0.0.1:8081", "127.0.0.1:8080", false));
+	assert_false(origin_is_same("null", "", false));
 }
 
 int main(void)

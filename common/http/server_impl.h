@@ -10,6 +10,7 @@
 
 #include "common/base/list.h"
 #include "common/http/server.h"
+#include "common/http/server_inner.h"
 
 /* what the warden's clock runs for */
 enum connection_phase {
@@ -38,9 +39,17 @@ struct header {
 	size_t value_bytes;
 };
 
+struct request_inner { /* of a request without a connection, see server_inner.h */
+	struct server_options options;
+	request_woken_fn *woken;
+	void *owner;
+	const _Atomic bool *gone;
+};
+
 struct request {
 	struct server *server;
 	struct MHD_Connection *connection;
+	struct request_inner *inner; /* instead of these two; or NULL */
 	struct arena *arena;
 	void *user;
 	/* head */
@@ -105,6 +114,7 @@ enum MHD_Result server_access(void *server, struct MHD_Connection *connection, c
 			      size_t *data_bytes, void **request);
 void server_completed(void *server, struct MHD_Connection *connection, void **request,
 		      enum MHD_RequestTerminationCode why);
+void server_refuse_too_large(struct request *request); /* 413 */
 void server_phase(struct connection *connection, enum connection_phase phase);
 static inline struct connection *server_connection_of(struct request *request)
 {

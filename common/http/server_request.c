@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request's way through the server: what libmicrohttpd calls, and what steps may do. All of it
- * runs on the thread of the request's connection except request_wake and request_gone. Never
- * blocks. */
+ * runs on the thread of the request's connection (or the carrier's, server_inner.h) except
+ * request_wake and request_gone. Never blocks. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,7 +150,7 @@ void request_refuse(struct request *request, const struct problem *problem)
 
 /* ---- head and body */
 
-static void refuse_too_large(struct request *request)
+void server_refuse_too_large(struct request *request)
 {
 	struct problem problem = { .status = 413, .slug = "body-too-large" };
 
@@ -166,7 +166,7 @@ static void begin_body(struct request *request)
 
 	if (!request->answer.status && !request->chunked &&
 	    request->announced_bytes > request->body_limit)
-		refuse_too_large(request);
+		server_refuse_too_large(request);
 	if (!request->answer.status && request->announced_bytes > 0) {
 		request->body_cap = (size_t)request->announced_bytes + 1;
 		request->body = arena_alloc(request->arena, request->body_cap);
@@ -251,7 +251,7 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 
 	*data_bytes = 0;
 	if (!request->answer.status && request->body_bytes + bytes > request->body_limit)
-		refuse_too_large(request);
+		server_refuse_too_large(request);
 	if (request->answer.status) {
 		request->discarded_bytes += bytes;
 		return request->discarded_bytes > 2 * DISCARD_BYTES_MAX ? cut_off(request)
@@ -403,20 +403,27 @@ void request_park(struct request *request, request_step_fn *next)
 	CHECK(next && !request->parked && !request->answer.status);
 	request->next = next;
 	request->parked = true;
-	MHD_suspend_connection(request->connection);
+	if (!request->inner)
+		MHD_suspend_connection(request->connection);
 }
 
 void request_wake(struct request *request)
 {
-	MHD_resume_connection(request->connection);
+	if (request->inner)
+		request->inner->woken(request, request->inner->owner);
+	else
+		MHD_resume_connection(request->connection);
 }
 
 bool request_gone(struct request *request)
 {
-	int fd = server_connection_of(request)->fd;
 	char byte;
 	ssize_t got;
+	int fd;
 
+	if (request->inner)
+		return atomic_load(request->inner->gone);
+	fd = server_connection_of(request)->fd;
 	if (request->server->pair)
 		return server_tls_gone(fd);
 	got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);

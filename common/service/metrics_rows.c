@@ -67,6 +67,8 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 				    "0: closed, 1: open, 2: half open; summed over workers." },
 	[METRIC_TARGET_SECONDS] = { "windlass_target_seconds", METRIC_TIMES, "target", NULL,
 				    "Time that calls to a target took." },
+	[METRIC_DOOR_REQUESTS] = { "windlass_door_requests_total", METRIC_COUNTER, "door", "status",
+				   "Requests that came in by another door than REST." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

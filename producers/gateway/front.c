@@ -31,7 +31,7 @@ struct route_metrics {
 
 struct front {
 	struct gateway *gateway;
-	struct server *server;
+	struct server *server; /* NULL: inner requests, which have neither Host nor Origin */
 	struct route_metrics *metrics; /* route_count + 1 */
 	_Atomic int port;              /* set again when the listener tells which one it got */
 	bool admin; /* a separate admin listener on loopback: its admin routes ask for no key */
@@ -388,26 +388,41 @@ static bool listens_on_loopback(const char *listen_text)
 	       server_is_loopback(host);
 }
 
-struct front *front_start(struct gateway *gateway, const struct front_options *options,
-			  struct error *err_r)
+static struct server_options steps_of(struct front *front)
 {
-	struct front *front = xcalloc(1, sizeof(*front));
-	char host[256];
-	int port;
-	struct server_options server = {
-		.listen = options->listen,
-		.threads = options->threads,
-		.connections_max = options->connections_max,
+	return (struct server_options){
 		.user_bytes = sizeof(struct exchange),
-		.tls = options->tls,
-		.hsts_s = gateway->settings->tls_hsts_ms / 1000,
 		.on_head = head_came,
 		.on_refused = head_refused,
 		.on_request = request_came,
 		.on_end = request_ended,
 		.ctx = front,
 	};
+}
 
+struct front *front_new_inner(struct gateway *gateway, struct server_options *steps_r)
+{
+	struct front *front = xcalloc(1, sizeof(*front));
+
+	front->gateway = gateway;
+	make_metrics(front);
+	*steps_r = steps_of(front);
+	return front;
+}
+
+struct front *front_start(struct gateway *gateway, const struct front_options *options,
+			  struct error *err_r)
+{
+	struct front *front = xcalloc(1, sizeof(*front));
+	char host[256];
+	int port;
+	struct server_options server = steps_of(front);
+
+	server.listen = options->listen;
+	server.threads = options->threads;
+	server.connections_max = options->connections_max;
+	server.tls = options->tls;
+	server.hsts_s = gateway->settings->tls_hsts_ms / 1000;
 	front->gateway = gateway;
 	front->admin = options->admin && listens_on_loopback(options->listen);
 	front->guarded = access_open(gateway->access) || front->admin;

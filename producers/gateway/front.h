@@ -21,6 +21,8 @@ struct front *front_start(struct gateway *gateway, const struct front_options *o
 			  struct error *err_r);
 /* For handshakes from now on; nothing when the listener has no TLS. Any thread. */
 void front_change_pair(struct front *front, struct tls_pair *pair);
+/* A front without a listener, for inner.h; *steps_r is what runs each request through it. */
+struct front *front_new_inner(struct gateway *gateway, struct server_options *steps_r);
 int front_port(const struct front *front);
 size_t front_pending(const struct front *front);
 size_t front_connections(const struct front *front);

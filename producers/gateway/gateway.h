@@ -14,6 +14,7 @@
 
 struct access;
 struct front;
+struct inner;
 struct limiter;
 struct monitor;
 struct origin_list;
@@ -38,6 +39,7 @@ struct gateway {
 	struct readers *readers;
 	struct waiters *waiters;
 	struct monitor *monitor;
+	struct inner *inner;
 	_Atomic bool draining; /* /readyz is red */
 	_Atomic bool closed; /* requests are refused at the head: the parts below are going away */
 };

@@ -21,6 +21,7 @@
 #include "producers/gateway/certificate.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
+#include "producers/gateway/inner.h"
 #include "producers/gateway/limiter.h"
 #include "producers/gateway/monitor.h"
 #include "producers/gateway/origin.h"
@@ -53,7 +54,8 @@ struct definitions *gateway_definitions(struct gateway *gateway)
 static size_t pending(const struct role *role)
 {
 	return (role->front ? front_pending(role->front) : 0) +
-	       (role->admin ? front_pending(role->admin) : 0);
+	       (role->admin ? front_pending(role->admin) : 0) +
+	       (role->gateway.inner ? inner_pending(role->gateway.inner) : 0);
 }
 
 /* A request is counted before it looks at `closed`, so after this nobody uses the parts any more.
@@ -218,6 +220,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	gateway->readers = readers_start(url, READER_THREADS);
 	gateway->waiters = waiters_start(url, gateway->bell, gateway->limiter, gateway->metrics);
 	gateway->monitor = monitor_start(url, gateway->metrics);
+	gateway->inner = inner_start(gateway);
 	return 0;
 }
 
@@ -301,6 +304,7 @@ static void stop_role(struct role *role)
 	waiters_stop(&gateway->waiters);
 	readers_stop(&gateway->readers);
 	monitor_stop(&gateway->monitor);
+	inner_stop(&gateway->inner);
 	front_stop(&role->admin);
 	front_stop(&role->front);
 	if (gateway->bell)

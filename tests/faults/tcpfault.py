@@ -53,7 +53,6 @@ class TcpFault:
 class Pair:
     def __init__(self, fault, client, server):
         self.fault, self.client, self.server = fault, client, server
-        self.deaf = False  # the answer to a COMMIT is being swallowed
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -81,9 +80,6 @@ class Pair:
 
     def _requests(self):
         while data := self._read(self.client):
-            if b"COMMIT" in data.upper() and self.fault.dice.random() < self.fault.swallow_part:
-                self.deaf = True
-                self.fault.swallowed += 1
             try:
                 self.server.sendall(data)
             except OSError:
@@ -92,8 +88,9 @@ class Pair:
 
     def _answers(self):
         while data := self._read(self.server):
-            if self.deaf:
-                break  # the server has committed; nobody will hear of it
+            if b"COMMIT\0" in data and self.fault.dice.random() < self.fault.swallow_part:
+                self.fault.swallowed += 1
+                break  # the server has committed, so its CommandComplete says; nobody will hear of it
             try:
                 self.client.sendall(data)
             except OSError:

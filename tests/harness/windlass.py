@@ -35,13 +35,13 @@ def wait_for(what, timeout_s=15, every_s=0.02):
 def session_members(sid):
     """Live processes of a session, whatever their parent is by now."""
     found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = entry.read_text().rpartition(")")[2].split()
+            fields = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[3]) == sid and fields[0] != "Z":
-            found.append(int(entry.parent.name))
+            found.append(int(entry))
     return found
 
 

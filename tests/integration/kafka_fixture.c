@@ -194,15 +194,17 @@ void kafka_feed_end(struct kafka_fixture *fx, struct feed **feed)
 static void send_batch(struct kafka_fixture *fx, int first, int count, int keys)
 {
 	struct publication *items = xcalloc((size_t)count, sizeof(*items));
-	char(*texts)[2][64] = xcalloc((size_t)count, sizeof(*texts));
+	struct {
+		char key[16], body[32];
+	} *texts = xcalloc((size_t)count, sizeof(*texts));
 
 	for (int i = 0; i < count; i++) {
-		snprintf(texts[i][0], sizeof(texts[i][0]), "k%d", (first + i) % keys);
-		snprintf(texts[i][1], sizeof(texts[i][1]), "%s %d", texts[i][0], first + i);
+		snprintf(texts[i].key, sizeof(texts[i].key), "k%d", (first + i) % keys);
+		snprintf(texts[i].body, sizeof(texts[i].body), "%s %d", texts[i].key, first + i);
 		items[i] = (struct publication){ .topic = fx->topic,
-						 .key = texts[i][0],
-						 .body = texts[i][1],
-						 .body_bytes = strlen(texts[i][1]),
+						 .key = texts[i].key,
+						 .body = texts[i].body,
+						 .body_bytes = strlen(texts[i].body),
 						 .traceparent = "00-trace-01" };
 	}
 	if (fx->publisher->ops->send(fx->publisher, items, (size_t)count, WAIT_MS, &fx->error) < 0)

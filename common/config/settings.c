@@ -154,9 +154,7 @@ int settings_load(struct settings *settings_r, FILE *errors)
 
 static bool is_text(const struct setting_row *row)
 {
-	return row->kind == SETTING_TEXT || row->kind == SETTING_LISTEN ||
-	       row->kind == SETTING_DATABASE || row->kind == SETTING_BROKER ||
-	       row->kind == SETTING_URL || row->kind == SETTING_NETWORKS;
+	return row->kind < SETTING_INT;
 }
 
 void settings_release(struct settings *settings)

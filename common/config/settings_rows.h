@@ -11,6 +11,7 @@
 #include "common/config/settings.h"
 
 enum setting_kind {
+	/* char *; all of them stand before SETTING_INT */
 	SETTING_TEXT,
 	SETTING_LISTEN,   /* HOST:PORT */
 	SETTING_DATABASE, /* sqlite:PATH or postgresql://… */

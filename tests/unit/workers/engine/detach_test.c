@@ -110,6 +110,7 @@ static void answered(const char *want)
 	if (!strstr(((struct answer *)item)->members.data, want))
 		fail_msg("answered %s", ((struct answer *)item)->members.data);
 	strbuf_release(&((struct answer *)item)->members);
+	free(((struct answer *)item)->error);
 	free(item);
 }
 

@@ -43,7 +43,7 @@ void compiler_problem(struct compiler *compiler, const struct node *node, const 
 	va_end(args);
 	fault.pointer = node_pointer(node, keyword, arena);
 	fault.location = node_location(node, keyword, arena);
-	faults_add(compiler->faults, arena, fault);
+	schema_fault_add(compiler->faults, arena, fault);
 }
 
 const struct check *compiler_sibling(const struct check *check, const char *keyword)

@@ -185,7 +185,7 @@ const char *node_location(const struct node *node, const char *keyword, struct a
 const char *node_pointer(const struct node *node, const char *keyword, struct arena *arena);
 /* JSON of a value, cut after so many bytes. */
 const char *json_brief(const json_t *value, size_t bytes_max, struct arena *arena);
-void faults_add(struct schema_faults *faults, struct arena *arena, struct schema_fault fault);
+void schema_fault_add(struct schema_faults *faults, struct arena *arena, struct schema_fault fault);
 
 /* ---- schema_run.c, for check functions */
 

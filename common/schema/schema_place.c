@@ -110,7 +110,7 @@ const char *json_brief(const json_t *value, size_t bytes_max, struct arena *aren
 	return brief;
 }
 
-void faults_add(struct schema_faults *faults, struct arena *arena, struct schema_fault fault)
+void schema_fault_add(struct schema_faults *faults, struct arena *arena, struct schema_fault fault)
 {
 	if (faults->count == SCHEMA_FAULTS_MAX) {
 		faults->more++;

@@ -18,14 +18,14 @@ bool run_fail(struct run *run, const struct check *check, const struct spot *spo
 		run->faults->more++;
 		return false;
 	}
-	faults_add(run->faults, run->arena,
-		   (struct schema_fault){
-			   .pointer = spot_pointer(spot, run->arena),
-			   .keyword = keyword,
-			   .location = node_location(check ? check->node : run->schema->root,
-						     keyword, run->arena),
-			   .message = message ? message : check->message,
-		   });
+	schema_fault_add(run->faults, run->arena,
+			 (struct schema_fault){
+				 .pointer = spot_pointer(spot, run->arena),
+				 .keyword = keyword,
+				 .location = node_location(check ? check->node : run->schema->root,
+							   keyword, run->arena),
+				 .message = message ? message : check->message,
+			 });
 	return false;
 }
 

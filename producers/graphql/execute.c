@@ -26,7 +26,7 @@ static json_t *raise(struct execution *e, const struct site *site, const struct 
 	struct faults one;
 
 	faults_init(&one, e->arena, 0);
-	e->raised = faults_add(&one, site->group->nodes, site->group->count, "%s", message);
+	e->raised = faults_at_nodes(&one, site->group->nodes, site->group->count, "%s", message);
 	e->raised->path = path;
 	e->raised->extensions = extensions;
 	return NULL;

@@ -42,8 +42,8 @@ static struct fault *add(struct faults *faults, const char *message)
 	return append(faults, message);
 }
 
-struct fault *faults_add(struct faults *faults, const struct node *const *nodes, size_t count,
-			 const char *fmt, ...)
+struct fault *faults_at_nodes(struct faults *faults, const struct node *const *nodes, size_t count,
+			      const char *fmt, ...)
 {
 	uint32_t *places = ARENA_ARRAY(faults->arena, uint32_t, count + 1);
 	struct fault *fault;
@@ -83,7 +83,7 @@ struct fault *faults_at(struct faults *faults, const struct node *node, const ch
 	va_start(args, fmt);
 	message = arena_vprintf(faults->arena, fmt, args);
 	va_end(args);
-	return faults_add(faults, &node, node != NULL, "%s", message);
+	return faults_at_nodes(faults, &node, node != NULL, "%s", message);
 }
 
 static json_t *places_json(const struct fault *fault, const char *text)

@@ -38,8 +38,8 @@ struct faults {
 
 void faults_init(struct faults *faults, struct arena *arena, size_t max);
 /* A fault at these nodes (NULL: none of them). */
-struct fault *faults_add(struct faults *faults, const struct node *const *nodes, size_t count,
-			 const char *fmt, ...) printf_like(4, 5);
+struct fault *faults_at_nodes(struct faults *faults, const struct node *const *nodes, size_t count,
+			      const char *fmt, ...) printf_like(4, 5);
 struct fault *faults_at(struct faults *faults, const struct node *node, const char *fmt, ...)
 	printf_like(3, 4);
 struct fault *faults_at_byte(struct faults *faults, size_t at, const char *fmt, ...)

@@ -422,10 +422,11 @@ static void report(struct validator *v, const struct conflict *conflict)
 		places[count++] = conflict->nodes1[i];
 	for (size_t i = 0; i < conflict->count2; i++)
 		places[count++] = conflict->nodes2[i];
-	faults_add(v->faults, places, count,
-		   "Fields '%s' conflict because %s. Use different aliases on the fields to fetch "
-		   "both if this was intentional.",
-		   brief(v, conflict->key), conflict->reason);
+	faults_at_nodes(
+		v->faults, places, count,
+		"Fields '%s' conflict because %s. Use different aliases on the fields to fetch "
+		"both if this was intentional.",
+		brief(v, conflict->key), conflict->reason);
 }
 
 bool rule_overlapping_fields(struct validator *v, const struct frame *at)

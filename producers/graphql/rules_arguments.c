@@ -161,8 +161,9 @@ bool rule_unique_input_field_names(struct validator *v, const struct frame *at)
 	for (const struct node *f = at->up->node->items; f != node; f = f->next) {
 		if (strcmp(f->text, node->text) == 0) {
 			const struct node *const places[] = { f->name, node->name };
-			faults_add(v->faults, places, 2,
-				   "There can be only one input field named '%s'.", node->text);
+			faults_at_nodes(v->faults, places, 2,
+					"There can be only one input field named '%s'.",
+					node->text);
 			break;
 		}
 	}

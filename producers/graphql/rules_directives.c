@@ -101,9 +101,10 @@ bool rule_unique_directives_per_location(struct validator *v, const struct frame
 		const struct node *const places[] = { before, d };
 
 		if (before)
-			faults_add(v->faults, places, 2,
-				   "The directive '@%s' can only be used once at this location.",
-				   d->text);
+			faults_at_nodes(
+				v->faults, places, 2,
+				"The directive '@%s' can only be used once at this location.",
+				d->text);
 	}
 	return true;
 }

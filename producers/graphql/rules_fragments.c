@@ -14,8 +14,8 @@ bool rule_unique_fragment_names(struct validator *v, const struct frame *at)
 	before = validator_seen(v, &v->fragments, node->name);
 	if (before) {
 		const struct node *const places[] = { before, node->name };
-		faults_add(v->faults, places, 2, "There can be only one fragment named '%s'.",
-			   node->text);
+		faults_at_nodes(v->faults, places, 2, "There can be only one fragment named '%s'.",
+				node->text);
 	}
 	return false;
 }
@@ -110,8 +110,8 @@ static void report_cycle(struct validator *v, size_t from)
 	strbuf_init(&via);
 	for (size_t i = 0; i + 1 < count; i++)
 		strbuf_printf(&via, "%s'%s'", i ? ", " : " via ", path[i]->text);
-	faults_add(v->faults, path, count, "Cannot spread fragment '%s' within itself%s.",
-		   path[count - 1]->text, via.data);
+	faults_at_nodes(v->faults, path, count, "Cannot spread fragment '%s' within itself%s.",
+			path[count - 1]->text, via.data);
 	strbuf_release(&via);
 }
 

@@ -39,8 +39,8 @@ bool rule_unique_operation_names(struct validator *v, const struct frame *at)
 	before = node->name ? validator_seen(v, &v->operations, node->name) : NULL;
 	if (before) {
 		const struct node *const places[] = { before, node->name };
-		faults_add(v->faults, places, 2, "There can be only one operation named '%s'.",
-			   node->text);
+		faults_at_nodes(v->faults, places, 2, "There can be only one operation named '%s'.",
+				node->text);
 	}
 	return false;
 }
@@ -71,12 +71,13 @@ static void check_group(struct validator *v, const char *name, const struct coll
 		}
 	}
 	if (count > 0)
-		faults_add(v->faults, extra, count, "%s must select only one top level field.",
-			   name);
+		faults_at_nodes(v->faults, extra, count, "%s must select only one top level field.",
+				name);
 	for (const struct group *g = fields->first; g; g = g->next) {
 		if (strncmp(g->nodes[0]->text, "__", 2) == 0)
-			faults_add(v->faults, g->nodes, g->count,
-				   "%s must not select an introspection top level field.", name);
+			faults_at_nodes(v->faults, g->nodes, g->count,
+					"%s must not select an introspection top level field.",
+					name);
 	}
 }
 
@@ -95,10 +96,10 @@ bool rule_single_field_subscriptions(struct validator *v, const struct frame *at
 			  : "Anonymous Subscription";
 	collect_selections(&fields, node->selection_set, v->faults);
 	if (fields.forbidden_count > 0)
-		faults_add(v->faults, fields.forbidden, fields.forbidden_count,
-			   "%s must not use `@skip` or `@include` directives in the top level "
-			   "selection.",
-			   name);
+		faults_at_nodes(v->faults, fields.forbidden, fields.forbidden_count,
+				"%s must not use `@skip` or `@include` directives in the top level "
+				"selection.",
+				name);
 	else if (!fields.first)
 		faults_at(v->faults, node->selection_set, "%s must select one top level field.",
 			  name);

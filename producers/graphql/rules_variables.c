@@ -37,12 +37,12 @@ bool rule_no_undefined_variables(struct validator *v, const struct frame *at)
 		if (definition_of(operation, u->node->text))
 			continue;
 		if (operation->name)
-			faults_add(v->faults, places, 2,
-				   "Variable '$%s' is not defined by operation '%s'.",
-				   u->node->text, operation->text);
+			faults_at_nodes(v->faults, places, 2,
+					"Variable '$%s' is not defined by operation '%s'.",
+					u->node->text, operation->text);
 		else
-			faults_add(v->faults, places, 2, "Variable '$%s' is not defined.",
-				   u->node->text);
+			faults_at_nodes(v->faults, places, 2, "Variable '$%s' is not defined.",
+					u->node->text);
 	}
 	return true;
 }
@@ -94,15 +94,16 @@ static void check_usage(struct validator *v, const struct node *definition,
 	const struct type *outer = usage->outer;
 
 	if (type && !is_allowed(type, definition->value, usage))
-		faults_add(v->faults, places, 2,
-			   "Variable '$%s' of type '%s' used in position expecting type '%s'.",
-			   usage->node->text, type->text, usage->type->text);
+		faults_at_nodes(v->faults, places, 2,
+				"Variable '$%s' of type '%s' used in position expecting type '%s'.",
+				usage->node->text, type->text, usage->type->text);
 	if (outer && outer->kind == TYPE_INPUT_OBJECT && outer->one_of && type &&
 	    type->kind != TYPE_NON_NULL)
-		faults_add(v->faults, places, 2,
-			   "Variable '$%s' is of type '%s' but must be non-nullable to be used for "
-			   "OneOf Input Object '%s'.",
-			   usage->node->text, type->text, outer->text);
+		faults_at_nodes(
+			v->faults, places, 2,
+			"Variable '$%s' is of type '%s' but must be non-nullable to be used for "
+			"OneOf Input Object '%s'.",
+			usage->node->text, type->text, outer->text);
 }
 
 void rule_variables_in_allowed_position(struct validator *v, const struct frame *at)

@@ -158,7 +158,7 @@ void validator_repeated(struct validator *v, const struct node *list, const char
 				add_node(v, &same, place_of(m));
 		}
 		if (same.count > 1)
-			faults_add(v->faults, same.spreads, same.count,
-				   "There can be only one %s%s'.", what, n->text);
+			faults_at_nodes(v->faults, same.spreads, same.count,
+					"There can be only one %s%s'.", what, n->text);
 	}
 }

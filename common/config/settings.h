@@ -52,6 +52,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t jwt_waiting_max; /* WINDLASS_JWT_WAITING, 0: none */
 	char *watch_secret;      /* WINDLASS_WATCH_SECRET, "": one of the store's; secret */
 	char *cors_origins;      /* WINDLASS_CORS_ORIGINS, "": exact origins, comma separated */
+	char *pages;             /* WINDLASS_PAGES, "": none */
 	char *remote_ca_file;    /* WINDLASS_REMOTE_CA_FILE, "": the system's */
 	/* WINDLASS_REMOTE_ALLOW, "": networks that guarded calls may go to, see cidr.h */
 	char *remote_allow;

@@ -96,6 +96,8 @@ const struct setting_row setting_rows[] = {
 	  "Signs watch tokens: 32 characters or more; while it is changed two of them, the new one first, separated by a comma." },
 	{ "WINDLASS_CORS_ORIGINS", SETTING_TEXT, FIELD(cors_origins), "", NULL, 0, 64 * KIB, "",
 	  false, "Web origins that may call the API from a browser, separated by commas." },
+	{ "WINDLASS_PAGES", SETTING_TEXT, FIELD(pages), "", NULL, 0, 4096, "", false,
+	  "Folder whose .html, .js, .css, .svg and .png files the gateway serves at /pages/, as they are at its start; to everybody." },
 	{ "WINDLASS_REMOTE_CA_FILE", SETTING_TEXT, FIELD(remote_ca_file), "", "the system's", 0,
 	  4096, "", false, "Certificates that third parties' certificates must descend from." },
 	{ "WINDLASS_REMOTE_ALLOW", SETTING_NETWORKS, FIELD(remote_allow), "", NULL, 0, 0, "", false,

@@ -23,13 +23,15 @@ static enum MHD_Result collect_header(void *request_, enum MHD_ValueKind kind, c
 
 	(void)kind;
 	(void)name_bytes;
-	if (request->header_count < SERVER_HEADERS_MAX) {
-		request->headers[request->header_count] =
-			(struct header){ .name = name,
-					 .value = value ? value : "",
-					 .value_bytes = value ? value_bytes : 0 };
-	}
-	request->header_count++;
+	size_t at = request->header_count++;
+
+	/* Too many are refused, but the page that sent them shall be able to read that. */
+	if (at >= SERVER_HEADERS_MAX && strcasecmp(name, "Origin") == 0)
+		at = SERVER_HEADERS_MAX - 1;
+	if (at < SERVER_HEADERS_MAX)
+		request->headers[at] = (struct header){ .name = name,
+							.value = value ? value : "",
+							.value_bytes = value ? value_bytes : 0 };
 	return MHD_YES;
 }
 

@@ -18,6 +18,7 @@ struct inner;
 struct limiter;
 struct monitor;
 struct origin_list;
+struct pages;
 struct readers;
 struct server;
 struct submitter;
@@ -33,6 +34,7 @@ struct gateway {
 	struct limiter *limiter;
 	struct watch_keys watch;
 	struct origin_list *origins;
+	struct pages *pages;
 	struct tls_pair *tls; /* at the start; NULL: no TLS */
 	struct bell *bell;
 	struct submitter *submitter;

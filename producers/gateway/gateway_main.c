@@ -25,6 +25,7 @@
 #include "producers/gateway/limiter.h"
 #include "producers/gateway/monitor.h"
 #include "producers/gateway/origin.h"
+#include "producers/gateway/pages.h"
 #include "producers/gateway/readers.h"
 #include "producers/gateway/waiters.h"
 #include "producers/submit/submitter.h"
@@ -91,6 +92,9 @@ static int read_access(struct role *role)
 	    watch_keys_parse(gateway->settings->watch_secret, &gateway->watch, &err) < 0)
 		return config_error(err.message);
 	gateway->limiter = limiter_new();
+	gateway->pages = pages_open(gateway->settings->pages, &err);
+	if (!gateway->pages)
+		return config_error(err.message);
 	gateway->origins = origin_list_parse(gateway->settings->cors_origins, &err);
 	if (!gateway->origins)
 		return config_error(err.message);
@@ -312,6 +316,7 @@ static void stop_role(struct role *role)
 	access_free(&gateway->access);
 	limiter_free(&gateway->limiter);
 	origin_list_free(&gateway->origins);
+	pages_free(&gateway->pages);
 	tls_pair_unref(&gateway->tls);
 	if (gateway->defs)
 		definitions_unref(&gateway->defs);

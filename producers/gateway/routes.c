@@ -25,6 +25,8 @@ const struct route routes[] = {
 	{ "POST", "/v1/webhooks/enable", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL,
 	  enable_webhook },
 	{ "GET", "/openapi.json", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_openapi },
+	{ "GET", "/client.js", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_client },
+	{ "GET", "/pages/{name}", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_page },
 	{ "GET", "/metrics", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, get_metrics },
 	{ "GET", "/healthz", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_health },
 	{ "GET", "/readyz", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_ready },

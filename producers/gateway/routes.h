@@ -14,6 +14,7 @@ route_handler_fn resolve_job;                            /* resolve_job.c */
 route_handler_fn list_queues, pause_queue, resume_queue; /* queues.c */
 route_handler_fn list_targets;                           /* targets.c */
 route_handler_fn list_disabled_webhooks, enable_webhook; /* webhooks.c */
+route_handler_fn get_client, get_page;                   /* pages.c */
 route_handler_fn get_openapi, get_metrics, get_health, get_ready; /* probes.c */
 
 #endif

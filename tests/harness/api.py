@@ -9,10 +9,11 @@ TERMINAL = ("completed", "discarded", "cancelled")
 
 
 class Api:
-    def __init__(self, url, key=None):
+    def __init__(self, url, key=None, ca=True):
         self.url = url
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.verify = ca
         if key:
             self.session.headers["Authorization"] = f"Bearer {key}"
 

@@ -50,6 +50,8 @@ class Process:
 
     def __init__(self, arguments, env, log_path, url=None):
         self.arguments, self.env, self.log_path, self.url = arguments, env, log_path, url
+        cert = env.get("WINDLASS_TLS_CERT")
+        self.ca = str(pathlib.Path(cert).parent / "ca.pem") if cert else True  # as tests/services/certs lays them
         self.killed = False
         with open(log_path, "wb") as log:
             self.popen = subprocess.Popen(
@@ -78,7 +80,7 @@ class Process:
     def ready(self):
         assert self.popen.poll() is None, f"ended with {self.popen.returncode}:\n{self.log()[-4000:]}"
         try:
-            return requests.get(self.url + "/readyz", timeout=5, proxies={"http": ""}).status_code == 200
+            return requests.get(self.url + "/readyz", timeout=5, proxies={"http": "", "https": ""}, verify=self.ca).status_code == 200
         except requests.RequestException:
             return False
 
@@ -87,11 +89,11 @@ class Process:
         return self
 
     def api(self, key=None):
-        return Api(self.url, key)
+        return Api(self.url, key, self.ca)
 
     def metrics(self):
         """Samples of /metrics: {'name{labels}': value}."""
-        text = requests.get(self.url + "/metrics", timeout=10, proxies={"http": ""}).text
+        text = requests.get(self.url + "/metrics", timeout=10, proxies={"http": "", "https": ""}, verify=self.ca).text
         pairs = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
@@ -174,7 +176,8 @@ class Windlass:
 
     def _role(self, role, listen_setting, settings, wait):
         listen = settings.setdefault(listen_setting, f"127.0.0.1:{free_port()}")
-        process = self.start(role, url=f"http://{listen}", **settings)
+        tls = "WINDLASS_TLS_CERT" in settings and role != "work" and role != "dispatch"
+        process = self.start(role, url=f"{'https' if tls else 'http'}://{listen}", **settings)
         return process.wait_ready() if wait else process
 
     def run(self, wait=True, **settings):

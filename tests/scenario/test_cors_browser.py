@@ -133,6 +133,9 @@ def check_errors(pages, store_url):
         (415, ["POST", "/v1/jobs", {**key, "Content-Type": "text/html"}, JOB, {}]),
         (422, [*post, json.dumps({"type": "nobody.knows"}), {}]),
         (400, ["GET", "/v1/jobs?limit=x", key, None, {}]),
+        (414, ["GET", "/v1/jobs?type=" + "x" * 9000, {}, None, {}]),
+        (405, ["POST", "/healthz", {"Content-Type": "text/plain"}, "x", {}]),
+        (431, ["GET", "/v1/jobs", {"Authorization": "Bearer " + "x" * 17000}, None, {}]),
         *[(202, [*post, tiny, {}])] * 3,
         (429, [*post, tiny, {}]),
     ]

@@ -9,9 +9,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export DATABASE_URL=${DATABASE_URL:-sqlite:$root/windlass.db}
 export WINDLASS_JOBS=${WINDLASS_JOBS:-$build/jobs/jobs.yaml}
+export WINDLASS_PAGES=${WINDLASS_PAGES:-$build/jobs/pages}
 listen=${WINDLASS_HTTP_LISTEN:-127.0.0.1:8080}
+scheme=http${WINDLASS_TLS_CERT:+s}
 client=$build/windlass
-[ "$listen" = 127.0.0.1:8080 ] || client="WINDLASS_URL=http://$listen $client"
+[ "$scheme://$listen" = http://127.0.0.1:8080 ] || client="WINDLASS_URL=$scheme://$listen $client"
 
 "$build/windlass" check >/dev/null
 "$build/windlass" migrate >/dev/null
@@ -47,18 +49,19 @@ export PAY_URL
 setsid "$build/windlass" run &
 windlass=$!
 for _ in $(seq 200); do
-	curl -fsS -o /dev/null "http://$listen/readyz" 2>/dev/null && break
+	curl -fsSk -o /dev/null "$scheme://$listen/readyz" 2>/dev/null && break
 	kill -0 "$windlass" 2>/dev/null || break
 	sleep 0.05
 done
 if kill -0 "$windlass" 2>/dev/null; then
 	cat <<-TEXT
 
-	Windlass is ready on http://$listen (store: ${DATABASE_URL%%\?*}). Ctrl-C drains and stops. Try in another terminal:
+	Windlass is ready on $scheme://$listen (store: ${DATABASE_URL%%\?*}). Ctrl-C drains and stops.
+	An order from a web page: $scheme://$listen/pages/order.html. Try in another terminal:
 
-	  curl -s 'http://$listen/v1/jobs?wait=10s' -H 'Content-Type: application/json' \\
+	  curl -s '$scheme://$listen/v1/jobs?wait=10s' -H 'Content-Type: application/json' \\
 	       -d '{"type":"order.checkout","payload":{"lines":[{"sku":"espresso","qty":2}]}}'
-	  curl -s http://$listen/v1/jobs?limit=5
+	  curl -s $scheme://$listen/v1/jobs?limit=5
 	  $client queues
 
 	TEXT

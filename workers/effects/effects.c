@@ -354,6 +354,15 @@ static int run_tend(struct effects *e, int64_t now_ms, struct error *err_r)
 	return rc;
 }
 
+/* A take that had nothing to ask about is no answer of the store. */
+static int prove_back(struct effects *e, bool idle, struct error *err_r)
+{
+	if (idle && store_ping(e->committer.store, err_r) < 0)
+		return -1;
+	store_answered(e);
+	return 0;
+}
+
 /* Commits, or claims, or both when claims do not ride; then what the subscriber has to do. */
 static void run_round(struct effects *e, size_t room)
 {
@@ -370,10 +379,10 @@ static void run_round(struct effects *e, size_t room)
 	}
 	if (claims)
 		rc = run_claim(e, room, &error);
-	if (rc == 0 && (!idle || claims))
-		store_answered(e);
 	if (rc == 0) /* cheap while nothing of it is due */
 		rc = run_tend(e, now_ms, &error);
+	if (rc == 0 && e->away_since_ms)
+		rc = prove_back(e, idle, &error);
 	if (rc == 0)
 		return;
 	if (is_away(&error)) {

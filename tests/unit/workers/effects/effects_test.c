@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,7 +23,8 @@
 static struct {
 	struct store store;
 	int transactions, twice; /* transactions; those with two items of one job */
-	bool away;
+	_Atomic bool away;
+	_Atomic int pings;
 	_Atomic int tries, takes, tends, ready_rings;
 	_Atomic size_t give;      /* jobs that the next takes bring, one each */
 	enum settle_verb verb[8]; /* told to the subscriber, in this order */
@@ -56,7 +58,15 @@ static int fake_commit(struct store *store, const struct completion_batch *batch
 	return 0;
 }
 
+static int fake_ping(struct store *store, struct error *err_r)
+{
+	(void)store;
+	fake.pings++;
+	return fake.away ? error_set(err_r, ERROR_UNAVAILABLE, "away") : 0;
+}
+
 static const struct store_ops fake_store_ops = { .scheme = "fake",
+						 .ping = fake_ping,
 						 .completion_commit = fake_commit };
 
 static int no_take(struct subscriber *subscriber, size_t max, struct arena *arena,
@@ -114,9 +124,10 @@ static int one_take(struct subscriber *subscriber, size_t max, struct arena *are
 	static struct claimed_job job;
 
 	(void)subscriber;
-	(void)err_r;
 	assert_true(max > 0);
 	fake.takes++;
+	if (fake.give && fake.away)
+		return error_set(err_r, ERROR_UNAVAILABLE, "away");
 	*claim_r = (struct claim){ .jobs = ARENA_ARRAY(arena, struct claimed_job *, 1) };
 	if (!fake.give)
 		return 0;
@@ -427,6 +438,50 @@ static void an_idle_thread_sleeps(void **state)
 	assert_int_equal(finish(false), 0);
 }
 
+/* What the thread said, of how often the store went and came back. */
+static size_t said(FILE *log, const char *event)
+{
+	static char text[16384];
+	ssize_t bytes = pread(fileno(log), text, sizeof(text) - 1, 0);
+	size_t count = 0;
+
+	assert_true(bytes >= 0);
+	text[bytes] = 0;
+	for (const char *at = strstr(text, event); at; at = strstr(at + 1, event))
+		count++;
+	return count;
+}
+
+/* With a broker a take that finds nothing asks no store: it is not back for that. */
+static void an_idle_store_is_not_back_unasked(void **state)
+{
+	FILE *log = tmpfile();
+	int stderr_then = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_non_null(log);
+	dup2(fileno(log), STDERR_FILENO);
+	begin(&broker_ops);
+	fake.away = true;
+	fake.give = 1;
+	submit(NULL, 0, 100);
+	while (!fake.takes)
+		usleep(1000);
+	fake.give = 0; /* somebody else has it */
+	while (fake.pings < 3 && fake.takes < 4)
+		usleep(1000);
+	assert_int_equal(said(log, "store-back"), 0);
+	fake.away = false;
+	while (said(log, "store-back") == 0)
+		usleep(1000);
+	assert_int_equal(finish(false), 0);
+	dup2(stderr_then, STDERR_FILENO);
+	close(stderr_then);
+	assert_int_equal(said(log, "\"store-away\""), 1);
+	assert_int_equal(said(log, "\"store-back\""), 1);
+	fclose(log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +492,7 @@ int main(void)
 		cmocka_unit_test(jobs_are_taken_between_commits),
 		cmocka_unit_test(the_end_of_a_key_s_job_is_told),
 		cmocka_unit_test(an_idle_thread_sleeps),
+		cmocka_unit_test(an_idle_store_is_not_back_unasked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

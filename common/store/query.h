@@ -80,8 +80,9 @@ int query_queues(struct store *store, struct arena *arena, struct queue_view **q
 /* Waiting jobs of one queue (available + scheduled), from the tallies; cheap. */
 int query_depth(struct store *store, const char *queue, int64_t *depth_r,
 		struct error *err_r) must_check;
-/* Worker sessions that are alive now. */
-int query_sessions(struct store *store, int64_t *count_r, struct error *err_r) must_check;
+/* Worker sessions that are alive now; or only those that take their jobs from a broker. */
+int query_sessions(struct store *store, bool broker, int64_t *count_r,
+		   struct error *err_r) must_check;
 
 struct worker_view {
 	struct uuid session;

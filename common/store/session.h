@@ -11,6 +11,7 @@ struct session_info {
 	const char *host;
 	int pid;
 	int64_t lease_ms;
+	bool broker; /* it takes its jobs from a broker, not from the store */
 };
 /* Makes or renews it: until = now + lease_ms. *fresh_r: it had to be made (at the start, or because
  * it had run out and its leases were released meanwhile). */

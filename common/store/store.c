@@ -382,10 +382,10 @@ int query_depth(struct store *store, const char *queue, int64_t *depth_r, struct
 	return store->ops->query_depth(store, queue, depth_r, err_r);
 }
 
-int query_sessions(struct store *store, int64_t *count_r, struct error *err_r)
+int query_sessions(struct store *store, bool broker, int64_t *count_r, struct error *err_r)
 {
 	*count_r = 0;
-	return store->ops->query_sessions(store, count_r, err_r);
+	return store->ops->query_sessions(store, broker, count_r, err_r);
 }
 
 int query_workers(struct store *store, struct arena *arena, struct worker_view **workers_r,

@@ -80,7 +80,7 @@ struct store_ops {
 	int (*query_queues)(struct store *, struct arena *, struct queue_view **, size_t *,
 			    struct error *);
 	int (*query_depth)(struct store *, const char *, int64_t *, struct error *);
-	int (*query_sessions)(struct store *, int64_t *, struct error *);
+	int (*query_sessions)(struct store *, bool, int64_t *, struct error *);
 	int (*query_workers)(struct store *, struct arena *, struct worker_view **, size_t *,
 			     struct error *);
 

@@ -216,7 +216,7 @@ static bool look(struct dispatcher *d, int64_t now_ms)
 	struct error error;
 	size_t count = 0;
 	int64_t sessions = 0, started_ms = clock_mono_ms(), cost_ms;
-	int rc = query_sessions(d->o.store, &sessions, &error);
+	int rc = query_sessions(d->o.store, true, &sessions, &error);
 
 	if (rc == 0)
 		rc = dispatch_survey(d->o.store, &d->o.owner, arena, &views, &count, &error);

@@ -85,7 +85,7 @@ static int look_once(struct monitor *monitor, struct store **store, struct look 
 		return -1;
 	struct arena *arena = arena_new(0);
 	if (query_queues(*store, arena, &queues, &count, err_r) == 0 &&
-	    query_sessions(*store, &look->sessions, err_r) == 0 &&
+	    query_sessions(*store, false, &look->sessions, err_r) == 0 &&
 	    outbox_depth(*store, &outbox, err_r) == 0) {
 		set_gauges(monitor, queues, count);
 		metric_set(metrics_series(monitor->metrics, METRIC_OUTBOX_DEPTH, NULL, NULL),

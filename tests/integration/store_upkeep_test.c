@@ -309,18 +309,30 @@ static void sweep_spares_the_known(struct fixture *fx)
 static void sessions_are_counted(struct fixture *fx)
 {
 	struct uuid brief;
+	struct session_info reader = { .host = "there", .pid = 1, .lease_ms = 60000, .broker = true };
 	int64_t count, released;
+	bool fresh;
 
-	check_store(fx, query_sessions(fx->store, &count, &fx->error));
+	check_store(fx, query_sessions(fx->store, false, &count, &fx->error));
 	assert_int_equal(count, 2);
+	check_store(fx, query_sessions(fx->store, true, &count, &fx->error));
+	assert_int_equal(count, 0);
+	uuid_v7(&reader.id);
+	for (int i = 0; i < 2; i++)
+		check_store(fx, session_renew(fx->store, &reader, &fresh, &fx->error));
+	check_store(fx, query_sessions(fx->store, true, &count, &fx->error));
+	assert_int_equal(count, 1);
+	check_store(fx, session_end(fx->store, &reader.id, &released, &fx->error));
+	check_store(fx, query_sessions(fx->store, true, &count, &fx->error));
+	assert_int_equal(count, 0);
 	uuid_v7(&brief);
 	renew(fx, &brief, 200);
-	check_store(fx, query_sessions(fx->store, &count, &fx->error));
+	check_store(fx, query_sessions(fx->store, false, &count, &fx->error));
 	assert_int_equal(count, 3);
 	pause_ms(250);
 	check_store(fx, session_end(fx->store, &fx->rival, &released, &fx->error));
 	check_store(fx, session_end(fx->store, &fx->rival, &released, &fx->error));
-	check_store(fx, query_sessions(fx->store, &count, &fx->error));
+	check_store(fx, query_sessions(fx->store, false, &count, &fx->error));
 	assert_int_equal(count, 1);
 }
 

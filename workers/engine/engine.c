@@ -371,6 +371,7 @@ static void start_threads(struct engine *engine)
 		.bell = o->bell,
 		.session = o->session,
 		.lease_ms = settings->lease_ms,
+		.broker = *settings->broker_url != '\0',
 		.keep_ms = settings->keep_ms,
 		.keep_dead_ms = settings->keep_dead_ms,
 		.ready = keeper_ready,

@@ -88,7 +88,11 @@ static int64_t run_renew(struct keeper *k, struct error *err_r)
 {
 	char host[64] = "";
 	struct session_info info = {
-		.id = k->o.session, .host = host, .pid = (int)getpid(), .lease_ms = k->o.lease_ms
+		.id = k->o.session,
+		.host = host,
+		.pid = (int)getpid(),
+		.lease_ms = k->o.lease_ms,
+		.broker = k->o.broker,
 	};
 	bool fresh;
 

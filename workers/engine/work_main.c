@@ -112,6 +112,7 @@ static int begin_session(void *ctx, struct error *err_r)
 		.host = host,
 		.pid = (int)getpid(),
 		.lease_ms = worker->service->settings->lease_ms,
+		.broker = worker->broker.kind != BROKER_NONE,
 	};
 	int64_t released;
 	bool fresh;

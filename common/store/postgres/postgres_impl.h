@@ -565,7 +565,8 @@ int postgres_query_queues(struct store *store, struct arena *arena, struct queue
 			  size_t *count_r, struct error *err_r);
 int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_r,
 			 struct error *err_r);
-int postgres_query_sessions(struct store *store, int64_t *count_r, struct error *err_r);
+int postgres_query_sessions(struct store *store, bool broker, int64_t *count_r,
+			    struct error *err_r);
 int postgres_query_workers(struct store *store, struct arena *arena, struct worker_view **workers_r,
 			   size_t *count_r, struct error *err_r);
 int postgres_session_report(struct store *store, const struct uuid *session, const char *targets,

@@ -73,13 +73,16 @@ int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_
 	return one_number(pg, depth_r, err_r);
 }
 
-int postgres_query_sessions(struct store *store, int64_t *count_r, struct error *err_r)
+int postgres_query_sessions(struct store *store, bool broker, int64_t *count_r,
+			    struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
-	postgres_say(pg, "SELECT count(*) FROM windlass.session WHERE until > clock_timestamp()");
+	postgres_say(pg, "SELECT count(*) FROM windlass.session WHERE until > clock_timestamp()"
+			 " AND (broker OR NOT $1::bool)");
+	postgres_arg_bool(pg, broker);
 	return one_number(pg, count_r, err_r);
 }
 

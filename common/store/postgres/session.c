@@ -6,8 +6,9 @@
 #include "common/store/postgres/postgres_impl.h"
 
 static const char renew[] =
-	"INSERT INTO windlass.session AS s (id, host, pid, started, until) VALUES ($1::uuid,"
-	" $2::text, $3::int4, now(), clock_timestamp() + $4::int8 * interval '1 ms')"
+	"INSERT INTO windlass.session AS s (id, host, pid, started, until, broker) VALUES"
+	" ($1::uuid, $2::text, $3::int4, now(), clock_timestamp() + $4::int8 * interval '1 ms',"
+	" $5::bool)"
 	" ON CONFLICT (id) DO UPDATE SET until = excluded.until RETURNING xmax = 0";
 
 int postgres_session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
@@ -23,6 +24,7 @@ int postgres_session_renew(struct store *store, const struct session_info *info,
 		postgres_arg_text(pg, info->host);
 		postgres_arg_i32(pg, info->pid);
 		postgres_arg_i64(pg, info->lease_ms);
+		postgres_arg_bool(pg, info->broker);
 		size_t place = postgres_send(pg);
 
 		if (postgres_fly(pg, err_r) == 0) {

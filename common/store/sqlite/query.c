@@ -430,15 +430,15 @@ int sqlite_query_depth(struct store *base, const char *queue, int64_t *depth_r, 
 	return 0;
 }
 
-int sqlite_query_sessions(struct store *base, int64_t *count_r, struct error *err_r)
+int sqlite_query_sessions(struct store *base, bool broker, int64_t *count_r, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
 	*count_r = 0;
 	if (sqlite_ensure(store, err_r) ||
 	    sqlite_number(store, err_r, count_r,
-			  "SELECT count(*) FROM windlass_session WHERE until > ?1", "i",
-			  clock_wall_ms()) < 0)
+			  "SELECT count(*) FROM windlass_session WHERE until > ?1 AND broker >= ?2",
+			  "ii", clock_wall_ms(), (int64_t)broker) < 0)
 		return -1;
 	return 0;
 }

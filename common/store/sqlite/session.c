@@ -21,9 +21,11 @@ int sqlite_session_renew(struct store *base, const struct session_info *info, bo
 		*fresh_r = true;
 		if (sqlite_run(
 			    store, err_r,
-			    "INSERT INTO windlass_session (id, host, pid, started, until) VALUES (?1, ?2, ?3, ?4, ?5)",
-			    "usiii", &info->id, info->host ? info->host : "", (int64_t)info->pid,
-			    store->tx.now_ms, store->tx.now_ms + info->lease_ms))
+			    "INSERT INTO windlass_session (id, host, pid, started, until, broker)"
+			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+			    "usiiii", &info->id, info->host ? info->host : "", (int64_t)info->pid,
+			    store->tx.now_ms, store->tx.now_ms + info->lease_ms,
+			    (int64_t)info->broker))
 			goto out;
 	}
 	return sqlite_commit(store, err_r);

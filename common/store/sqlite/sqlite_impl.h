@@ -310,7 +310,7 @@ int sqlite_query_finished(struct store *, const struct uuid *, size_t, struct ar
 int sqlite_query_queues(struct store *, struct arena *, struct queue_view **, size_t *,
 			struct error *);
 int sqlite_query_depth(struct store *, const char *, int64_t *, struct error *);
-int sqlite_query_sessions(struct store *, int64_t *, struct error *);
+int sqlite_query_sessions(struct store *, bool, int64_t *, struct error *);
 int sqlite_query_workers(struct store *, struct arena *, struct worker_view **, size_t *,
 			 struct error *);
 int sqlite_session_report(struct store *, const struct uuid *, const char *, struct error *);

@@ -24,7 +24,7 @@ struct scene {
 	struct dispatcher *dispatcher;
 	struct relay *relay;
 	struct uuid reader; /* a session that takes from the broker */
-	int64_t now_ms; /* runs ahead of the clock, so that pauses cost no time */
+	int64_t now_ms;     /* runs ahead of the clock, so that pauses cost no time */
 };
 
 static void read_broker(struct scene *scene, struct fixture *fx)

@@ -309,7 +309,9 @@ static void sweep_spares_the_known(struct fixture *fx)
 static void sessions_are_counted(struct fixture *fx)
 {
 	struct uuid brief;
-	struct session_info reader = { .host = "there", .pid = 1, .lease_ms = 60000, .broker = true };
+	struct session_info reader = {
+		.host = "there", .pid = 1, .lease_ms = 60000, .broker = true
+	};
 	int64_t count, released;
 	bool fresh;
 

@@ -73,8 +73,7 @@ int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_
 	return one_number(pg, depth_r, err_r);
 }
 
-int postgres_query_sessions(struct store *store, bool broker, int64_t *count_r,
-			    struct error *err_r)
+int postgres_query_sessions(struct store *store, bool broker, int64_t *count_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 

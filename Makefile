@@ -107,6 +107,7 @@ $(2)/obj/%.o: %.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
 $(2)/obj/producers/gateway/probes.o: producers/gateway/openapi.json
+$(2)/obj/producers/gateway/graphql.o: producers/graphql/schema.graphql
 $(2)/obj/producers/graphql/types_build.o: producers/graphql/builtin.graphql
 $(2)/obj/producers/gateway/pages.o: producers/gateway/client.js
 $(2)/obj/migrations.o $(2)/obj/metaschemas.o: $(2)/obj/%.o: $(BUILD)/gen/%.c $(2)/flags | deps-build

@@ -39,6 +39,12 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t batch_bytes_max;  /* WINDLASS_BATCH_BODY_MAX, 16MiB */
 	int64_t result_bytes_max; /* WINDLASS_RESULT_MAX, 256KiB */
 	int64_t queue_max;        /* WINDLASS_QUEUE_MAX, 1000000 */
+	char *graphql_introspection; /* WINDLASS_GRAPHQL_INTROSPECTION, auto, on, off */
+	char *graphql_documents;     /* WINDLASS_GRAPHQL_DOCUMENTS, "": any may be run */
+	int graphql_depth_max;       /* WINDLASS_GRAPHQL_DEPTH, 10 */
+	int graphql_nodes_max;       /* WINDLASS_GRAPHQL_NODES, 500 */
+	int graphql_aliases_max;     /* WINDLASS_GRAPHQL_ALIASES, 20 */
+	int graphql_tokens_max;      /* WINDLASS_GRAPHQL_TOKENS, 2000 */
 	int64_t keep_ms;          /* WINDLASS_KEEP, 7d */
 	int64_t keep_dead_ms;     /* WINDLASS_KEEP_DEAD, 30d */
 	/* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64 hex> tenant=acme

@@ -48,6 +48,7 @@ enum metric {
 	METRIC_TARGET_BREAKER,   /* gauge {target}: 0 closed, 1 open, 2 half open */
 	METRIC_TARGET_SECONDS,   /* histogram {target} */
 	METRIC_DOOR_REQUESTS,    /* counter {door, status}: what doors beside REST have asked */
+	METRIC_GRAPHQL,          /* counter {operation, outcome} */
 	METRIC_COUNT
 };
 

@@ -69,6 +69,8 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 				    "Time that calls to a target took." },
 	[METRIC_DOOR_REQUESTS] = { "windlass_door_requests_total", METRIC_COUNTER, "door", "status",
 				   "Requests that came in by another door than REST." },
+	[METRIC_GRAPHQL] = { "windlass_graphql_requests_total", METRIC_COUNTER, "operation",
+			     "outcome", "GraphQL requests: ok, with errors, or refused." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

@@ -44,6 +44,7 @@ struct exchange { /* lies in the request, zeroed for each */
 	struct new_job job;
 	struct accepted_job accepted;
 	exchange_step_fn *after_wait; /* waiting_look's */
+	struct graphql_request *graphql; /* or NULL; graphql_http.h */
 	void *own;                    /* the handler's, in the request's arena */
 };
 

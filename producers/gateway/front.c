@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "producers/gateway/access.h"
 #include "producers/gateway/exchange.h"
+#include "producers/gateway/graphql_http.h"
 #include "producers/gateway/limiter.h"
 #include "producers/gateway/origin.h"
 #include "producers/gateway/routes.h"
@@ -357,6 +358,7 @@ static void request_ended(struct request *request, void *front_)
 		 LOG_I("status", status), LOG_D("seconds", seconds));
 	/* a client that left while its job was being accepted has no further step */
 	waiting_drop(exchange);
+	graphql_http_release(exchange);
 	if (exchange->body)
 		json_decref(exchange->body);
 	if (exchange->defs)

@@ -14,6 +14,7 @@
 
 struct access;
 struct front;
+struct graphql;
 struct inner;
 struct limiter;
 struct monitor;
@@ -42,6 +43,7 @@ struct gateway {
 	struct waiters *waiters;
 	struct monitor *monitor;
 	struct inner *inner;
+	struct graphql *graphql;
 	_Atomic bool draining; /* /readyz is red */
 	_Atomic bool closed; /* requests are refused at the head: the parts below are going away */
 };

@@ -21,6 +21,7 @@
 #include "producers/gateway/certificate.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
+#include "producers/gateway/graphql.h"
 #include "producers/gateway/inner.h"
 #include "producers/gateway/limiter.h"
 #include "producers/gateway/monitor.h"
@@ -97,6 +98,9 @@ static int read_access(struct role *role)
 		return config_error(err.message);
 	gateway->origins = origin_list_parse(gateway->settings->cors_origins, &err);
 	if (!gateway->origins)
+		return config_error(err.message);
+	gateway->graphql = graphql_open(gateway->settings, access_open(gateway->access), &err);
+	if (!gateway->graphql)
 		return config_error(err.message);
 	if (!server_split_address(listen_text, host, sizeof(host), &port))
 		return config_error("WINDLASS_HTTP_LISTEN is not host:port");
@@ -317,6 +321,7 @@ static void stop_role(struct role *role)
 	limiter_free(&gateway->limiter);
 	origin_list_free(&gateway->origins);
 	pages_free(&gateway->pages);
+	graphql_close(&gateway->graphql);
 	tls_pair_unref(&gateway->tls);
 	if (gateway->defs)
 		definitions_unref(&gateway->defs);

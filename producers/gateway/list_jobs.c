@@ -39,6 +39,7 @@ static bool parse_filter(struct exchange *exchange, struct job_filter *filter)
 	const struct target *target = request_target(exchange->request);
 	const char *state = target_param(target, "state");
 	const char *cursor = target_param(target, "cursor");
+	const char *before = target_param(target, "before");
 
 	filter->reach = exchange->reach;
 	filter->type = target_param(target, "type");
@@ -51,6 +52,8 @@ static bool parse_filter(struct exchange *exchange, struct job_filter *filter)
 		return bad(exchange, "type and queue are names");
 	if (!parse_limit(target_param(target, "limit"), &filter->limit))
 		return bad(exchange, "limit is a number from 1 to 1000");
+	if (before && (cursor || !uuid_parse(before, &filter->before)))
+		return bad(exchange, "before is the id of a job, and stands without cursor");
 	if (cursor && !cursor_parse(cursor, filter))
 		return bad(exchange,
 			   "this cursor is not one of ours, or was made for other filters");
@@ -95,7 +98,8 @@ static void answer_page(struct exchange *exchange)
 
 void list_jobs(struct exchange *exchange)
 {
-	static const char *const params[] = { "state", "type", "queue", "tag", "limit", "cursor" };
+	static const char *const params[] = { "state", "type",   "queue", "tag",
+					      "limit", "cursor", "before" };
 	struct page *page = ARENA_NEW(exchange_arena(exchange), struct page);
 
 	exchange->own = page;

@@ -67,6 +67,12 @@ def test_answers_are_as_described(api):
     check(api.post("/v1/jobs/redrive", json={"dry_run": True}), "post", "/v1/jobs/redrive")
     check(api.get("/v1/queues"), "get", "/v1/queues")
     check(api.get("/v1/targets"), "get", "/v1/targets")
+    check(api.get("/v1/workers"), "get", "/v1/workers")
+    check(api.get(f"/v1/jobs?before={id}"), "get", "/v1/jobs")
+    check(api.get(f"/v1/jobs?before={id}&cursor=x"), "get", "/v1/jobs")
+    check(api.get("/graphql?query={__typename}"), "get", "/graphql")
+    check(api.post("/graphql", json={"query": "{ nope }"}), "post", "/graphql")
+    check(api.get("/graphql?nope=1"), "get", "/graphql")
     check(api.post("/v1/queues/notes/pause"), "post", "/v1/queues/{name}/pause")
     check(api.post("/v1/queues/notes/resume"), "post", "/v1/queues/{name}/resume")
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):

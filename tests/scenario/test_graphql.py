@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POST and GET /graphql: the same jobs as over REST, errors that say the same, GraphQL over HTTP, the limits, the allow-list."""
+
+import asyncio
+import hashlib
+import json
+import time
+
+import gql
+import pytest
+from gql.transport.aiohttp import AIOHTTPTransport
+from gql.transport.exceptions import TransportQueryError
+
+from harness.gateway import make_key, start, uuid7
+
+GRAPHQL = "application/graphql-response+json"
+JOB = "query ($id: ID!) { job(id: $id) { id state type queue priority attempt payload tags cancelAsked attempts { attempt } } }"
+ENQUEUE = "mutation ($in: EnqueueInput!, $key: String) { enqueue(input: $in, idempotencyKey: $key) { id state type queue uniqueConflict watchToken } }"
+
+
+def ask(api, query, variables=None, status=200, **more):
+    answer = api.post("/graphql", json={"query": query, "variables": variables, **more})
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def good(api, query, variables=None, **more):
+    answer = ask(api, query, variables, **more)
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def enqueue(api, type="note.add", **fields):
+    return good(api, ENQUEUE, {"in": {"type": type, **fields}})["enqueue"]
+
+
+@pytest.fixture
+def api(store_url, windlass):
+    return start(windlass, store_url).api()
+
+
+def test_jobs_in_and_out(api):
+    payload = {"who": "x", "deep": [1, 2.5, None, {"y": True}]}
+    told = enqueue(api, payload=payload, tags=["a"], priority="HIGH", delay="1h")
+    assert told["state"] == "SCHEDULED" and told["uniqueConflict"] is False and told["watchToken"]
+    job = good(api, JOB, {"id": told["id"]})["job"]
+    assert job["payload"] == payload and job["tags"] == ["a"] and job["priority"] == "HIGH" and job["attempts"] == []
+    rest = api.get_job(told["id"])
+    assert rest["payload"] == payload and rest["priority"] == "high"
+    queues = good(api, "{ queues { name paused available scheduled } }")["queues"]
+    assert {"name": told["queue"], "paused": False, "available": 0, "scheduled": 1} in queues
+    assert good(api, "{ workers { id host pid } }") == {"workers": []}
+    ended = good(api, 'mutation ($id: ID!) { cancel(id: $id, reason: "no more") { id state cancelAsked } }', {"id": told["id"]})["cancel"]
+    assert ended == {"id": told["id"], "state": "CANCELLED", "cancelAsked": False}
+    assert good(api, "mutation ($id: ID!) { retry(id: $id) { state } }", {"id": told["id"]})["retry"]["state"] in ("AVAILABLE", "SCHEDULED")
+
+
+def test_pages(api):
+    ids = [enqueue(api, payload={"who": str(n)}, delay="1h", tags=["p"])["id"] for n in range(5)]
+    query = """query ($after: String) { jobs(first: 2, after: $after, tag: "p") {
+        edges { cursor node { id payload } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }"""
+    seen, after = [], None
+    while True:
+        page = good(api, query, {"after": after})["jobs"]
+        seen += [edge["node"]["id"] for edge in page["edges"]]
+        assert all(edge["node"]["payload"] == {"who": str(ids.index(edge["node"]["id"]))} for edge in page["edges"])
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert seen == sorted(ids, reverse=True)
+    assert good(api, "{ jobs(state: CANCELLED) { nodes { id } } }")["jobs"]["nodes"] == []
+    wrong = ask(api, "{ jobs(first: 5000) { nodes { id } } }")
+    assert wrong["errors"][0]["extensions"] == {"code": "bad-parameter", "status": 400} and wrong["data"] == {"jobs": None}
+
+
+def test_errors_say_what_rest_says(api):
+    unknown = ask(api, JOB, {"id": uuid7()})
+    assert unknown["data"] == {"job": None}
+    assert unknown["errors"] == [{"message": "there is no such job", "path": ["job"], "locations": [{"line": 1, "column": 20}], "extensions": {"code": "unknown-job", "status": 404}}]
+    refused = ask(api, ENQUEUE, {"in": {"type": "mail.send", "maxAttempts": 0}})["errors"][0]
+    rest = api.post_job("mail.send", max_attempts=0)
+    assert refused["extensions"]["status"] == rest.status_code == 422
+    assert refused["message"] == rest.json()["detail"] and refused["extensions"]["errors"] == rest.json()["errors"]
+    assert ask(api, ENQUEUE, {"in": {"type": "nobody"}})["errors"][0]["extensions"]["code"] == "unknown-type"
+    both = ask(api, 'mutation { a: cancel(id: "x") { id } b: enqueue(input: { type: "note.add", payload: { who: "x" } }) { state } }')
+    assert both["data"]["a"] is None and both["data"]["b"] and both["errors"][0]["path"] == ["a"]
+
+
+def test_idempotency(api):
+    variables = {"in": {"type": "note.add", "payload": {"who": "y"}}, "key": "once"}
+    first, second = (good(api, ENQUEUE, variables)["enqueue"] for _ in range(2))
+    assert first["id"] == second["id"]
+    variables["in"]["payload"] = {"who": "z"}
+    assert ask(api, ENQUEUE, variables)["errors"][0]["extensions"]["status"] == 422
+
+
+def test_over_http(api):
+    query = "{ queues { name } }"
+    for accept, media in ((None, GRAPHQL), ("*/*", GRAPHQL), ("application/json", "application/json"), (f"{GRAPHQL}, application/json;q=0.9", GRAPHQL)):
+        answer = api.post("/graphql", json={"query": query}, headers={"Accept": accept})
+        assert answer.status_code == 200 and answer.headers["Content-Type"].split(";")[0] == media
+    got = api.get("/graphql", params={"query": "query ($n: Int!) { jobs(first: $n) { nodes { id } } }", "variables": '{"n": 1}'})
+    assert got.status_code == 200 and got.json() == {"data": {"jobs": {"nodes": []}}}
+    refused = api.get("/graphql", params={"query": "mutation { retry(id: 1) { id } }"})
+    assert refused.status_code == 405 and refused.headers["Allow"] == "POST"
+    for body in ("{", "[]", '[{"query": "{ __typename }"}]', "{}", '{"query": 1}', '{"query": "{ __typename }", "variables": []}'):
+        assert api.post("/graphql", data=body, headers={"Content-Type": "application/json"}).status_code == 400, body
+    assert api.post("/graphql", data=query, headers={"Content-Type": "application/graphql"}).status_code == 415
+    assert api.post("/graphql", json={"query": query}, headers={"Accept": "image/png"}).status_code == 406
+    wrong = api.post("/graphql", json={"query": "{ nope }"}, headers={"Accept": "application/json"})
+    assert wrong.status_code == 200 and "data" not in wrong.json()
+    assert ask(api, "{ nope }", status=400)["errors"][0]["message"] == "Cannot query field 'nope' on type 'Query'."
+    two = "query A { __typename } query B { queues { name } }"
+    assert ask(api, two, status=400)["errors"][0]["message"].startswith("Must provide operation name")
+    assert good(api, two, operationName="A") == {"__typename": "Query"}
+
+
+def hostile():
+    yield "aliases", "{ " + " ".join(f"a{n}: __typename" for n in range(21)) + " }"
+    yield "a thousand aliases", "{ " + " ".join(f"a{n}: queues {{ name }}" for n in range(1000)) + " }"
+    yield "deep", "{ job(id: 1) " + "{ a " * 1000 + "}" * 1000 + " }"
+    yield "eleven deep", "{ a " * 11 + "}" * 11
+    yield "cycle", "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }"
+    yield "doubling", "{ ...F0 } " + " ".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(60)) + " fragment F60 on Query { __typename }"
+    yield "deep list", '{ job(id: ' + "[" * 1000 + "]" * 1000 + ") { id } }"
+    yield "same field", "{ " + "queues { name } " * 300 + "}"
+    yield "introspection", "{ __schema { types " + "{ ofType " * 25 + "{ name } " + "}" * 27
+    yield "words", "{ __typename " + "# x\n" * 5000 + "@skip(if: false) " * 700 + "}"
+
+
+def test_hostile_documents(windlass, sqlite_url):
+    """Refused before they cost anything: a few milliseconds on a machine of one's own."""
+    api = start(windlass, sqlite_url).api()
+    for name, query in hostile():
+        began = time.perf_counter()
+        answer = api.post("/graphql", json={"query": query})
+        assert answer.status_code == 400 and "data" not in answer.json(), f"{name}: {answer.text[:300]}"
+        assert time.perf_counter() - began < 5, name
+    assert good(api, "{ " + "queues { name } " * 240 + "}")["queues"]
+
+
+def test_introspection_can_be_off(windlass, sqlite_url):
+    key, line = make_key("shop", "enqueue,read")
+    api = start(windlass, sqlite_url, WINDLASS_API_KEYS=line).api(key)
+    hidden = ask(api, "{ __schema { types { name } } }", status=400)["errors"][0]["message"]
+    assert "introspection has been disabled" in hidden
+    assert ask(api, "{ queue { name } }", status=400)["errors"][0]["message"] == "Cannot query field 'queue' on type 'Query'."  # no hint
+    assert good(api, "{ __typename }") == {"__typename": "Query"}
+
+
+def test_keys_and_scopes(windlass, sqlite_url):
+    (writer, line1), (reader, line2) = make_key("writer", "enqueue:note.*", tenant="a"), make_key("reader", "read", tenant="b")
+    gateway = start(windlass, sqlite_url, WINDLASS_API_KEYS=f"{line1};{line2}", WINDLASS_GRAPHQL_INTROSPECTION="on")
+    assert gateway.api().post("/graphql", json={"query": "{ __typename }"}).status_code == 401
+    told = enqueue(gateway.api(writer), payload={"who": "x"})
+    denied = ask(gateway.api(writer), ENQUEUE, {"in": {"type": "mail.send"}})["errors"][0]["extensions"]
+    assert denied["status"] == 403 and denied["code"] == "not-in-scope"
+    assert ask(gateway.api(reader), JOB, {"id": told["id"]})["errors"][0]["extensions"]["code"] == "unknown-job"
+    assert ask(gateway.api(reader), "{ workers { id } queues { name } }")["data"]["workers"] is None
+    assert ask(gateway.api(reader), ENQUEUE, {"in": {"type": "note.add"}})["errors"][0]["extensions"]["status"] == 403
+
+
+def test_only_stored_documents(windlass, sqlite_url, tmp_path):
+    query = "{ queues { name } }"
+    digest = hashlib.sha256(query.encode()).hexdigest()
+    (tmp_path / "documents.json").write_text(json.dumps({digest: query}))
+    api = start(windlass, sqlite_url, WINDLASS_GRAPHQL_DOCUMENTS=str(tmp_path / "documents.json")).api()
+    for body in ({"query": query}, {"documentId": f"sha256:{digest}"}, {"documentId": digest.upper()}, {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest}}}):
+        assert api.post("/graphql", json=body).status_code == 200, body
+    for body in ({"query": "{ __typename }"}, {"documentId": "sha256:" + "0" * 64}, {"documentId": "x"}, {"query": "{ __typename }", "documentId": digest}):
+        answer = api.post("/graphql", json=body)
+        assert answer.status_code == 400 and answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND", body
+
+
+def test_stock_client(windlass, sqlite_url):
+    """gql, which reads the schema first."""
+    api = start(windlass, sqlite_url).api()
+
+    async def talk():
+        async with gql.Client(transport=AIOHTTPTransport(url=api.url + "/graphql"), fetch_schema_from_transport=True) as session:
+            told = await session.execute(gql.GraphQLRequest(ENQUEUE, variable_values={"in": {"type": "note.add", "payload": {"who": "n"}}}))
+            job = await session.execute(gql.GraphQLRequest(JOB, variable_values={"id": told["enqueue"]["id"]}))
+            assert job["job"]["payload"] == {"who": "n"}
+            with pytest.raises(TransportQueryError, match="no such job"):
+                await session.execute(gql.GraphQLRequest(JOB, variable_values={"id": uuid7()}))
+
+    asyncio.run(talk())

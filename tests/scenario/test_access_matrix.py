@@ -34,6 +34,9 @@ MAY = {
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
     "get /v1/targets": {"admin"},
+    "get /v1/workers": {"admin"},
+    "post /graphql": set(SCOPES),  # its fields ask for their own
+    "get /graphql": set(SCOPES),
     "get /v1/webhooks/disabled": {"admin"},
     "post /v1/webhooks/enable": {"admin"},
     "get /metrics": {"admin"},
@@ -252,6 +255,9 @@ def foreign_options(route, other, ids):
         return [{"json": [{**body, "id": id}]} for id in ids]
     if route == "post /v1/jobs/redrive":
         return [{"json": {"state": "cancelled", "tag": other}}, {"json": {"state": "cancelled", "queue": "notes", "dry_run": True}}]
+    if route == "post /graphql":
+        queries = ('{ job(id: "%s") { payload } }', 'mutation { cancel(id: "%s") { state } }', 'mutation { retry(id: "%s") { state } }')
+        return [{"json": {"query": query % id}} for query, id in itertools.product(queries, ids)] + [{"json": {"query": "{ jobs { nodes { id payload } } }"}}]
     if route == "get /v1/jobs":
         return [{"params": q} for q in ({}, {"limit": 100}, {"state": "cancelled"}, {"tag": "shared"}, {"tenant": other})]
     return [{}]

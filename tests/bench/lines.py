@@ -38,8 +38,17 @@ def accept_limit(rig, size):
         return load_32(rig, size, port, {"type": "bench.noop", "payload": {"pad": "x" * 190}})
 
 
-def load_32(rig, size, port, body):
-    return rig.load(port, body=body, connections=32, warm=1, seconds=size.load_s)
+def load_32(rig, size, port, body, path="/v1/jobs"):
+    return rig.load(port, path=path, body=body, connections=32, warm=1, seconds=size.load_s)
+
+
+def accept_graphql(rig, size):
+    """The same job as the mutation `enqueue`."""
+    query = "mutation ($in: EnqueueInput!) { enqueue(input: $in) { id state } }"
+    variables = {"in": {"type": "bench.noop", "payload": {"pad": "x" * 190}}}
+    with rig.database() as url, rig.windlass(url) as system:
+        gateway = system.machine.gateway()
+        return load_32(rig, size, system.port(gateway), {"query": query, "variables": variables}, path="/graphql")
 
 
 # ---- drain
@@ -277,6 +286,8 @@ def calls_probe(in_flight, *what):
 LINES = [
     Line("accept", "durable accept over HTTP, 32 connections", {"ours": accept_ours, "limit": accept_limit}, goal=12_000, ratio_goal=0.8,
          below={"p99_ms": 12}, limit="libmicrohttpd + group commit"),
+    Line("graphql", "durable accept by a GraphQL mutation, 32 connections", {"ours": accept_graphql, "limit": accept_ours}, ratio_goal=0.75,
+         limit="the same over REST"),
     Line("drain", "drain of 200-byte no-ops, PostgreSQL",
          {"ours": drain_ours("bench.noop", "drain_jobs"), "limit": drain_limit("noop", "drain_jobs"),
           "two workers": drain_ours("bench.noop", "drain_jobs", workers=2),

@@ -186,14 +186,15 @@ static void library_says(void *ctx, const char *format, va_list args)
 
 static struct MHD_Daemon *start_daemon(struct server *server)
 {
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_TURBO |
-			 MHD_USE_ERROR_LOG;
+	unsigned flags = MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 	unsigned pool = server->options.threads > 1 ? (unsigned)server->options.threads : 0;
 	struct MHD_OptionItem tls[3];
 
 	server_tls_options(server, tls);
-	if (server->pair)
-		flags |= MHD_USE_TLS;
+	/* With epoll, libmicrohttpd asks a handshake that waits for its client again and again: a
+	 * connection that says nothing takes a whole core. */
+	flags |= server->pair ? MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_TLS
+			      : MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TURBO;
 	return MHD_start_daemon(
 		flags, 0, NULL, NULL, server_access, server, MHD_OPTION_EXTERNAL_LOGGER,
 		library_says, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,

@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -151,11 +152,38 @@ def test_what_is_refused(windlass, sqlite_url, made):
             answer = talk(plain, data)
         assert b"HTTP" not in answer and len(answer) < 64, (name, answer)
         told["cases"] += 1
+    for version in (OLD, SECURE):
+        context, request = client(None, version, version), b"GET /healthz HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % address(gateway)[1]
+        with connected(gateway, context) as tls:
+            tls.sendall(request)
+            assert tls.recv(4096) and not (tls.session and tls.session.has_ticket), version
+        told["cases"] += 1
+    again = subprocess.run(["openssl", "s_client", "-tls1_2", "-connect", "%s:%d" % address(gateway)], input=b"R\n", capture_output=True, timeout=30)
+    assert b"RENEGOTIATING" in again.stdout + again.stderr and b"error:" in again.stderr, again
+    told["cases"] += 1
     context = client()
     context.set_alpn_protocols(["h2"])  # not spoken here; nobody is held to it
     with contextlib.suppress(ssl.SSLError), connected(gateway, context) as tls:
         assert tls.selected_alpn_protocol() is None
     assert gateway.api().get("/healthz").status_code == 200
+
+
+def cpu_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_unfinished_handshakes_cost_nothing(windlass, sqlite_url, made):
+    """libmicrohttpd's epoll asks them again and again."""
+    gateway = start(windlass, sqlite_url, **settings(made))
+    with contextlib.ExitStack() as stack:
+        for number in range(20):
+            sock = stack.enter_context(socket.create_connection(address(gateway)))
+            sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00"[:number % 8])
+        wait_for(lambda: gateway.metrics()["windlass_http_connections"] >= 20)
+        before = cpu_seconds(gateway)
+        time.sleep(1.5)
+        assert cpu_seconds(gateway) - before < 0.5
 
 
 WRONG_PAIRS = [

@@ -26,6 +26,10 @@ enum metric {
 	METRIC_HTTP_CONNECTIONS,     /* gauge */
 	METRIC_CERTIFICATE_ENDS,     /* gauge: Unix time; 0: no TLS */
 	METRIC_WAITERS,              /* gauge */
+	METRIC_WATCHERS,             /* gauge */
+	METRIC_WATCH_EVENTS,         /* counter: put into queues of watchers */
+	METRIC_WATCH_ENDS,           /* counter {why}: over overrun unknown gone away drain */
+	METRIC_WATCH_SECONDS,        /* histogram: from hearing of a move to its events */
 	METRIC_CALLS,                /* counter {fate} */
 	METRIC_HOST_DEATHS,          /* counter {why}: crashed timeout protocol */
 	METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */

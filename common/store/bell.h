@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bell: how processes learn without polling that work is ready, a job ended, or a cancel was
- * asked. PostgreSQL: LISTEN/NOTIFY on connections of its own; SQLite: <file>-bell, a shared mapping
- * with futex words, a ring of ended ids, and the mutex that serialises writers. A ring may be lost
- * (a broken connection, an overrun): `missed` tells, and whoever listens polls as repair. */
+/* The bell: how processes learn without polling that work is ready, a job moved or ended, or a
+ * cancel was asked. PostgreSQL: LISTEN/NOTIFY on connections of its own; SQLite: <file>-bell, a
+ * shared mapping with futex words, rings of ids, and the mutex that serialises writers. A ring may
+ * be lost (a broken connection, an overrun): `missed` tells, and whoever listens polls as repair.
+ */
 #ifndef COMMON_STORE_BELL_H
 #define COMMON_STORE_BELL_H
 #include "common/base/uuid.h"
@@ -10,13 +11,24 @@
 
 struct bell;
 
-enum { BELL_READY = 1, BELL_ENDED = 2, BELL_CANCEL = 4, BELL_PAUSE = 8 };
+enum {
+	BELL_READY = 1,
+	BELL_ENDED = 2,
+	BELL_CANCEL = 4,
+	BELL_PAUSE = 8,
+	BELL_MOVED = 16, /* of jobs that have not ended; rung only while somebody watches */
+	BELL_WATCH = 32, /* listened for by those who ring MOVED; never reported */
+};
+
+#define BELL_WATCH_MS 10000 /* so long somebody watches after bell_watch */
 
 struct bell_event {
 	unsigned what; /* BELL_ bits */
 	/* ids that reached a terminal state; valid until the next bell_wait */
 	const struct uuid *ended;
 	size_t ended_count;
+	const struct uuid *moved; /* the same, of jobs that moved and have not ended */
+	size_t moved_count;
 	bool missed; /* rings may have been lost: look yourself */
 };
 
@@ -33,5 +45,12 @@ void bell_wake(struct bell *bell); /* makes bell_wait return 0 now; any thread; 
  * bell's own thread. */
 void bell_ring(struct bell *bell, unsigned what);
 void bell_ring_ended(struct bell *bell, const struct uuid *ids, size_t count);
+/* These moved, and have not ended. Nothing happens while nobody watches. */
+void bell_ring_moved(struct bell *bell, const struct uuid *ids, size_t count);
+/* Somebody watches, for BELL_WATCH_MS from now: whoever says so repeats it. */
+void bell_watch(struct bell *bell);
+/* Does somebody watch? As far as this bell has heard: on PostgreSQL it has to listen for
+ * BELL_WATCH. Any thread; costs nothing. */
+bool bell_watched(const struct bell *bell);
 
 #endif

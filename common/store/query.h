@@ -66,6 +66,27 @@ int query_jobs(struct store *store, const struct job_filter *filter, struct aren
 int query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
 		   bool *found_r, struct job_view *views_r, struct error *err_r) must_check;
 
+/* Of these ids, those that exist: found_r[i] set and views_r[i] filled as query_job does. *now_ms_r:
+ * the store's time when it began to look. At most 1,000 at once. */
+int query_views(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
+		bool *found_r, struct job_view *views_r, int64_t *now_ms_r,
+		struct error *err_r) must_check;
+
+struct moved_filter {
+	struct reach reach;
+	const char *type, *queue, *tag; /* NULL: all */
+	/* by the store's clock, in ms; what a transaction of then did shows when it has committed */
+	int64_t since_ms;
+	bool ended;         /* only jobs that have ended */
+	struct uuid before; /* ids below this one; nil: from the newest */
+	size_t limit;       /* 1..10000 */
+};
+/* Jobs that have moved since then: ended, failed an attempt, were accepted or handed out, or report
+ * progress. May name others as well, never leaves out one that has ended. Newest first, by id;
+ * ids_r has room for the limit; *count_r < limit means the end. */
+int query_moved(struct store *store, const struct moved_filter *filter, struct uuid *ids_r,
+		size_t *count_r, struct error *err_r) must_check;
+
 struct queue_view {
 	const char *name;
 	bool paused;

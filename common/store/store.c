@@ -354,6 +354,22 @@ int query_finished(struct store *store, const struct uuid *ids, size_t count, st
 		     : 0;
 }
 
+int query_views(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
+		bool *found_r, struct job_view *views_r, int64_t *now_ms_r, struct error *err_r)
+{
+	CHECK(count > 0 && count <= 1000);
+	memset(found_r, 0, count * sizeof(*found_r));
+	return store->ops->query_views(store, ids, count, arena, found_r, views_r, now_ms_r, err_r);
+}
+
+int query_moved(struct store *store, const struct moved_filter *filter, struct uuid *ids_r,
+		size_t *count_r, struct error *err_r)
+{
+	CHECK(filter->limit > 0 && filter->limit <= 10000);
+	*count_r = 0;
+	return store->ops->query_moved(store, filter, ids_r, count_r, err_r);
+}
+
 /* ---- endpoints */
 
 int endpoint_disabled(struct store *store, struct arena *arena, struct endpoint_view **views_r,
@@ -502,5 +518,21 @@ void bell_ring(struct bell *bell, unsigned what)
 void bell_ring_ended(struct bell *bell, const struct uuid *ids, size_t count)
 {
 	if (count)
-		bell->ops->ring_ended(bell, ids, count);
+		bell->ops->ring_ids(bell, BELL_ENDED, ids, count);
+}
+
+void bell_ring_moved(struct bell *bell, const struct uuid *ids, size_t count)
+{
+	if (count && bell->ops->watched(bell))
+		bell->ops->ring_ids(bell, BELL_MOVED, ids, count);
+}
+
+void bell_watch(struct bell *bell)
+{
+	bell->ops->watch(bell);
+}
+
+bool bell_watched(const struct bell *bell)
+{
+	return bell->ops->watched(bell);
 }

@@ -77,6 +77,10 @@ struct store_ops {
 			  struct job_view **, size_t *, struct error *);
 	int (*query_finished)(struct store *, const struct uuid *, size_t, struct arena *, bool *,
 			      struct job_view *, struct error *);
+	int (*query_views)(struct store *, const struct uuid *, size_t, struct arena *, bool *,
+			   struct job_view *, int64_t *, struct error *);
+	int (*query_moved)(struct store *, const struct moved_filter *, struct uuid *, size_t *,
+			   struct error *);
 	int (*query_queues)(struct store *, struct arena *, struct queue_view **, size_t *,
 			    struct error *);
 	int (*query_depth)(struct store *, const char *, int64_t *, struct error *);
@@ -104,7 +108,9 @@ struct bell_ops {
 	int (*wait)(struct bell *, int timeout_ms, struct bell_event *);
 	void (*wake)(struct bell *);
 	void (*ring)(struct bell *, unsigned what);
-	void (*ring_ended)(struct bell *, const struct uuid *, size_t);
+	void (*ring_ids)(struct bell *, unsigned what, const struct uuid *, size_t);
+	void (*watch)(struct bell *);
+	bool (*watched)(const struct bell *);
 };
 
 /* Every implementation's struct begins with these. */

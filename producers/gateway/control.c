@@ -85,6 +85,7 @@ static void cancel_answered(struct exchange *exchange)
 		bell_ring_ended(bell, &exchange->id, 1);
 		answer_control(exchange, 200, control, false);
 	} else {
+		bell_ring_moved(bell, &exchange->id, 1);
 		answer_control(exchange, 202, control, true);
 	}
 }
@@ -138,6 +139,7 @@ static void retry_answered(struct exchange *exchange)
 	if (control_refused(exchange))
 		return;
 	bell_ring(exchange->gateway->bell, BELL_READY);
+	bell_ring_moved(exchange->gateway->bell, &exchange->id, 1);
 	answer_control(exchange, 202, exchange->own, false);
 }
 

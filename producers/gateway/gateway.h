@@ -25,6 +25,7 @@ struct server;
 struct submitter;
 struct tls_pair;
 struct waiters;
+struct watch;
 
 struct gateway {
 	const struct settings *settings;
@@ -41,6 +42,7 @@ struct gateway {
 	struct submitter *submitter;
 	struct readers *readers;
 	struct waiters *waiters;
+	struct watch *hub;
 	struct monitor *monitor;
 	struct inner *inner;
 	struct graphql *graphql;

@@ -29,6 +29,7 @@
 #include "producers/gateway/pages.h"
 #include "producers/gateway/readers.h"
 #include "producers/gateway/waiters.h"
+#include "producers/gateway/watch.h"
 #include "producers/submit/submitter.h"
 
 #define READER_THREADS        3
@@ -210,6 +211,28 @@ static int server_threads(void)
 	return cores < 2 ? 1 : cores > 8 ? 8 : (int)cores;
 }
 
+static struct definitions *definitions_now(void *gateway)
+{
+	return gateway_definitions(gateway);
+}
+
+static struct watch *open_hub(struct gateway *gateway)
+{
+	const struct settings *settings = gateway->settings;
+	struct watch_options options = {
+		.database_url = settings->database_url,
+		.bell = gateway->bell,
+		.metrics = gateway->metrics,
+		.definitions = definitions_now,
+		.ctx = gateway,
+		.keep_ms = settings->keep_ms,
+		.watchers_max = (size_t)settings->watchers_max,
+		.per_account_max = (size_t)settings->watchers_per_caller,
+	};
+
+	return watch_open(&options);
+}
+
 static int start_parts(struct role *role, struct error *err_r)
 {
 	struct gateway *gateway = &role->gateway;
@@ -220,7 +243,7 @@ static int start_parts(struct role *role, struct error *err_r)
 		.metrics = gateway->metrics,
 	};
 
-	gateway->bell = bell_open(url, BELL_ENDED, err_r);
+	gateway->bell = bell_open(url, BELL_ENDED | BELL_WATCH, err_r);
 	if (!gateway->bell)
 		return -1;
 	submitter.bell = gateway->bell;
@@ -229,6 +252,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	gateway->waiters = waiters_start(url, gateway->bell, gateway->limiter, gateway->metrics);
 	gateway->monitor = monitor_start(url, gateway->metrics);
 	gateway->inner = inner_start(gateway);
+	gateway->hub = open_hub(gateway);
 	return 0;
 }
 
@@ -294,6 +318,7 @@ static bool drain(struct role *role)
 	if (role->admin)
 		front_drain(role->admin);
 	waiters_drain(role->gateway.waiters);
+	watch_drain(role->gateway.hub);
 	while (clock_mono_ms() - quiet_since_ms < LINGER_MS) {
 		if (service_wait(role->service, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
 			return false;
@@ -315,6 +340,7 @@ static void stop_role(struct role *role)
 	inner_stop(&gateway->inner);
 	front_stop(&role->admin);
 	front_stop(&role->front);
+	watch_close(&gateway->hub);
 	if (gateway->bell)
 		bell_close(&gateway->bell);
 	access_free(&gateway->access);

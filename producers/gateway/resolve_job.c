@@ -46,6 +46,7 @@ static void resolve_answered(struct exchange *exchange)
 		return;
 	}
 	bell_ring(exchange->gateway->bell, BELL_READY);
+	bell_ring_moved(exchange->gateway->bell, &exchange->id, 1);
 	strbuf_init(&json);
 	strbuf_addstr(&json, "{\"id\":");
 	job_json_id(&json, &exchange->id);

@@ -261,6 +261,28 @@ static void count_request(struct submitter *submitter, const struct acceptance *
 	}
 }
 
+/* The accepted ones of the batch, for those who watch. */
+static void ring_accepted(struct submitter *submitter)
+{
+	struct bell *bell = submitter->options.bell;
+	struct uuid ids[SUBMIT_REQUESTS_MAX];
+
+	for (size_t i = 0; bell_watched(bell) && i < submitter->batch_count; i++) {
+		const struct acceptance *request = &submitter->batch[i]->acceptance;
+		size_t count = 0;
+
+		if (request->verdict != ACCEPTANCE_ACCEPTED)
+			continue;
+		for (size_t n = 0; n < request->job_count; n++) {
+			ids[count++] = request->accepted[n].id;
+			if (count == ARRAY_LEN(ids) || n + 1 == request->job_count) {
+				bell_ring_moved(bell, ids, count);
+				count = 0;
+			}
+		}
+	}
+}
+
 /* Only those that got no answer yet are told that it is not known. */
 static void settle_unknown(struct submitter *submitter, struct acceptance **requests,
 			   const struct error *error)
@@ -283,6 +305,7 @@ static void settle_unknown(struct submitter *submitter, struct acceptance **requ
 	}
 	bool told = recommit(submitter, requests, count, &err) == 0;
 	bell_ring(submitter->options.bell, BELL_READY);
+	ring_accepted(submitter);
 	submitter->store_was_away = false;
 	for (size_t i = 0; i < count; i++) {
 		count_request(submitter, &submitter->batch[i]->acceptance);
@@ -310,6 +333,7 @@ static void commit_batch(struct submitter *submitter)
 		requests[i] = &submitter->batch[i]->acceptance;
 	if (commit_twice(submitter, requests, submitter->batch_count, &err) == 0) {
 		bell_ring(submitter->options.bell, BELL_READY);
+		ring_accepted(submitter);
 		count_accepted(submitter, started_ns);
 		finish_batch(submitter, SUBMIT_DONE, NULL);
 	} else if (err.code == ERROR_UNKNOWN) {

@@ -142,11 +142,58 @@ static void overrun_is_told(struct fixture *fx)
 	bell_close(&bell);
 }
 
+/* Waits until so many of these were heard to have moved. */
+static size_t hear_moved(struct bell *bell, const struct uuid *ids, size_t count, int ms)
+{
+	int64_t until = clock_mono_ms() + ms;
+	size_t heard = 0;
+
+	while (heard < count && clock_mono_ms() < until) {
+		struct bell_event event;
+
+		if (!bell_wait(bell, 100, &event))
+			continue;
+		for (size_t i = 0; i < event.moved_count; i++)
+			for (size_t k = 0; k < count; k++)
+				heard += uuid_equal(&event.moved[i], &ids[k]);
+	}
+	return heard;
+}
+
+/* One process watches, another one rings: only after it has heard that somebody does. */
+static void moves_are_rung_while_watched(struct fixture *fx)
+{
+	struct bell *watcher = open_bell(fx, BELL_MOVED),
+		    *ringer = open_bell(fx, BELL_READY | BELL_WATCH), *gateway = open_bell(fx, 0);
+	int64_t until = clock_mono_ms() + 5000;
+	struct bell_event event;
+	struct uuid ids[300];
+
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		uuid_v7(&ids[i]);
+	until_quiet(watcher);
+	until_quiet(ringer);
+	assert_false(bell_watched(ringer));
+	bell_ring_moved(ringer, ids, ARRAY_LEN(ids));
+	assert_int_equal(bell_wait(watcher, 300, &event), 0);
+	bell_watch(gateway);
+	assert_true(bell_watched(gateway));
+	while (!bell_watched(ringer) && clock_mono_ms() < until)
+		assert_int_equal(bell_wait(ringer, 50, &event), 0); /* it is no event */
+	assert_true(bell_watched(ringer));
+	bell_ring_moved(ringer, ids, ARRAY_LEN(ids));
+	assert_int_equal(hear_moved(watcher, ids, ARRAY_LEN(ids), 5000), ARRAY_LEN(ids));
+	bell_close(&watcher);
+	bell_close(&ringer);
+	bell_close(&gateway);
+}
+
 static const struct store_case cases[] = {
 	{ "rung_in_another_process", rung_in_another_process },
 	{ "only_what_is_listened_for", only_what_is_listened_for },
 	{ "wake_ends_the_wait", wake_ends_the_wait },
 	{ "overrun_is_told", overrun_is_told },
+	{ "moves_are_rung_while_watched", moves_are_rung_while_watched },
 };
 
 int main(void)

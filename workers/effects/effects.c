@@ -154,8 +154,22 @@ static void give_claim(struct effects *e, const struct claim *claim)
 	pthread_mutex_unlock(&e->lock);
 }
 
+static void ring_claimed(struct effects *e, const struct claim *claim)
+{
+	struct uuid *ids;
+
+	if (!claim->count || !bell_watched(e->bell))
+		return;
+	ids = xmalloc(claim->count * sizeof(*ids));
+	for (size_t i = 0; i < claim->count; i++)
+		ids[i] = claim->jobs[i]->id;
+	bell_ring_moved(e->bell, ids, claim->count);
+	free(ids);
+}
+
 static void take_claim(struct effects *e, const struct claim *claim, size_t max)
 {
+	ring_claimed(e, claim);
 	e->poll_ms = clock_mono_ms() + REPAIR_POLL_MS;
 	if (claim->count == 0)
 		e->hunger = HUNGER_NONE;
@@ -183,19 +197,23 @@ static bool made_ready(const struct completion *done)
 
 static void ring_bells(struct effects *e, struct effect **items, size_t count)
 {
-	struct uuid ended[COMMIT_ITEMS_MAX];
-	size_t ended_count = 0;
+	struct uuid ended[COMMIT_ITEMS_MAX], moved[COMMIT_ITEMS_MAX];
+	size_t ended_count = 0, moved_count = 0;
 	bool ready = false;
 
 	for (size_t i = 0; i < count; i++) {
 		const struct completion *done = items[i]->completion;
 
 		ready |= made_ready(done);
-		if (done->kind == COMPLETION_FINISH && done->fate == COMPLETION_COMMITTED)
+		if (done->fate != COMPLETION_COMMITTED)
+			continue;
+		if (done->kind == COMPLETION_FINISH)
 			ended[ended_count++] = done->job->id;
+		else
+			moved[moved_count++] = done->job->id;
 	}
-	if (ended_count)
-		bell_ring_ended(e->bell, ended, ended_count);
+	bell_ring_ended(e->bell, ended, ended_count);
+	bell_ring_moved(e->bell, moved, moved_count);
 	if (!ready)
 		return;
 	bell_ring(e->bell, BELL_READY);

@@ -25,6 +25,7 @@
 #define PROMOTE_GAP_MS   100
 #define FAILED_AGAIN_MS  1000
 #define PROGRESS_MS      1000
+#define PROGRESS_SEEN_MS 200 /* while somebody watches */
 #define TARGETS_MS       2000
 #define PROGRESS_AT_ONCE 256
 #define NOTE_BYTES_MAX   1024
@@ -164,23 +165,33 @@ static size_t take_progress(struct keeper *k, struct progress_note **notes)
 	return count;
 }
 
+static int64_t progress_ms(const struct keeper *k)
+{
+	return bell_watched(k->o.bell) ? PROGRESS_SEEN_MS : PROGRESS_MS;
+}
+
 /* What cannot be saved is dropped: a newer note comes, or nobody misses it. */
 static int64_t run_progress(struct keeper *k, struct error *err_r)
 {
 	struct progress_note *notes[PROGRESS_AT_ONCE];
 	struct progress items[PROGRESS_AT_ONCE];
+	struct uuid ids[PROGRESS_AT_ONCE];
 	size_t count = take_progress(k, notes);
 	int rc = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		items[i] = notes[i]->progress;
+		ids[i] = items[i].id;
+	}
 	if (count)
 		rc = progress_save(k->o.store, items, count, err_r);
+	if (rc == 0)
+		bell_ring_moved(k->o.bell, ids, count);
 	for (size_t i = 0; i < count; i++)
 		free(notes[i]);
 	if (rc < 0)
 		return -1;
-	return count == PROGRESS_AT_ONCE ? 1 : count ? PROGRESS_MS : 0;
+	return count == PROGRESS_AT_ONCE ? 1 : count ? progress_ms(k) : 0;
 }
 
 static int64_t run_cancels(struct keeper *k, struct error *err_r)
@@ -322,7 +333,7 @@ static void hear(struct keeper *k, int64_t now_ms)
 	if (k->types)
 		due_by(k, CHORE_TYPES, now_ms);
 	if (idmap_count(k->progress))
-		due_by(k, CHORE_PROGRESS, now_ms + PROGRESS_MS);
+		due_by(k, CHORE_PROGRESS, now_ms + progress_ms(k));
 	k->kicked = false;
 	k->promote_by_ms = 0;
 }

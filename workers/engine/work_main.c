@@ -132,7 +132,7 @@ static int open_bell(void *ctx, struct error *err_r)
 {
 	struct worker *worker = ctx;
 	worker->bell = bell_open(worker->service->settings->database_url,
-				 BELL_READY | BELL_CANCEL | BELL_PAUSE, err_r);
+				 BELL_READY | BELL_CANCEL | BELL_PAUSE | BELL_WATCH, err_r);
 	return worker->bell ? 0 : -1;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -38,6 +39,16 @@ static const struct {
 	{ BELL_ENDED, "windlass_ended" },
 	{ BELL_CANCEL, "windlass_cancel" },
 	{ BELL_PAUSE, "windlass_pause" },
+	{ BELL_MOVED, "windlass_moved" },
+	{ BELL_WATCH, "windlass_watch" },
+};
+
+#define CARRIES_IDS (BELL_ENDED | BELL_MOVED)
+
+struct ids {
+	struct uuid *ids;
+	size_t count, cap;
+	bool lost; /* there were more */
 };
 
 struct postgres_bell {
@@ -50,17 +61,16 @@ struct postgres_bell {
 	PostgresPollingStatusType polling;
 	int64_t connect_ms; /* not before */
 	int64_t give_up_ms; /* a connection that has not come about by then */
-	struct uuid *ended;
-	size_t ended_count, ended_cap;
+	struct ids ended, moved;
 	int wake_fd;
+	_Atomic int64_t watched_ms; /* somebody watches until then, monotonic */
 	/* the ringing side */
 	pthread_t thread;
 	bool started;         /* the thread runs; by the first ring */
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t rung;
 	unsigned pending;
-	struct uuid *pending_ids;
-	size_t pending_count;
+	struct ids pending_ended, pending_moved;
 	bool stop;
 	/* the thread's own */
 	int64_t rang_ns;
@@ -136,19 +146,54 @@ static bool go_on_connecting(struct postgres_bell *bell)
 	return false;
 }
 
-static void add_ended(struct postgres_bell *bell, const char *payload)
+static void ids_add(struct ids *list, const struct uuid *ids, size_t count)
+{
+	if (list->count + count > list->cap) {
+		list->cap = 2 * (list->count + count);
+		list->ids = xrealloc(list->ids, list->cap * sizeof(*ids));
+	}
+	memcpy(list->ids + list->count, ids, count * sizeof(*ids));
+	list->count += count;
+}
+
+static void ids_drop(struct ids *list)
+{
+	free(list->ids);
+	*list = (struct ids){ 0 };
+}
+
+static void read_ids(struct ids *list, const char *payload)
 {
 	for (size_t left = strlen(payload); left >= ID_HEX; left -= ID_HEX, payload += ID_HEX) {
 		struct uuid id;
 
 		if (!uuid_parse_hex(payload, &id))
 			return;
-		if (bell->ended_count == bell->ended_cap) {
-			bell->ended_cap = bell->ended_cap ? 2 * bell->ended_cap : NOTIFY_IDS_MAX;
-			bell->ended = xrealloc(bell->ended, bell->ended_cap * sizeof(*bell->ended));
-		}
-		bell->ended[bell->ended_count++] = id;
+		ids_add(list, &id, 1);
 	}
+}
+
+static void heard_watch(struct postgres_bell *bell)
+{
+	atomic_store_explicit(&bell->watched_ms, clock_mono_ms() + BELL_WATCH_MS,
+			      memory_order_relaxed);
+}
+
+/* An empty note of ids: they were too many while the server was away. */
+static void hear(struct postgres_bell *bell, unsigned what, const char *payload,
+		 struct bell_event *event)
+{
+	if (what == BELL_WATCH) {
+		heard_watch(bell);
+		return;
+	}
+	event->what |= what;
+	if (what == BELL_ENDED)
+		read_ids(&bell->ended, payload);
+	else if (what == BELL_MOVED)
+		read_ids(&bell->moved, payload);
+	if ((what & CARRIES_IDS) && !payload[0])
+		event->missed = true;
 }
 
 /* Reads what has come. False: the connection is gone. */
@@ -161,9 +206,7 @@ static bool read_notes(struct postgres_bell *bell, struct bell_event *event)
 	while ((note = PQnotifies(bell->conn))) {
 		for (size_t i = 0; i < ARRAY_LEN(channels); i++)
 			if (!strcmp(note->relname, channels[i].channel))
-				event->what |= channels[i].bit;
-		if (!strcmp(note->relname, "windlass_ended"))
-			add_ended(bell, note->extra);
+				hear(bell, channels[i].bit, note->extra, event);
 		PQfreemem(note);
 	}
 	return true;
@@ -210,8 +253,10 @@ static bool attend(struct postgres_bell *bell, struct bell_event *event)
 		unplug(bell);
 		event->missed = true;
 	}
-	event->ended = bell->ended;
-	event->ended_count = bell->ended_count;
+	event->ended = bell->ended.ids;
+	event->ended_count = bell->ended.count;
+	event->moved = bell->moved.ids;
+	event->moved_count = bell->moved.count;
 	return event->what || event->missed;
 }
 
@@ -220,7 +265,7 @@ static int postgres_bell_wait(struct bell *base, int timeout_ms, struct bell_eve
 	struct postgres_bell *bell = bell_of(base);
 	int64_t deadline_ms = clock_mono_ms() + timeout_ms;
 
-	bell->ended_count = 0;
+	bell->ended.count = bell->moved.count = 0;
 	for (;;) {
 		if (bell->listen && !bell->conn)
 			begin_connect(bell);
@@ -279,18 +324,17 @@ static void keep_gap(struct postgres_bell *bell)
 
 /* What was rung since the last time: the first at once, then one in each gap. False: stop. The lock
  * is held. */
-static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct uuid **ids_r,
-		       size_t *count_r)
+static bool take_rings(struct postgres_bell *bell, unsigned *what_r, struct ids *ended_r,
+		       struct ids *moved_r)
 {
 	while (!bell->stop && !bell->pending)
 		pthread_cond_wait(&bell->rung, &bell->lock);
 	keep_gap(bell);
 	*what_r = bell->pending;
-	*ids_r = bell->pending_ids;
-	*count_r = bell->pending_count;
+	*ended_r = bell->pending_ended;
+	*moved_r = bell->pending_moved;
 	bell->pending = 0;
-	bell->pending_ids = NULL;
-	bell->pending_count = 0;
+	bell->pending_ended = bell->pending_moved = (struct ids){ 0 };
 	return *what_r != 0;
 }
 
@@ -306,34 +350,49 @@ static void begin_note(struct notes *notes, const char *channel)
 	strbuf_addstr(&notes->texts, notes->texts.len ? "," : "{");
 }
 
-static void write_notes(struct notes *notes, unsigned what, const struct uuid *ids, size_t count)
+static void write_ids(struct notes *notes, const char *channel, const struct ids *list)
 {
 	char hex[ID_HEX + 1];
 
-	for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
-		if (!(what & channels[i].bit) || (channels[i].bit == BELL_ENDED && count))
-			continue;
-		begin_note(notes, channels[i].channel);
-		strbuf_addstr(&notes->texts, "\"\"");
-	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < list->count; i++) {
 		if (i % NOTIFY_IDS_MAX == 0)
-			begin_note(notes, "windlass_ended");
-		uuid_hex(&ids[i], hex);
+			begin_note(notes, channel);
+		uuid_hex(&list->ids[i], hex);
 		strbuf_add(&notes->texts, hex, ID_HEX);
+	}
+}
+
+static void write_notes(struct notes *notes, unsigned what, const struct ids *ended,
+			const struct ids *moved)
+{
+	static const struct ids none;
+
+	for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
+		unsigned bit = channels[i].bit;
+		const struct ids *list = bit == BELL_ENDED   ? ended
+					 : bit == BELL_MOVED ? moved
+							     : &none;
+
+		if (!(what & bit))
+			continue;
+		write_ids(notes, channels[i].channel, list);
+		if (list->count == 0 || list->lost) {
+			begin_note(notes, channels[i].channel);
+			strbuf_addstr(&notes->texts, "\"\"");
+		}
 	}
 	strbuf_addch(&notes->channels, '}');
 	strbuf_addch(&notes->texts, '}');
 }
 
 /* One statement, so one transaction. */
-static bool notify(PGconn *conn, unsigned what, const struct uuid *ids, size_t count)
+static bool notify(PGconn *conn, unsigned what, const struct ids *ended, const struct ids *moved)
 {
 	struct notes notes;
 
 	strbuf_init(&notes.channels);
 	strbuf_init(&notes.texts);
-	write_notes(&notes, what, ids, count);
+	write_notes(&notes, what, ended, moved);
 	PGresult *result = PQexecPrepared(conn, NOTIFY, 2,
 					  (const char *[]){ notes.channels.data, notes.texts.data },
 					  NULL, NULL, 0);
@@ -387,25 +446,25 @@ static void *ring_thread(void *context)
 {
 	struct postgres_bell *bell = context;
 	PGconn *conn = NULL;
-	struct uuid *ids;
+	struct ids ended, moved;
 	unsigned what;
-	size_t count;
 
 	for (;;) {
 		pthread_mutex_lock(&bell->lock);
-		bool more = take_rings(bell, &what, &ids, &count);
+		bool more = take_rings(bell, &what, &ended, &moved);
 
 		pthread_mutex_unlock(&bell->lock);
 		if (!more)
 			break;
-		while (!(conn || (conn = plug_in(bell))) || !notify(conn, what, ids, count)) {
+		while (!(conn || (conn = plug_in(bell))) || !notify(conn, what, &ended, &moved)) {
 			if (conn)
 				PQfinish(conn);
 			conn = NULL;
 			if (!pause_ringing(bell))
 				break;
 		}
-		free(ids);
+		ids_drop(&ended);
+		ids_drop(&moved);
 	}
 	if (conn)
 		PQfinish(conn);
@@ -439,23 +498,34 @@ static void postgres_bell_ring(struct bell *base, unsigned what)
 	pthread_mutex_unlock(&bell->lock);
 }
 
-static void postgres_bell_ring_ended(struct bell *base, const struct uuid *ids, size_t count)
+static void postgres_bell_ring_ids(struct bell *base, unsigned what, const struct uuid *ids,
+				   size_t count)
 {
 	struct postgres_bell *bell = bell_of(base);
+	struct ids *list = what == BELL_ENDED ? &bell->pending_ended : &bell->pending_moved;
 
 	pthread_mutex_lock(&bell->lock);
-	add_ring(bell, BELL_ENDED);
-	if (bell->pending_count + count > PENDING_IDS_MAX) {
-		free(bell->pending_ids);
-		bell->pending_ids = NULL;
-		bell->pending_count = 0;
+	add_ring(bell, what);
+	if (list->count + count > PENDING_IDS_MAX) {
+		ids_drop(list);
+		list->lost = true;
 	} else {
-		bell->pending_ids =
-			xrealloc(bell->pending_ids, (bell->pending_count + count) * sizeof(*ids));
-		memcpy(bell->pending_ids + bell->pending_count, ids, count * sizeof(*ids));
-		bell->pending_count += count;
+		ids_add(list, ids, count);
 	}
 	pthread_mutex_unlock(&bell->lock);
+}
+
+static void postgres_bell_watch(struct bell *base)
+{
+	heard_watch(bell_of(base));
+	postgres_bell_ring(base, BELL_WATCH);
+}
+
+static bool postgres_bell_watched(const struct bell *base)
+{
+	const struct postgres_bell *bell = (const struct postgres_bell *)(const void *)base;
+
+	return atomic_load_explicit(&bell->watched_ms, memory_order_relaxed) > clock_mono_ms();
 }
 
 /* ---- lifecycle */
@@ -497,8 +567,10 @@ static void postgres_bell_close(struct bell *base)
 	close(bell->wake_fd);
 	pthread_cond_destroy(&bell->rung);
 	pthread_mutex_destroy(&bell->lock);
-	free(bell->pending_ids);
-	free(bell->ended);
+	ids_drop(&bell->pending_ended);
+	ids_drop(&bell->pending_moved);
+	ids_drop(&bell->ended);
+	ids_drop(&bell->moved);
 	explicit_bzero(bell->url, strlen(bell->url));
 	free(bell->url);
 	free(bell);
@@ -511,5 +583,7 @@ const struct bell_ops postgres_bell_ops = {
 	.wait = postgres_bell_wait,
 	.wake = postgres_bell_wake,
 	.ring = postgres_bell_ring,
-	.ring_ended = postgres_bell_ring_ended,
+	.ring_ids = postgres_bell_ring_ids,
+	.watch = postgres_bell_watch,
+	.watched = postgres_bell_watched,
 };

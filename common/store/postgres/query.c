@@ -89,16 +89,18 @@ static const char attempts_of[] =
 	"SELECT attempt, outcome, at, reason FROM windlass.attempt WHERE id = $1::uuid AND outcome"
 	" <> 0 ORDER BY n";
 
-static void read_attempts(const PGresult *result, struct arena *arena, struct job_view *view)
+/* These rows, which are all of one job. */
+static void read_attempts(const PGresult *result, int first, int count, struct arena *arena,
+			  struct job_view *view)
 {
-	view->attempt_count = (size_t)PQntuples(result);
+	view->attempt_count = (size_t)count;
 	view->attempts = ARENA_ARRAY(arena, struct attempt_view, view->attempt_count);
-	for (int row = 0; row < PQntuples(result); row++)
-		view->attempts[row] = (struct attempt_view){
-			.attempt = (int)result_i64(result, row, 0),
-			.outcome = (enum job_outcome)result_i64(result, row, 1),
-			.at_ms = result_ms(result, row, 2),
-			.reason = result_dup(result, row, 3, arena),
+	for (int i = 0; i < count; i++)
+		view->attempts[i] = (struct attempt_view){
+			.attempt = (int)result_i64(result, first + i, 0),
+			.outcome = (enum job_outcome)result_i64(result, first + i, 1),
+			.at_ms = result_ms(result, first + i, 2),
+			.reason = result_dup(result, first + i, 3, arena),
 		};
 }
 
@@ -168,7 +170,8 @@ int postgres_query_job(struct store *store, const struct reach *reach, const str
 	view_r->payload = result_dup(result, 0, V_EXTRA, arena);
 	view_r->payload_bytes = result_bytes(result, 0, V_EXTRA);
 	view_r->steps = history_steps(postgres_result(pg, steps), 0, arena);
-	read_attempts(postgres_result(pg, attempts), arena, view_r);
+	result = postgres_result(pg, attempts);
+	read_attempts(result, 0, PQntuples(result), arena, view_r);
 	return 0;
 }
 
@@ -273,6 +276,27 @@ static const char finished_jobs[] =
 	" i.id LEFT JOIN windlass.job_type t ON j.id IS NULL AND t.name = d.type WHERE j.id IS NOT"
 	" NULL OR d.source IS NOT NULL";
 
+static void read_finished(const PGresult *result, int row, const struct uuid *id,
+			  struct arena *arena, struct job_view *view_r)
+{
+	*view_r = (struct job_view){
+		.id = *id,
+		.state = (enum job_state)result_i64(result, row, 2),
+		.result = result_dup(result, row, 3, arena),
+		.reason = result_dup(result, row, 4, arena),
+		.attempt = (int)result_i64(result, row, 5),
+		.finished_ms = result_ms(result, row, 6),
+		.type = result_dup(result, row, 7, arena),
+		.queue = result_dup(result, row, 8, arena),
+		.tenant = result_dup(result, row, 9, arena),
+		.owner = result_dup(result, row, 10, arena),
+		.created_ms = result_null(result, row, 11) ? uuid_time_ms(id)
+							   : result_ms(result, row, 11),
+		.source = result_dup(result, row, 12, arena),
+		.progress = -1,
+	};
+}
+
 int postgres_query_finished(struct store *store, const struct uuid *ids, size_t count,
 			    struct arena *arena, bool *found_r, struct job_view *views_r,
 			    struct error *err_r)
@@ -293,22 +317,84 @@ int postgres_query_finished(struct store *store, const struct uuid *ids, size_t 
 		size_t n = (size_t)result_i64(result, row, 0);
 
 		found_r[n] = true;
-		views_r[n] = (struct job_view){
-			.id = result_uuid(result, row, 1),
-			.state = (enum job_state)result_i64(result, row, 2),
-			.result = result_dup(result, row, 3, arena),
-			.reason = result_dup(result, row, 4, arena),
-			.attempt = (int)result_i64(result, row, 5),
-			.finished_ms = result_ms(result, row, 6),
-			.type = result_dup(result, row, 7, arena),
-			.queue = result_dup(result, row, 8, arena),
-			.tenant = result_dup(result, row, 9, arena),
-			.owner = result_dup(result, row, 10, arena),
-			.created_ms = result_null(result, row, 11) ? uuid_time_ms(&ids[n])
-								   : result_ms(result, row, 11),
-			.source = result_dup(result, row, 12, arena),
-			.progress = -1,
-		};
+		read_finished(result, row, &ids[n], arena, &views_r[n]);
 	}
+	return 0;
+}
+
+/* ---- many at once */
+
+static const char jobs_of[] =
+	"SELECT" VIEW_COLUMNS ", j.payload, i.n FROM unnest($1::uuid[], $2::int4[]) AS i(id, n)"
+	" JOIN windlass.jobs j ON j.id = i.id" VIEW_JOINS;
+static const char all_attempts_of[] =
+	"SELECT a.attempt, a.outcome, a.at, a.reason, i.n FROM unnest($1::uuid[], $2::int4[]) AS"
+	" i(id, n) JOIN windlass.attempt a ON a.id = i.id WHERE a.outcome <> 0 ORDER BY i.n, a.n";
+static const char the_time[] = "SELECT statement_timestamp()";
+
+static size_t send_about(struct postgres *pg, const char *sql, const struct uuid *ids, size_t count)
+{
+	postgres_say(pg, sql);
+	history_args(pg, ids, count);
+	return postgres_send(pg);
+}
+
+/* Foreign jobs that completed at once have no row of their own. */
+static void read_foreign_ends(const PGresult *result, const struct uuid *ids, struct arena *arena,
+			      bool *found_r, struct job_view *views_r)
+{
+	for (int row = 0; row < PQntuples(result); row++) {
+		size_t n = (size_t)result_i64(result, row, 0);
+
+		if (found_r[n] || result_null(result, row, 12))
+			continue;
+		found_r[n] = true;
+		read_finished(result, row, &ids[n], arena, &views_r[n]);
+	}
+}
+
+static void read_all_attempts(const PGresult *result, struct arena *arena, const bool *found,
+			      struct job_view *views)
+{
+	for (int row = 0, next; row < PQntuples(result); row = next) {
+		int64_t n = result_i64(result, row, 4);
+
+		for (next = row + 1; next < PQntuples(result) && result_i64(result, next, 4) == n;)
+			next++;
+		if (found[n])
+			read_attempts(result, row, next - row, arena, &views[n]);
+	}
+}
+
+int postgres_query_views(struct store *store, const struct uuid *ids, size_t count,
+			 struct arena *arena, bool *found_r, struct job_view *views_r,
+			 int64_t *now_ms_r, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, the_time);
+	size_t now = postgres_send(pg), jobs = send_about(pg, jobs_of, ids, count),
+	       attempts = send_about(pg, all_attempts_of, ids, count),
+	       steps = history_send_steps(pg, ids, count),
+	       ends = send_about(pg, finished_jobs, ids, count);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(pg, jobs);
+
+	*now_ms_r = result_ms(postgres_result(pg, now), 0, 0);
+	for (int row = 0; row < PQntuples(result); row++) {
+		size_t n = (size_t)result_i64(result, row, V_EXTRA + 1);
+
+		found_r[n] = true;
+		read_view(result, row, arena, &views_r[n]);
+		views_r[n].payload = result_dup(result, row, V_EXTRA, arena);
+		views_r[n].payload_bytes = result_bytes(result, row, V_EXTRA);
+		views_r[n].steps = history_steps(postgres_result(pg, steps), n, arena);
+	}
+	read_foreign_ends(postgres_result(pg, ends), ids, arena, found_r, views_r);
+	read_all_attempts(postgres_result(pg, attempts), arena, found_r, views_r);
 	return 0;
 }

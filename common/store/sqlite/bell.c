@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bell on SQLite: counters, a ring of ended ids and one futex word in <file>-bell. Ringing is a
+/* The bell on SQLite: counters, rings of ids and one futex word in <file>-bell. Ringing is a
  * few atomic stores and one system call, whoever listens. Who reads too slowly, or finds that a
  * ringer died half-way, is told that rings were missed. */
 #include "common/store/bell.h"
@@ -17,7 +17,10 @@
 #include "common/store/sqlite/bell_file.h"
 #include "common/store/sqlite/sqlite_impl.h"
 
-enum { WAKE = 1u << 8, BITS = 4 }; /* WAKE: a futex bit of its own, next to those of the events */
+enum { WAKE = 1u << 8 }; /* a futex bit of its own, next to those of the events */
+
+static const unsigned ring_bits[BELL_RINGS] = { [BELL_RING_ENDED] = BELL_ENDED,
+						[BELL_RING_MOVED] = BELL_MOVED };
 
 struct sqlite_bell {
 	struct bell base;
@@ -29,9 +32,12 @@ struct sqlite_bell {
 	_Atomic int64_t next_try_ms;
 	_Atomic uint32_t woken; /* futex word while nothing is shared */
 	bool listening, missed;
-	uint64_t seen[BITS];
-	uint64_t read; /* ended ids taken out of the ring */
-	struct uuid ended[BELL_FILE_RING];
+	uint64_t seen[BELL_FILE_BITS];
+	struct {
+		uint64_t read; /* ids taken out of the ring */
+		struct uuid ids[BELL_FILE_RING];
+		size_t count;
+	} rings[BELL_RINGS];
 };
 
 static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *until,
@@ -67,9 +73,10 @@ static struct bell_shared *shared_of(struct sqlite_bell *bell)
 
 static void start_listening(struct sqlite_bell *bell, struct bell_shared *shared)
 {
-	for (int i = 0; i < BITS; i++)
+	for (int i = 0; i < BELL_FILE_BITS; i++)
 		bell->seen[i] = atomic_load(&shared->counts[i]);
-	bell->read = atomic_load(&shared->ended);
+	for (int i = 0; i < BELL_RINGS; i++)
+		bell->rings[i].read = atomic_load(&shared->rings[i].head);
 	bell->listening = true;
 }
 
@@ -105,9 +112,9 @@ static void bell_close_file(struct bell *base)
 /* ---- waiting */
 
 /* 1: the id; 0: it was overwritten, or its ringer died before it wrote it. */
-static int read_slot(struct bell_shared *shared, uint64_t number, struct uuid *id_r)
+static int read_slot(struct bell_ring *ring, uint64_t number, struct uuid *id_r)
 {
-	struct bell_slot *slot = &shared->ring[(number - 1) % BELL_FILE_RING];
+	struct bell_slot *slot = &ring->slots[(number - 1) % BELL_FILE_RING];
 	int64_t until = clock_mono_ms() + 20;
 	uint64_t half[2];
 
@@ -124,36 +131,44 @@ static int read_slot(struct bell_shared *shared, uint64_t number, struct uuid *i
 	return 1;
 }
 
-static void take_ended(struct sqlite_bell *bell, struct bell_shared *shared,
-		       struct bell_event *event)
+static void take_ids(struct sqlite_bell *bell, struct bell_shared *shared, int which)
 {
-	uint64_t head = atomic_load(&shared->ended);
+	struct bell_ring *ring = &shared->rings[which];
+	uint64_t head = atomic_load(&ring->head), *read = &bell->rings[which].read;
+	size_t count = 0;
 
-	if (head - bell->read > BELL_FILE_RING) {
-		bell->read = head;
+	if (head - *read > BELL_FILE_RING) {
+		*read = head;
 		bell->missed = true;
 	}
-	for (; bell->read < head; bell->read++) {
-		if (read_slot(shared, bell->read + 1, &bell->ended[event->ended_count]))
-			event->ended_count++;
+	for (; *read < head; ++*read) {
+		if (read_slot(ring, *read + 1, &bell->rings[which].ids[count]))
+			count++;
 		else
 			bell->missed = true;
 	}
-	event->ended = bell->ended;
+	bell->rings[which].count = count;
 }
 
 static bool collect(struct sqlite_bell *bell, struct bell_shared *shared, struct bell_event *event)
 {
 	*event = (struct bell_event){ 0 };
-	for (int i = 0; i < BITS; i++) {
+	for (int i = 0; i < BELL_FILE_BITS; i++) {
 		uint64_t count = atomic_load(&shared->counts[i]);
 
 		if ((bell->listen & 1u << i) && count != bell->seen[i])
 			event->what |= 1u << i;
 		bell->seen[i] = count;
 	}
-	if (event->what & BELL_ENDED)
-		take_ended(bell, shared, event);
+	for (int i = 0; i < BELL_RINGS; i++) {
+		bell->rings[i].count = 0;
+		if (event->what & ring_bits[i])
+			take_ids(bell, shared, i);
+	}
+	event->ended = bell->rings[BELL_RING_ENDED].ids;
+	event->ended_count = bell->rings[BELL_RING_ENDED].count;
+	event->moved = bell->rings[BELL_RING_MOVED].ids;
+	event->moved_count = bell->rings[BELL_RING_MOVED].count;
 	event->missed = bell->missed;
 	bell->missed = false;
 	return event->what || event->missed;
@@ -216,23 +231,25 @@ static void bell_ring_file(struct bell *base, unsigned what)
 
 	if (!shared || !what)
 		return;
-	for (int i = 0; i < BITS; i++)
+	for (int i = 0; i < BELL_FILE_BITS; i++)
 		if (what & 1u << i)
 			atomic_fetch_add(&shared->counts[i], 1);
 	atomic_fetch_add(&shared->sequence, 1);
 	futex(&shared->sequence, FUTEX_WAKE_BITSET, INT_MAX, NULL, what);
 }
 
-static void bell_ring_ended_file(struct bell *base, const struct uuid *ids, size_t count)
+static void bell_ring_ids(struct bell *base, unsigned what, const struct uuid *ids, size_t count)
 {
 	struct bell_shared *shared = shared_of((struct sqlite_bell *)base);
+	struct bell_ring *ring;
 	uint64_t first;
 
-	if (!shared || !count)
+	if (!shared)
 		return;
-	first = atomic_fetch_add(&shared->ended, count) + 1;
+	ring = &shared->rings[what == BELL_ENDED ? BELL_RING_ENDED : BELL_RING_MOVED];
+	first = atomic_fetch_add(&ring->head, count) + 1;
 	for (size_t i = 0; i < count; i++) {
-		struct bell_slot *slot = &shared->ring[(first + i - 1) % BELL_FILE_RING];
+		struct bell_slot *slot = &ring->slots[(first + i - 1) % BELL_FILE_RING];
 		uint64_t half[2];
 
 		memcpy(half, &ids[i], sizeof(half));
@@ -242,7 +259,23 @@ static void bell_ring_ended_file(struct bell *base, const struct uuid *ids, size
 			atomic_store_explicit(&slot->half[n], half[n], memory_order_release);
 		atomic_store_explicit(&slot->number, first + i, memory_order_release);
 	}
-	bell_ring_file(base, BELL_ENDED);
+	bell_ring_file(base, what);
+}
+
+static void bell_watch_file(struct bell *base)
+{
+	struct bell_shared *shared = shared_of((struct sqlite_bell *)base);
+
+	if (shared)
+		atomic_store(&shared->watched_ms, clock_mono_ms() + BELL_WATCH_MS);
+}
+
+static bool bell_watched_file(const struct bell *base)
+{
+	struct bell_shared *shared = atomic_load(&((struct sqlite_bell *)base)->shared);
+
+	return shared && atomic_load_explicit(&shared->watched_ms, memory_order_relaxed) >
+				 clock_mono_ms();
 }
 
 const struct bell_ops sqlite_bell_ops = {
@@ -252,5 +285,7 @@ const struct bell_ops sqlite_bell_ops = {
 	.wait = bell_wait_file,
 	.wake = bell_wake_file,
 	.ring = bell_ring_file,
-	.ring_ended = bell_ring_ended_file,
+	.ring_ids = bell_ring_ids,
+	.watch = bell_watch_file,
+	.watched = bell_watched_file,
 };

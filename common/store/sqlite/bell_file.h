@@ -8,13 +8,21 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define BELL_FILE_LAYOUT 0x574c4201u /* "WLB" and a number */
-#define BELL_FILE_RING   4096        /* ended ids that are remembered; a power of two */
+#define BELL_FILE_LAYOUT 0x574c4202u /* "WLB" and a number */
+#define BELL_FILE_RING   4096        /* ids that are remembered of a kind; a power of two */
+#define BELL_FILE_BITS   5           /* of enum BELL_ that are counted */
 
 struct bell_slot {
-	_Atomic uint64_t number;  /* place in the row of all ended ids, from 1; 0: never written */
+	_Atomic uint64_t number;  /* place in the row of all ids, from 1; 0: never written */
 	_Atomic uint64_t half[2]; /* the id */
 };
+
+struct bell_ring {
+	_Atomic uint64_t head; /* ids ever put into it */
+	struct bell_slot slots[BELL_FILE_RING];
+};
+
+enum { BELL_RING_ENDED, BELL_RING_MOVED, BELL_RINGS };
 
 struct bell_shared {
 	_Atomic uint32_t layout;
@@ -25,9 +33,9 @@ struct bell_shared {
 	_Atomic uint32_t turn;
 	_Atomic int32_t waiting;
 	_Alignas(64) _Atomic uint32_t sequence; /* futex word: grows with every event */
-	_Atomic uint64_t counts[4];             /* events by the bit of enum BELL_ */
-	_Atomic uint64_t ended;                 /* ids ever put into the ring */
-	struct bell_slot ring[BELL_FILE_RING];
+	_Atomic uint64_t counts[BELL_FILE_BITS]; /* events by the bit of enum BELL_ */
+	_Atomic int64_t watched_ms;             /* somebody watches until then, monotonic */
+	struct bell_ring rings[BELL_RINGS];
 };
 
 struct bell_file {

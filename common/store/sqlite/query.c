@@ -244,6 +244,30 @@ int sqlite_query_job(struct store *base, const struct reach *reach, const struct
 	return rc;
 }
 
+/* Many jobs, one snapshot. */
+int sqlite_query_views(struct store *base, const struct uuid *ids, size_t count,
+		       struct arena *arena, bool *found_r, struct job_view *views_r,
+		       int64_t *now_ms_r, struct error *err_r)
+{
+	static const struct reach all = { 0 };
+	struct sqlite_store *store = sqlite_of(base);
+	struct error ignored;
+	int rc = 0;
+
+	*now_ms_r = clock_wall_ms();
+	if (sqlite_ensure(store, err_r) || sqlite_run(store, err_r, "BEGIN DEFERRED", ""))
+		return -1;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		rc = read_one(store, &all, NULL, &ids[i], arena, &views_r[i], err_r);
+		found_r[i] = rc == 0;
+		if (rc < 0 && err_r->code == ERROR_NOT_FOUND)
+			rc = 0;
+	}
+	if (sqlite_run(store, &ignored, "ROLLBACK", ""))
+		store->broken = true;
+	return rc;
+}
+
 /* ---- lists */
 
 #define LIST(driver, condition)                                                                                    \

@@ -307,6 +307,10 @@ int sqlite_query_jobs(struct store *, const struct job_filter *, struct arena *,
 		      size_t *, struct error *);
 int sqlite_query_finished(struct store *, const struct uuid *, size_t, struct arena *, bool *,
 			  struct job_view *, struct error *);
+int sqlite_query_views(struct store *, const struct uuid *, size_t, struct arena *, bool *,
+		       struct job_view *, int64_t *, struct error *);
+int sqlite_query_moved(struct store *, const struct moved_filter *, struct uuid *, size_t *,
+		       struct error *);
 int sqlite_query_queues(struct store *, struct arena *, struct queue_view **, size_t *,
 			struct error *);
 int sqlite_query_depth(struct store *, const char *, int64_t *, struct error *);

@@ -93,13 +93,27 @@ int request_status(
 /* Bodies above this are 413 before they are buffered. Default 0. */
 void request_body_limit(struct request *request, size_t bytes);
 
-/* ---- in a step: exactly one of these two ends it (on_head may do neither) */
+/* What comes next of a stream, on the connection's thread, when all before it has gone to the
+ * kernel: how many bytes were put into buffer (which has room for 100 at least), or one of these.
+ */
+enum {
+	STREAM_QUIET = 0,   /* nothing now: asked again after request_stream_wake */
+	STREAM_END = -1,    /* that was all */
+	STREAM_BROKEN = -2, /* the connection ends, and the client sees that something is missing */
+};
+typedef long request_more_fn(struct request *request, char *buffer, size_t bytes_max);
+
+/* ---- in a step: exactly one of these ends it (on_head may do neither) */
 /* Answers. Takes the memory of `body`, which is empty afterwards; NULL body: none. content_type
  * must be static. */
 void request_answer(struct request *request, int status, const char *content_type,
 		    struct strbuf *body);
 void request_answer_static(struct request *request, int status, const char *content_type,
 			   const char *body, size_t bytes);
+/* Answers with a stream whose length nobody knows. It may stay as long as it likes; a client that
+ * takes nothing of what is there for SERVER_BODY_TIMEOUT_MS is cut off. */
+void request_answer_stream(struct request *request, int status, const char *content_type,
+			   request_more_fn *more);
 /* Adds a header to the coming answer; name static, value is copied and must not hold CR or LF. */
 void request_answer_header(struct request *request, const char *name, const char *value);
 /* Answers with a problem document (instance is filled in from the target when NULL). */
@@ -112,5 +126,10 @@ void request_park(struct request *request, request_step_fn *next);
 void request_wake(
 	struct request *request); /* exactly once a park; any thread; the pointer is given up */
 bool request_gone(struct request *request); /* the client has closed its side */
+
+/* ---- of a stream, by any thread, until on_end has returned */
+void request_stream_wake(struct request *request); /* `more` is asked, if it was quiet */
+/* Cuts the connection off; on_end follows, for a quiet one after request_stream_wake. */
+void request_cut(struct request *request);
 
 #endif

@@ -32,7 +32,11 @@ struct answer {
 		const char *value;
 	} headers[16];
 	size_t header_count;
+	request_more_fn *more; /* a stream, else NULL */
 };
+
+/* whether a stream's connection is suspended */
+enum stream_state { STREAM_AWAKE, STREAM_ASLEEP, STREAM_WOKEN };
 
 struct header {
 	const char *name, *value;
@@ -77,6 +81,7 @@ struct request {
 	bool queued; /* the answer is libmicrohttpd's */
 	bool doomed; /* the connection ends with this answer */
 	struct answer answer;
+	_Atomic int stream; /* enum stream_state */
 };
 
 struct connection {
@@ -126,6 +131,9 @@ void server_tls_options(const struct server *server, struct MHD_OptionItem optio
 /* Beside libmicrohttpd, as much as goes at once; on the connection's thread. */
 ssize_t server_tls_send(struct request *request, const char *text, size_t bytes);
 bool server_tls_gone(int fd); /* has the client closed its side? */
+
+/* server_stream.c: the answer that asks answer.more; NULL: no memory. */
+struct MHD_Response *server_stream_response(struct request *request);
 
 /* server_warden.c: a thread that ends connections which are too slow. */
 void *server_warden(void *server);

@@ -45,6 +45,7 @@ struct exchange { /* lies in the request, zeroed for each */
 	struct accepted_job accepted;
 	exchange_step_fn *after_wait; /* waiting_look's */
 	struct graphql_request *graphql; /* or NULL; graphql_http.h */
+	struct event_stream *stream;  /* or NULL; event_stream.h */
 	void *own;                    /* the handler's, in the request's arena */
 };
 

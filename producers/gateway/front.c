@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "producers/gateway/access.h"
+#include "producers/gateway/event_stream.h"
 #include "producers/gateway/exchange.h"
 #include "producers/gateway/graphql_http.h"
 #include "producers/gateway/limiter.h"
@@ -20,7 +21,8 @@
 #include "producers/gateway/waiting.h"
 
 #define CORS_MAX_AGE         "600"
-#define CORS_REQUEST_HEADERS "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent"
+#define CORS_REQUEST_HEADERS \
+	"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent"
 #define CORS_ANSWER_HEADERS  "Location, Retry-After, Idempotency-Replayed, Preference-Applied"
 #define STATUS_COUNT         600
 #define OTHER                route_count /* row of requests that match no route */
@@ -153,13 +155,40 @@ static void refuse_caller(struct exchange *exchange, enum access_verdict verdict
 				"an API key is needed: Authorization: Bearer wl_<id>_<secret>");
 }
 
+/* What the query has instead of a key, or NULL. A watch token has no dot and no underscore: it
+ * cannot be taken for a key or another token. */
+static const char *watch_token_param(const struct exchange *exchange)
+{
+	const struct target *target = request_target(exchange->request);
+	const char *token = target_param(target, "watch_token");
+
+	if (exchange->route->access != ACCESS_WATCH &&
+	    exchange->route->access != ACCESS_WATCH_PARAM)
+		return NULL;
+	if (!token && exchange->route->access == ACCESS_WATCH_PARAM)
+		token = target_param(target, "token");
+	return token && !strpbrk(token, "._") ? token : NULL;
+}
+
+/* The header's, or that of ?token= where the route takes it. */
+static const char *authorization_of(struct exchange *exchange)
+{
+	const char *header = request_header(exchange->request, "Authorization");
+	const char *token = target_param(request_target(exchange->request), "token");
+	enum route_access access = exchange->route->access;
+
+	if (header || !token || (access != ACCESS_KEY_PARAM && access != ACCESS_WATCH_PARAM))
+		return header;
+	return arena_printf(exchange_arena(exchange), "Bearer %s", token);
+}
+
 /* 1: the caller has the token of this job; 0: it brought none; -1: refused. */
 static int find_watcher(struct exchange *exchange)
 {
-	const char *token = target_param(request_target(exchange->request), "watch_token");
+	const char *token = watch_token_param(exchange);
 	struct uuid id;
 
-	if (!token || exchange->route->access != ACCESS_WATCH)
+	if (!token)
 		return 0;
 	if (uuid_parse(exchange->part, &id) &&
 	    watch_token_check(&exchange->gateway->watch, &id, token, clock_wall_ms())) {
@@ -199,7 +228,7 @@ static bool check_rate(struct front *front, struct exchange *exchange)
 static bool find_caller(struct front *front, struct exchange *exchange)
 {
 	enum route_access access = exchange->route->access;
-	const char *authorization = request_header(exchange->request, "Authorization");
+	const char *authorization = authorization_of(exchange);
 	enum access_verdict verdict;
 	const char *why;
 	int watcher = find_watcher(exchange);
@@ -208,7 +237,7 @@ static bool find_caller(struct front *front, struct exchange *exchange)
 		return watcher > 0;
 	exchange->caller = caller_anybody();
 	if (access == ACCESS_PUBLIC || access_open(front->gateway->access) ||
-	    (front->admin && access != ACCESS_KEY && access != ACCESS_WATCH))
+	    (front->admin && access >= ACCESS_ADMIN))
 		return true;
 	verdict = access_find(front->gateway->access, authorization, clock_wall_ms(),
 			      &exchange->caller, &why);
@@ -359,6 +388,7 @@ static void request_ended(struct request *request, void *front_)
 	/* a client that left while its job was being accepted has no further step */
 	waiting_drop(exchange);
 	graphql_http_release(exchange);
+	event_stream_release(exchange);
 	if (exchange->body)
 		json_decref(exchange->body);
 	if (exchange->defs)

@@ -13,6 +13,7 @@
 #include "producers/gateway/watch_token.h"
 
 struct access;
+struct event_streams;
 struct front;
 struct graphql;
 struct inner;
@@ -43,6 +44,7 @@ struct gateway {
 	struct readers *readers;
 	struct waiters *waiters;
 	struct watch *hub;
+	struct event_streams *streams;
 	struct monitor *monitor;
 	struct inner *inner;
 	struct graphql *graphql;

@@ -19,6 +19,7 @@
 #include "common/store/registry.h"
 #include "producers/gateway/access.h"
 #include "producers/gateway/certificate.h"
+#include "producers/gateway/event_stream.h"
 #include "producers/gateway/front.h"
 #include "producers/gateway/gateway.h"
 #include "producers/gateway/graphql.h"
@@ -253,6 +254,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	gateway->monitor = monitor_start(url, gateway->metrics);
 	gateway->inner = inner_start(gateway);
 	gateway->hub = open_hub(gateway);
+	gateway->streams = event_streams_start();
 	return 0;
 }
 
@@ -340,6 +342,7 @@ static void stop_role(struct role *role)
 	inner_stop(&gateway->inner);
 	front_stop(&role->admin);
 	front_stop(&role->front);
+	event_streams_stop(&gateway->streams);
 	watch_close(&gateway->hub);
 	if (gateway->bell)
 		bell_close(&gateway->bell);

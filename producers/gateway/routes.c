@@ -10,6 +10,8 @@ const struct route routes[] = {
 	{ "POST", "/v1/jobs/batch", ACCESS_KEY, SCOPE_ENQUEUE, BODY_BATCH, post_batch },
 	{ "POST", "/v1/jobs/redrive", ACCESS_ADMIN, SCOPE_RETRY, BODY_OPTIONAL, redrive_jobs },
 	{ "GET", "/v1/jobs/{id}", ACCESS_WATCH, SCOPE_READ, BODY_NONE, get_job },
+	{ "GET", "/v1/jobs/{id}/events", ACCESS_WATCH_PARAM, SCOPE_READ, BODY_NONE, watch_job },
+	{ "GET", "/v1/events", ACCESS_KEY_PARAM, SCOPE_READ, BODY_NONE, watch_jobs },
 	{ "POST", "/v1/jobs/{id}/cancel", ACCESS_KEY, SCOPE_CANCEL, BODY_OPTIONAL, cancel_job },
 	{ "POST", "/v1/jobs/{id}/retry", ACCESS_ADMIN, SCOPE_RETRY, BODY_OPTIONAL, retry_job },
 	{ "POST", "/v1/jobs/{id}/resolve", ACCESS_ADMIN, SCOPE_RETRY, BODY_JOB, resolve_job },

@@ -9,6 +9,7 @@ extern const size_t route_count;
 
 route_handler_fn post_job, post_batch, copy_job;         /* post_job.c post_batch.c copy_job.c */
 route_handler_fn get_job, list_jobs;                     /* get_job.c list_jobs.c */
+route_handler_fn watch_job, watch_jobs;                  /* events.c */
 route_handler_fn cancel_job, retry_job, redrive_jobs;    /* control.c redrive.c */
 route_handler_fn resolve_job;                            /* resolve_job.c */
 route_handler_fn list_queues, pause_queue, resume_queue; /* queues.c */

@@ -75,6 +75,8 @@ struct watcher *watch_start(struct watch *watch, const struct watch_filter *filt
 /* The oldest event, as a reference, or NULL and in *end_r why nothing (more) comes: WATCH_ON:
  * nothing now. One thread at a time. */
 struct watch_event *watcher_take(struct watcher *watcher, enum watch_end *end_r);
+/* How it stands now, whatever is still to be taken. Any thread. */
+enum watch_end watcher_end(struct watcher *watcher);
 /* After it rung() is not called any more. Not inside rung(). NULL-safe. */
 void watcher_stop(struct watcher **watcher);
 

@@ -168,6 +168,14 @@ struct watch_event *watcher_take(struct watcher *watcher, enum watch_end *end_r)
 	return event;
 }
 
+enum watch_end watcher_end(struct watcher *watcher)
+{
+	pthread_mutex_lock(&watcher->table->lock);
+	enum watch_end end = watcher->end;
+	pthread_mutex_unlock(&watcher->table->lock);
+	return end;
+}
+
 /* ---- what fits; lock held */
 
 static bool pattern_fits(const char *pattern, const char *name)

@@ -110,6 +110,8 @@ void request_answer(struct request *request, int status, const char *content_typ
 		    struct strbuf *body);
 void request_answer_static(struct request *request, int status, const char *content_type,
 			   const char *body, size_t bytes);
+/* A request without a connection has nowhere to send a stream to. */
+bool request_may_stream(const struct request *request);
 /* Answers with a stream whose length nobody knows. It may stay as long as it likes; a client that
  * takes nothing of what is there for SERVER_BODY_TIMEOUT_MS is cut off. */
 void request_answer_stream(struct request *request, int status, const char *content_type,

@@ -43,12 +43,17 @@ struct MHD_Response *server_stream_response(struct request *request)
 						 NULL);
 }
 
+bool request_may_stream(const struct request *request)
+{
+	return !request->inner;
+}
+
 void request_answer_stream(struct request *request, int status, const char *content_type,
 			   request_more_fn *more_)
 {
 	struct answer *answer = &request->answer;
 
-	CHECK(answer->status == 0 && !request->parked);
+	CHECK(answer->status == 0 && !request->parked && request_may_stream(request));
 	answer->status = status;
 	answer->content_type = content_type;
 	answer->more = more_;

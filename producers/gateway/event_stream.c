@@ -346,6 +346,10 @@ void event_stream_start(struct exchange *exchange, struct watch_filter *filter,
 	struct event_stream *stream = ARENA_NEW(exchange_arena(exchange), struct event_stream);
 	bool one = !uuid_is_nil(&filter->id);
 
+	if (!request_may_stream(exchange->request)) {
+		exchange_refuse(exchange, 400, "no-stream", "this door has a way of its own to watch");
+		return;
+	}
 	if (request_is_head(exchange->request)) {
 		request_answer_static(exchange->request, 200, CONTENT_TYPE, "", 0);
 		return;

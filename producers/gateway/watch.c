@@ -107,7 +107,7 @@ static void add(struct watch *watch, const struct uuid *id)
 {
 	if (watch_backlog_was_told(watch->backlog, id) || !watch_table_wants(&watch->table, id))
 		return;
-	if (!watch_backlog_add(watch->backlog, id, clock_mono_ns()))
+	if (!watch_backlog_add(watch->backlog, id, true, clock_mono_ns()))
 		watch->scan.missed = true;
 }
 
@@ -120,7 +120,7 @@ static void add_watched(struct watch *watch, size_t max)
 		size_t count = watch_table_next(&watch->table, ids, want);
 
 		for (size_t i = 0; i < count; i++)
-			watch_backlog_add(watch->backlog, &ids[i], clock_mono_ns());
+			watch_backlog_add(watch->backlog, &ids[i], false, clock_mono_ns());
 		max = count < want ? 0 : max - count;
 	}
 }
@@ -134,7 +134,7 @@ static void add_fresh(struct watch *watch)
 	do {
 		count = watch_table_take_fresh(&watch->table, ids, REPAIR_CHUNK);
 		for (size_t i = 0; i < count; i++)
-			watch_backlog_add(watch->backlog, &ids[i], clock_mono_ns());
+			watch_backlog_add(watch->backlog, &ids[i], false, clock_mono_ns());
 	} while (count == REPAIR_CHUNK);
 }
 
@@ -242,8 +242,8 @@ static enum watch_end why_none(const struct watch *watch, const struct uuid *id)
 	return uuid_version(id) == 7 && uuid_time_ms(id) < horizon_ms ? WATCH_GONE : WATCH_UNKNOWN;
 }
 
-static void hand_out(struct watch *watch, const struct uuid *ids, size_t count, const bool *found,
-		     const struct job_view *views)
+static void hand_out(struct watch *watch, const struct uuid *ids, const bool *moved, size_t count,
+		     const bool *found, const struct job_view *views)
 {
 	struct definitions *defs = watch->o.definitions(watch->o.ctx);
 
@@ -255,8 +255,8 @@ static void hand_out(struct watch *watch, const struct uuid *ids, size_t count, 
 			continue;
 		}
 		event = watch_event_new(&views[i], defs, watch->safe_ms);
-		watch_table_give(&watch->table, event, &views[i]);
-		if (event->ended)
+		watch_table_give(&watch->table, event, &views[i], moved[i]);
+		if (event->ended && moved[i])
 			watch_backlog_told(watch->backlog, &ids[i], clock_mono_ns());
 		watch_event_unref(&event);
 	}
@@ -266,8 +266,9 @@ static void hand_out(struct watch *watch, const struct uuid *ids, size_t count, 
 static void serve(struct watch *watch)
 {
 	struct uuid ids[CHUNK];
+	bool moved[CHUNK];
 	int64_t heard_ns;
-	size_t count = watch_backlog_peek(watch->backlog, ids, watch->chunk, &heard_ns);
+	size_t count = watch_backlog_peek(watch->backlog, ids, moved, watch->chunk, &heard_ns);
 	struct job_view *views;
 	bool *found;
 
@@ -280,7 +281,7 @@ static void serve(struct watch *watch)
 	}
 	watch->chunk = watch->chunk < CHUNK / 2 ? 2 * watch->chunk : CHUNK;
 	watch_backlog_drop(watch->backlog, count);
-	hand_out(watch, ids, count, found, views);
+	hand_out(watch, ids, moved, count, found, views);
 	metric_observe(watch->seconds, (double)(clock_mono_ns() - heard_ns) / 1e9);
 }
 

@@ -2,6 +2,7 @@
 /* A ring of ids with a map that knows what is in it, and two generations of ended ones. */
 #include "producers/gateway/watch_backlog.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "common/base/arena.h"
@@ -19,16 +20,17 @@ struct place {
 struct watch_backlog {
 	struct place *places;
 	size_t head, count, cap;
-	struct idmap *known; /* ids in places */
+	struct idmap *known; /* ids in places -> mark() */
 	struct idmap *told[2];
 	int64_t turn_ns; /* when the younger generation becomes the older one */
 };
 
-static void *present(void)
-{
-	static char mark;
+/* Marks: only their addresses count. */
+static const char asked_mark, moved_mark;
 
-	return &mark;
+static void *mark(bool moved)
+{
+	return (void *)(uintptr_t)(moved ? &moved_mark : &asked_mark);
 }
 
 struct watch_backlog *watch_backlog_new(void)
@@ -75,27 +77,33 @@ static void grow(struct watch_backlog *backlog)
 	backlog->cap = cap;
 }
 
-bool watch_backlog_add(struct watch_backlog *backlog, const struct uuid *id, int64_t now_ns)
+bool watch_backlog_add(struct watch_backlog *backlog, const struct uuid *id, bool moved,
+		       int64_t now_ns)
 {
-	if (idmap_get(backlog->known, id))
+	if (idmap_get(backlog->known, id)) {
+		if (moved)
+			idmap_put(backlog->known, id, mark(true));
 		return true;
+	}
 	if (backlog->count == WATCH_BACKLOG_MAX)
 		return false;
 	if (backlog->count == backlog->cap)
 		grow(backlog);
 	backlog->places[(backlog->head + backlog->count++) % backlog->cap] =
 		(struct place){ .id = *id, .heard_ns = now_ns };
-	idmap_put(backlog->known, id, present());
+	idmap_put(backlog->known, id, mark(moved));
 	return true;
 }
 
-size_t watch_backlog_peek(const struct watch_backlog *backlog, struct uuid *ids_r, size_t max,
-			  int64_t *heard_ns_r)
+size_t watch_backlog_peek(const struct watch_backlog *backlog, struct uuid *ids_r, bool *moved_r,
+			  size_t max, int64_t *heard_ns_r)
 {
 	size_t count = backlog->count < max ? backlog->count : max;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		ids_r[i] = backlog->places[(backlog->head + i) % backlog->cap].id;
+		moved_r[i] = idmap_get(backlog->known, &ids_r[i]) == mark(true);
+	}
 	*heard_ns_r = count ? backlog->places[backlog->head].heard_ns : 0;
 	return count;
 }
@@ -117,7 +125,7 @@ void watch_backlog_told(struct watch_backlog *backlog, const struct uuid *id, in
 		backlog->told[0] = idmap_new();
 		backlog->turn_ns = now_ns + GENERATION_NS;
 	}
-	idmap_put(backlog->told[0], id, present());
+	idmap_put(backlog->told[0], id, mark(true));
 }
 
 bool watch_backlog_was_told(const struct watch_backlog *backlog, const struct uuid *id)

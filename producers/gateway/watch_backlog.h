@@ -17,12 +17,14 @@ struct watch_backlog;
 struct watch_backlog *watch_backlog_new(void);
 void watch_backlog_free(struct watch_backlog **backlog);
 size_t watch_backlog_count(const struct watch_backlog *backlog);
-/* False: it is full. */
-bool watch_backlog_add(struct watch_backlog *backlog, const struct uuid *id, int64_t now_ns);
+/* moved: it is heard to have moved; else somebody only wants to see how it is. False: it is full.
+ */
+bool watch_backlog_add(struct watch_backlog *backlog, const struct uuid *id, bool moved,
+		       int64_t now_ns);
 /* The oldest, at most max; they stay until watch_backlog_drop. *heard_ns_r: when the first of them
  * was added. */
-size_t watch_backlog_peek(const struct watch_backlog *backlog, struct uuid *ids_r, size_t max,
-			  int64_t *heard_ns_r);
+size_t watch_backlog_peek(const struct watch_backlog *backlog, struct uuid *ids_r, bool *moved_r,
+			  size_t max, int64_t *heard_ns_r);
 void watch_backlog_drop(struct watch_backlog *backlog, size_t count);
 
 /* It has ended and that was told: remembered for 15 to 30 s. */

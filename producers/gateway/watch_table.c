@@ -419,7 +419,7 @@ bool watch_table_wants(struct watch_table *table, const struct uuid *id)
 }
 
 void watch_table_give(struct watch_table *table, struct watch_event *event,
-		      const struct job_view *view)
+		      const struct job_view *view, bool moved)
 {
 	pthread_mutex_lock(&table->lock);
 	for (struct watcher *watcher = idmap_get(table->by_id, &event->job); watcher;
@@ -431,7 +431,7 @@ void watch_table_give(struct watch_table *table, struct watch_event *event,
 		else
 			finish(watcher, WATCH_UNKNOWN);
 	}
-	for (struct list *at = table->wide.next; at != &table->wide; at = at->next) {
+	for (struct list *at = table->wide.next; moved && at != &table->wide; at = at->next) {
 		struct watcher *watcher = list_entry(at, struct watcher, link);
 
 		if (fits(&watcher->filter, view))

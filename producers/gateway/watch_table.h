@@ -78,9 +78,10 @@ size_t watch_table_take_fresh(struct watch_table *table, struct uuid *ids_r, siz
 size_t watch_table_next(struct watch_table *table, struct uuid *ids_r, size_t max);
 /* Does somebody care for this job? */
 bool watch_table_wants(struct watch_table *table, const struct uuid *id);
-/* Gives it to all that it concerns. */
+/* Gives it to all that it concerns; unless it has moved, only to those who watch this one job and
+ * may not know it yet. */
 void watch_table_give(struct watch_table *table, struct watch_event *event,
-		      const struct job_view *view);
+		      const struct job_view *view, bool moved);
 /* The job does not exist: ends those that watch it, but for fresh ones. */
 void watch_table_none(struct watch_table *table, const struct uuid *id, enum watch_end end);
 /* The first look of these jobs failed. */

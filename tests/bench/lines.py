@@ -164,6 +164,53 @@ def round_trip_limit(rig, size):
         return rig.load(port, body={"type": "bench.noop", "payload": {}}, rate=200, warm=0.5, seconds=size.latency_s)
 
 
+# ---- events
+
+WATCHERS = {"WINDLASS_WATCHERS_PER_CALLER": 20_000}
+TYPE = "/v1/events?type=bench.noop"
+
+
+def event_latency(kind):
+    """1,000 jobs a second, each watched by one client; from the stamp of a job's end (before its commit) to the client."""
+    def run(rig, size):
+        count = int(1000 * size.latency_s)
+        with getattr(rig, kind)() as url, rig.windlass(url) as system:
+            process = system.machine.run(**WATCHERS)
+            warm(rig, system.port(process))
+            with rig.watchers(system.port(process), TYPE, 1, count) as figures:
+                rig.load(system.port(process), body={"type": "bench.noop", "payload": {}}, rate=1000, warm=0, seconds=size.latency_s + 0.5)
+                return figures()
+    return run
+
+
+def fan_out(rig, size):
+    """Jobs end while 1,000 clients watch their type: events a second, and for each second of the gateway's CPU."""
+    with rig.database() as url, rig.windlass(url) as system:
+        gateway = system.machine.gateway(**WATCHERS)
+        with rig.watchers(system.port(gateway), TYPE, size.watchers, size.watched_jobs) as figures:
+            before = conditions.processes()[gateway.pid][1]
+            system.fill(gateway, "bench.noop", size.watched_jobs)
+            system.machine.work()
+            seen = figures()
+            cpu_s = conditions.processes()[gateway.pid][1] - before
+        return {"rate": seen["events"] / cpu_s, "wall_rate": seen["rate"], "p99_ms": seen["p99_ms"]}
+
+
+def idle_watchers(rig, size):
+    """What 10,000 clients cost that watch a job each and hear nothing."""
+    with rig.database() as url, rig.windlass(url) as system:
+        gateway = system.machine.gateway(**WATCHERS)
+        system.fill(gateway, "bench.noop", 1, batch=1)
+        (id,) = store.rows(url, "SELECT id::text FROM windlass.jobs")[0]
+        time.sleep(1)
+        before = private_kib(gateway.pid)[0]
+        with rig.watchers(system.port(gateway), f"/v1/jobs/{id}/events", 10_000):
+            time.sleep(2)
+            after, cpu = private_kib(gateway.pid)[0], conditions.processes()[gateway.pid][1]
+            time.sleep(10)
+            return {"watcher_kib": (after - before) / 10_000, "idle_cpu_percent": (conditions.processes()[gateway.pid][1] - cpu) * 10}
+
+
 # ---- brokers
 
 def source_rows(kind, workers=1, source="rows", **declared):
@@ -307,6 +354,11 @@ LINES = [
          figure="p50_ms", goal=2, below={"p99_ms": 20}, limit="commit, claim"),
     Line("round-trip", "HTTP enqueue and wait, 200/s, PostgreSQL", {"ours": round_trip_ours, "limit": round_trip_limit}, figure="p99_ms",
          goal=15, limit="one accept, no job"),
+    Line("events-postgres", "end of a job to its watcher, 1,000/s, PostgreSQL", {"ours": event_latency("database")}, figure="p99_ms", goal=50),
+    Line("events-sqlite", "the same on SQLite", {"ours": event_latency("sqlite")}, figure="p99_ms", goal=50),
+    Line("fan-out", "events to 1,000 watchers, for a second of the gateway's CPU", {"ours": fan_out}, goal=50_000),
+    Line("watchers", "memory of one of 10,000 idle watchers (SSE)", {"ours": idle_watchers}, figure="watcher_kib", goal=20,
+         below={"idle_cpu_percent": 2}),
     Line("rabbit-row", "RabbitMQ (classic) to one row a message, exactly once",
          {"ours": source_rows("rabbit", classic=True), "limit": source_limit("rabbit", "row", classic=True),
           "quorum": source_rows("rabbit"), "quorum limit": source_limit("rabbit", "row"),

@@ -149,6 +149,26 @@ class Rig:
         return self.probe("http_load", "--port", port, "--path", path, "--body", json.dumps(body), *flags)
 
     @contextlib.contextmanager
+    def watchers(self, port, path, streams, events=0, timeout_s=120):
+        """So many open streams of events; figures() gives what they saw."""
+        command = [self.build / "bench/events_probe", port, path, streams, events, timeout_s]
+        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def figures():
+            seen = json.loads(process.communicate(timeout=timeout_s + 10)[0])
+            if seen["missing"]:
+                raise Wrong(f"{seen['missing']} of {streams} watchers missed ends of jobs: {seen}")
+            return seen
+
+        try:
+            if process.stdout.readline() != "ready\n":
+                raise Wrong("the watchers were not let in")
+            yield figures
+        finally:
+            process.kill()
+            process.wait()
+
+    @contextlib.contextmanager
     def accept_probe(self, url):
         port = free_port()
         process = subprocess.Popen([self.build / "bench/accept_probe", url, str(port)])

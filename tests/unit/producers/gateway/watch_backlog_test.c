@@ -24,27 +24,29 @@ static void each_once_in_order(void **state)
 	struct watch_backlog *backlog = watch_backlog_new();
 	struct uuid ids[1000], id;
 	int64_t heard_ns;
+	bool moved[1000];
 	unsigned first = 0;
 
 	(void)state;
 	for (unsigned n = 0; n < 3000; n++) {
 		id = numbered(n);
-		assert_true(watch_backlog_add(backlog, &id, 10 + n));
-		assert_true(watch_backlog_add(backlog, &id, 5));
+		assert_true(watch_backlog_add(backlog, &id, false, 10 + n));
+		assert_true(watch_backlog_add(backlog, &id, n % 2, 5));
 	}
 	assert_int_equal(watch_backlog_count(backlog), 3000);
-	for (size_t count; (count = watch_backlog_peek(backlog, ids, 700, &heard_ns));) {
+	for (size_t count; (count = watch_backlog_peek(backlog, ids, moved, 700, &heard_ns));) {
 		assert_int_equal(heard_ns, 10 + first);
 		for (size_t i = 0; i < count; i++) {
 			id = numbered(first + (unsigned)i);
 			assert_true(uuid_equal(&ids[i], &id));
+			assert_int_equal(moved[i], (first + i) % 2);
 		}
 		watch_backlog_drop(backlog, count);
 		first += (unsigned)count;
 	}
 	assert_int_equal(first, 3000);
 	id = numbered(1);
-	assert_true(watch_backlog_add(backlog, &id, 1)); /* anew */
+	assert_true(watch_backlog_add(backlog, &id, true, 1)); /* anew */
 	assert_int_equal(watch_backlog_count(backlog), 1);
 	watch_backlog_free(&backlog);
 }
@@ -57,12 +59,12 @@ static void no_more_than_there_is_room(void **state)
 	(void)state;
 	for (unsigned n = 0; n < WATCH_BACKLOG_MAX; n++) {
 		id = numbered(n);
-		assert_true(watch_backlog_add(backlog, &id, 0));
+		assert_true(watch_backlog_add(backlog, &id, true, 0));
 	}
 	id = numbered(WATCH_BACKLOG_MAX);
-	assert_false(watch_backlog_add(backlog, &id, 0));
+	assert_false(watch_backlog_add(backlog, &id, true, 0));
 	id = numbered(7);
-	assert_true(watch_backlog_add(backlog, &id, 0)); /* it is there */
+	assert_true(watch_backlog_add(backlog, &id, true, 0)); /* it is there */
 	watch_backlog_free(&backlog);
 }
 

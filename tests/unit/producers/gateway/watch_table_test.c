@@ -71,7 +71,7 @@ static void give(struct bench *bench, const struct job_view *view, int64_t at_ms
 {
 	struct watch_event *event = watch_event_new(view, NULL, at_ms);
 
-	watch_table_give(&bench->table, event, view);
+	watch_table_give(&bench->table, event, view, true);
 	watch_event_unref(&event);
 	watch_table_call(&bench->table);
 }

@@ -49,7 +49,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t watchers_max;     /* WINDLASS_WATCHERS_MAX, 20000 */
 	/* WINDLASS_WATCHERS_PER_CALLER, 1000 */
 	int64_t watchers_per_caller;
-	int64_t keep_dead_ms;     /* WINDLASS_KEEP_DEAD, 30d */
+	int64_t keep_dead_ms; /* WINDLASS_KEEP_DEAD, 30d */
 	/* WINDLASS_API_KEYS, "" ; secret. One key a line or ';': id=web hash=<64 hex> tenant=acme
 	 * scopes=enqueue:order.*,read */
 	char *api_keys;

@@ -82,9 +82,9 @@ static enum MHD_Result queue_answer(struct request *request)
 	enum MHD_Result queued = MHD_NO;
 
 	CHECK(answer->status && !request->queued);
-	response = answer->more ? server_stream_response(request)
-				: MHD_create_response_from_buffer(answer->bytes, answer->body,
-								  mode);
+	response = answer->more
+			   ? server_stream_response(request)
+			   : MHD_create_response_from_buffer(answer->bytes, answer->body, mode);
 	if (!response)
 		return MHD_NO;
 	request->queued = true;

@@ -66,8 +66,8 @@ int query_jobs(struct store *store, const struct job_filter *filter, struct aren
 int query_finished(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
 		   bool *found_r, struct job_view *views_r, struct error *err_r) must_check;
 
-/* Of these ids, those that exist: found_r[i] set and views_r[i] filled as query_job does. *now_ms_r:
- * the store's time when it began to look. At most 1,000 at once. */
+/* Of these ids, those that exist: found_r[i] set and views_r[i] filled as query_job does.
+ * *now_ms_r: the store's time when it began to look. At most 1,000 at once. */
 int query_views(struct store *store, const struct uuid *ids, size_t count, struct arena *arena,
 		bool *found_r, struct job_view *views_r, int64_t *now_ms_r,
 		struct error *err_r) must_check;
@@ -75,7 +75,8 @@ int query_views(struct store *store, const struct uuid *ids, size_t count, struc
 struct moved_filter {
 	struct reach reach;
 	const char *type, *queue, *tag; /* NULL: all */
-	/* by the store's clock, in ms; what a transaction of then did shows when it has committed */
+	/* by the store's clock, in ms; what a transaction of then did shows when it has committed
+	 */
 	int64_t since_ms;
 	bool ended;         /* only jobs that have ended */
 	struct uuid before; /* ids below this one; nil: from the newest */

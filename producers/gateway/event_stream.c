@@ -11,13 +11,13 @@
 
 #include "common/base/clock.h"
 
-#define CONTENT_TYPE   "text/event-stream"
-#define BATCH_BYTES    16384
-#define BUFFER_KEPT    4096
-#define TICK_MS        500
-#define GONE_LOOK_MS   5000 /* each stream is looked at so often for a client that has left */
-#define GOODBYE_MS     2000 /* to take the last words */
-#define RETRY_MS       "1000"
+#define CONTENT_TYPE "text/event-stream"
+#define BATCH_BYTES  16384
+#define BUFFER_KEPT  4096
+#define TICK_MS      500
+#define GONE_LOOK_MS 5000 /* each stream is looked at so often for a client that has left */
+#define GOODBYE_MS   2000 /* to take the last words */
+#define RETRY_MS     "1000"
 
 struct event_streams {
 	pthread_mutex_t lock; /* guards the list, and that what is in it is there */
@@ -185,8 +185,7 @@ static void looked(struct exchange *exchange)
 	}
 	atomic_store(&stream->started, true);
 	stream->first = watcher_take(stream->watcher, &end);
-	if (stream->first || end == WATCH_ON ||
-	    (end == WATCH_OVER && !stream->form->over_is_204))
+	if (stream->first || end == WATCH_ON || (end == WATCH_OVER && !stream->form->over_is_204))
 		begin(stream);
 	else
 		refuse(exchange, end);
@@ -336,8 +335,8 @@ const char *event_stream_last_id(const struct exchange *exchange)
 
 static void set_account(const struct exchange *exchange, struct watch_filter *filter)
 {
-	filter->account = exchange->caller == caller_watcher() ? filter->id
-							       : exchange->caller->account;
+	filter->account =
+		exchange->caller == caller_watcher() ? filter->id : exchange->caller->account;
 }
 
 void event_stream_start(struct exchange *exchange, struct watch_filter *filter,
@@ -347,7 +346,8 @@ void event_stream_start(struct exchange *exchange, struct watch_filter *filter,
 	bool one = !uuid_is_nil(&filter->id);
 
 	if (!request_may_stream(exchange->request)) {
-		exchange_refuse(exchange, 400, "no-stream", "this door has a way of its own to watch");
+		exchange_refuse(exchange, 400, "no-stream",
+				"this door has a way of its own to watch");
 		return;
 	}
 	if (request_is_head(exchange->request)) {
@@ -363,8 +363,7 @@ void event_stream_start(struct exchange *exchange, struct watch_filter *filter,
 	atomic_store(&stream->started, !one);
 	if (one)
 		exchange_park(exchange, looked);
-	stream->watcher =
-		watch_start(exchange->gateway->hub, filter, last_event_id, rung, stream);
+	stream->watcher = watch_start(exchange->gateway->hub, filter, last_event_id, rung, stream);
 	enlist(exchange->gateway->streams, stream);
 	if (one && !stream->watcher)
 		exchange_wake(exchange);

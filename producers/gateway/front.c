@@ -20,12 +20,12 @@
 #include "producers/gateway/routes.h"
 #include "producers/gateway/waiting.h"
 
-#define CORS_MAX_AGE         "600"
+#define CORS_MAX_AGE "600"
 #define CORS_REQUEST_HEADERS \
 	"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, traceparent"
-#define CORS_ANSWER_HEADERS  "Location, Retry-After, Idempotency-Replayed, Preference-Applied"
-#define STATUS_COUNT         600
-#define OTHER                route_count /* row of requests that match no route */
+#define CORS_ANSWER_HEADERS "Location, Retry-After, Idempotency-Replayed, Preference-Applied"
+#define STATUS_COUNT        600
+#define OTHER               route_count /* row of requests that match no route */
 
 struct route_metrics {
 	struct metric_series *seconds;

@@ -14,8 +14,8 @@ enum route_body { BODY_NONE, BODY_OPTIONAL, BODY_JOB, BODY_BATCH };
 enum route_access {
 	ACCESS_KEY,   /* a key or token with the scope */
 	ACCESS_WATCH, /* the same, or ?watch_token= for the job {id} */
-	/* as these two, and ?token= takes what is in Authorization otherwise, or a watch token: with
-	 * an EventSource or a WebSocket a browser sends no such header */
+	/* as these two, and ?token= takes what is in Authorization otherwise, or a watch token:
+	 * with an EventSource or a WebSocket a browser sends no such header */
 	ACCESS_KEY_PARAM,
 	ACCESS_WATCH_PARAM,
 	ACCESS_ADMIN, /* the same; on a separate loopback admin listener no key is asked for */

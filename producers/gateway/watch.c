@@ -13,18 +13,18 @@
 #include "producers/gateway/watch_backlog.h"
 #include "producers/gateway/watch_table.h"
 
-#define CHUNK         200    /* jobs a look-up */
-#define BEACON_MS     3000   /* a third of BELL_WATCH_MS, and less */
-#define REPAIR_MS     1000
-#define REPAIR_CHUNK  200    /* watched jobs looked at in each repair */
-#define SCAN_MS       2000   /* what has ended lately: a ringer may have died before it rang */
-#define SCAN_PART     20     /* of the time, if scanning takes long */
-#define SCAN_PAGE     10000
-#define SCAN_ROOM     1000   /* no page while more is waiting */
-#define SCAN_BACK_MS  5000   /* from the stamp of an end to its commit */
+#define CHUNK          200  /* jobs a look-up */
+#define BEACON_MS      3000 /* a third of BELL_WATCH_MS, and less */
+#define REPAIR_MS      1000
+#define REPAIR_CHUNK   200  /* watched jobs looked at in each repair */
+#define SCAN_MS        2000 /* what has ended lately: a ringer may have died before it rang */
+#define SCAN_PART      20   /* of the time, if scanning takes long */
+#define SCAN_PAGE      10000
+#define SCAN_ROOM      1000  /* no page while more is waiting */
+#define SCAN_BACK_MS   5000  /* from the stamp of an end to its commit */
 #define RESUME_BACK_MS 10000 /* the same, for those who were away, and the way of the ring */
-#define AWAY_MS       500
-#define IDLE_MS       10000 /* ears stay open after the last watcher */
+#define AWAY_MS        500
+#define IDLE_MS        10000 /* ears stay open after the last watcher */
 
 struct watch {
 	struct watch_options o;
@@ -48,10 +48,10 @@ struct watch {
 	bool clock_known;
 	int64_t safe_ms; /* store's time: what moved before was handed out */
 	struct {
-		bool on, missed;          /* missed: the next one names all moves, not only ends */
-		bool ended;               /* this one */
+		bool on, missed; /* missed: the next one names all moves, not only ends */
+		bool ended;      /* this one */
 		int64_t since_ms, began_ms; /* store's time */
-		int64_t started_ms;       /* ours */
+		int64_t started_ms;         /* ours */
 		struct uuid before;
 	} scan;
 };
@@ -220,8 +220,7 @@ static void scan(struct watch *watch, int64_t now_ms)
 	filter.before = watch->scan.before;
 	arena_reset(watch->arena);
 	ids = ARENA_ARRAY(watch->arena, struct uuid, SCAN_PAGE);
-	if (!ask(watch, &error) ||
-	    query_moved(watch->store, &filter, ids, &count, &error) < 0) {
+	if (!ask(watch, &error) || query_moved(watch->store, &filter, ids, &count, &error) < 0) {
 		store_failed(watch, &error);
 		return;
 	}
@@ -303,8 +302,7 @@ static void feed_one(struct watch *watch, struct watcher *watcher)
 	size_t count;
 	bool *found;
 
-	if (!ask(watch, &error) ||
-	    query_moved(watch->store, &filter, ids, &count, &error) < 0) {
+	if (!ask(watch, &error) || query_moved(watch->store, &filter, ids, &count, &error) < 0) {
 		store_failed(watch, &error);
 		watch_table_fed(watcher, &filter.before);
 		return;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How everyone learns that a job moved: accepted, started, progress, retry scheduled, parked, cancel
- * asked, ended. One hub thread hears the bell, looks up at once all jobs that moved and that
+/* How everyone learns that a job moved: accepted, started, progress, retry scheduled, parked,
+ * cancel asked, ended. One hub thread hears the bell, looks up at once all jobs that moved and that
  * somebody watches, writes each one's JSON once (as GET /v1/jobs/{id} shows it) and hands the
  * event to every watcher that it concerns, through a bounded queue each. A lost ring is repaired
  * by looking. For all doors; knows none of them.

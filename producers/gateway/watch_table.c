@@ -14,7 +14,7 @@
 #define PAGE_ROOM   (WATCH_QUEUE_EVENTS_MAX / 4) /* no page while more is waiting */
 
 static const char *const end_names[] = {
-	[WATCH_ON] = "on",     [WATCH_OVER] = "over", [WATCH_OVERRUN] = "overrun",
+	[WATCH_ON] = "on",           [WATCH_OVER] = "over", [WATCH_OVERRUN] = "overrun",
 	[WATCH_UNKNOWN] = "unknown", [WATCH_GONE] = "gone", [WATCH_AWAY] = "away",
 	[WATCH_DRAIN] = "drain",
 };
@@ -27,8 +27,7 @@ const char *watch_end_name(enum watch_end end)
 void watch_table_init(struct watch_table *table, size_t count_max, size_t per_account_max,
 		      struct metrics *metrics)
 {
-	*table = (struct watch_table){ .count_max = count_max,
-				       .per_account_max = per_account_max };
+	*table = (struct watch_table){ .count_max = count_max, .per_account_max = per_account_max };
 	pthread_mutex_init(&table->lock, NULL);
 	pthread_cond_init(&table->called, NULL);
 	table->by_id = idmap_new();
@@ -40,8 +39,7 @@ void watch_table_init(struct watch_table *table, size_t count_max, size_t per_ac
 	table->gauge = metrics_series(metrics, METRIC_WATCHERS, NULL, NULL);
 	table->events = metrics_series(metrics, METRIC_WATCH_EVENTS, NULL, NULL);
 	for (int end = WATCH_OVER; end <= WATCH_DRAIN; end++)
-		table->ends[end] = metrics_series(metrics, METRIC_WATCH_ENDS,
-						  end_names[end], NULL);
+		table->ends[end] = metrics_series(metrics, METRIC_WATCH_ENDS, end_names[end], NULL);
 }
 
 void watch_table_release(struct watch_table *table)
@@ -221,8 +219,7 @@ static bool has_tag(const char *tags, const char *tag)
 static bool fits(const struct watch_filter *filter, const struct job_view *view)
 {
 	return same(filter->type, view->type) && same(filter->queue, view->queue) &&
-	       (!filter->tag || has_tag(view->tags, filter->tag)) &&
-	       in_reach(&filter->reach, view);
+	       (!filter->tag || has_tag(view->tags, filter->tag)) && in_reach(&filter->reach, view);
 }
 
 /* ---- coming and going */

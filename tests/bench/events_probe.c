@@ -157,8 +157,8 @@ int main(int argc, char **argv)
 	printf("{\"events\": %zu, \"missing\": %zu", probe.events,
 	       probe.wanted ? probe.stream_count - probe.full : 0);
 	if (probe.events > 1)
-		printf(", \"rate\": %.0f", (double)probe.events * 1e9 /
-						    (double)(probe.last_ns - probe.first_ns));
+		printf(", \"rate\": %.0f",
+		       (double)probe.events * 1e9 / (double)(probe.last_ns - probe.first_ns));
 	if (probe.late_count)
 		printf(", \"p50_ms\": %.1f, \"p99_ms\": %.1f",
 		       probe_quantile(probe.late_ms, probe.late_count, 0.5),

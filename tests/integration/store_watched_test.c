@@ -111,10 +111,10 @@ static void what_moved_since(struct fixture *fx)
 
 	for (size_t i = 0; i < count; i++)
 		assert_true(moved(fx, (struct moved_filter){ .since_ms = before_ms }, &ids[i]));
-	assert_true(moved(fx, (struct moved_filter){ .since_ms = before_ms, .ended = true },
-			  &ids[0]));
-	assert_false(moved(fx, (struct moved_filter){ .since_ms = before_ms, .ended = true },
-			   &ids[1]));
+	assert_true(
+		moved(fx, (struct moved_filter){ .since_ms = before_ms, .ended = true }, &ids[0]));
+	assert_false(
+		moved(fx, (struct moved_filter){ .since_ms = before_ms, .ended = true }, &ids[1]));
 	assert_false(moved(fx, (struct moved_filter){ .since_ms = after_ms }, &ids[0]));
 	assert_false(moved(fx, (struct moved_filter){ .since_ms = after_ms }, &ids[4]));
 }

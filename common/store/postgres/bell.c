@@ -35,12 +35,9 @@ static const struct {
 	unsigned bit;
 	const char *channel;
 } channels[] = {
-	{ BELL_READY, "windlass_ready" },
-	{ BELL_ENDED, "windlass_ended" },
-	{ BELL_CANCEL, "windlass_cancel" },
-	{ BELL_PAUSE, "windlass_pause" },
-	{ BELL_MOVED, "windlass_moved" },
-	{ BELL_WATCH, "windlass_watch" },
+	{ BELL_READY, "windlass_ready" },   { BELL_ENDED, "windlass_ended" },
+	{ BELL_CANCEL, "windlass_cancel" }, { BELL_PAUSE, "windlass_pause" },
+	{ BELL_MOVED, "windlass_moved" },   { BELL_WATCH, "windlass_watch" },
 };
 
 #define CARRIES_IDS (BELL_ENDED | BELL_MOVED)

@@ -564,8 +564,8 @@ int postgres_query_finished(struct store *store, const struct uuid *ids, size_t 
 int postgres_query_views(struct store *store, const struct uuid *ids, size_t count,
 			 struct arena *arena, bool *found_r, struct job_view *views_r,
 			 int64_t *now_ms_r, struct error *err_r);
-int postgres_query_moved(struct store *store, const struct moved_filter *filter,
-			 struct uuid *ids_r, size_t *count_r, struct error *err_r);
+int postgres_query_moved(struct store *store, const struct moved_filter *filter, struct uuid *ids_r,
+			 size_t *count_r, struct error *err_r);
 int postgres_query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
 			  size_t *count_r, struct error *err_r);
 int postgres_query_depth(struct store *store, const char *queue, int64_t *depth_r,

@@ -29,8 +29,8 @@
 static const char names_of_moved[] = NAMES(MOVED);
 static const char names_of_ended[] = NAMES(ENDED);
 
-int postgres_query_moved(struct store *store, const struct moved_filter *filter,
-			 struct uuid *ids_r, size_t *count_r, struct error *err_r)
+int postgres_query_moved(struct store *store, const struct moved_filter *filter, struct uuid *ids_r,
+			 size_t *count_r, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 

@@ -19,8 +19,9 @@
 
 enum { WAKE = 1u << 8 }; /* a futex bit of its own, next to those of the events */
 
-static const unsigned ring_bits[BELL_RINGS] = { [BELL_RING_ENDED] = BELL_ENDED,
-						[BELL_RING_MOVED] = BELL_MOVED };
+static const unsigned ring_bits[BELL_RINGS] = {
+	[BELL_RING_ENDED] = BELL_ENDED, [BELL_RING_MOVED] = BELL_MOVED
+};
 
 struct sqlite_bell {
 	struct bell base;
@@ -274,8 +275,8 @@ static bool bell_watched_file(const struct bell *base)
 {
 	struct bell_shared *shared = atomic_load(&((struct sqlite_bell *)base)->shared);
 
-	return shared && atomic_load_explicit(&shared->watched_ms, memory_order_relaxed) >
-				 clock_mono_ms();
+	return shared &&
+	       atomic_load_explicit(&shared->watched_ms, memory_order_relaxed) > clock_mono_ms();
 }
 
 const struct bell_ops sqlite_bell_ops = {

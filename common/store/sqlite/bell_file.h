@@ -32,9 +32,9 @@ struct bell_shared {
 	 * while waiting stays counted until somebody waits for him in vain). */
 	_Atomic uint32_t turn;
 	_Atomic int32_t waiting;
-	_Alignas(64) _Atomic uint32_t sequence; /* futex word: grows with every event */
+	_Alignas(64) _Atomic uint32_t sequence;  /* futex word: grows with every event */
 	_Atomic uint64_t counts[BELL_FILE_BITS]; /* events by the bit of enum BELL_ */
-	_Atomic int64_t watched_ms;             /* somebody watches until then, monotonic */
+	_Atomic int64_t watched_ms;              /* somebody watches until then, monotonic */
 	struct bell_ring rings[BELL_RINGS];
 };
 

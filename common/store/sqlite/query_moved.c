@@ -20,15 +20,15 @@
 	      " SELECT id FROM held) UNION SELECT id FROM windlass_progress UNION SELECT id FROM" \
 	      " windlass_cancel WHERE at >= ?9"
 
-#define NAMES(moved)                                                                              \
-	"SELECT m.id FROM (" moved ") m LEFT JOIN windlass_jobs j ON j.id = m.id LEFT JOIN"       \
-	" windlass_done d ON j.id IS NULL AND d.id = m.id AND d.source IS NOT NULL LEFT JOIN"     \
-	" windlass_job_type t ON j.id IS NULL AND t.name = d.type WHERE (j.id IS NOT NULL OR"     \
-	" d.id IS NOT NULL) AND m.id < ?1 AND (?2 IS NULL OR coalesce(j.type, d.type) = ?2) AND"  \
-	" (?3 IS NULL OR coalesce(j.queue, t.queue, '') = ?3) AND (?4 IS NULL OR EXISTS (SELECT"  \
-	" 1 FROM json_each(j.tags) WHERE value = ?4)) AND " REACH_SQL(                            \
-		"coalesce(j.tenant, '')", "coalesce(j.owner, 'source:' || d.source)",             \
-		"coalesce(j.type, d.type)", "coalesce(j.queue, t.queue, '')", "5", "6",           \
+#define NAMES(moved)                                                                             \
+	"SELECT m.id FROM (" moved ") m LEFT JOIN windlass_jobs j ON j.id = m.id LEFT JOIN"      \
+	" windlass_done d ON j.id IS NULL AND d.id = m.id AND d.source IS NOT NULL LEFT JOIN"    \
+	" windlass_job_type t ON j.id IS NULL AND t.name = d.type WHERE (j.id IS NOT NULL OR"    \
+	" d.id IS NOT NULL) AND m.id < ?1 AND (?2 IS NULL OR coalesce(j.type, d.type) = ?2) AND" \
+	" (?3 IS NULL OR coalesce(j.queue, t.queue, '') = ?3) AND (?4 IS NULL OR EXISTS (SELECT" \
+	" 1 FROM json_each(j.tags) WHERE value = ?4)) AND " REACH_SQL(                           \
+		"coalesce(j.tenant, '')", "coalesce(j.owner, 'source:' || d.source)",            \
+		"coalesce(j.type, d.type)", "coalesce(j.queue, t.queue, '')", "5", "6",          \
 		"7") " ORDER BY m.id DESC LIMIT ?8"
 
 static const char names_of_moved[] = NAMES(MOVED);
@@ -57,15 +57,14 @@ static int read_names(struct sqlite_store *store, const struct moved_filter *fil
 	else
 		memcpy(before, &filter->before, sizeof(filter->before));
 	first_id_of(filter->since_ms, &first);
-	stmt = filter->ended
-		       ? sqlite_bind(store, err_r, names_of_ended, "bssssssii", before,
-				     before_bytes, filter->type, filter->queue, filter->tag,
-				     reach->tenant, reach->owner, rules, (int64_t)filter->limit,
-				     filter->since_ms)
-		       : sqlite_bind(store, err_r, names_of_moved, "bssssssiiu", before,
-				     before_bytes, filter->type, filter->queue, filter->tag,
-				     reach->tenant, reach->owner, rules, (int64_t)filter->limit,
-				     filter->since_ms, &first);
+	stmt = filter->ended ? sqlite_bind(store, err_r, names_of_ended, "bssssssii", before,
+					   before_bytes, filter->type, filter->queue, filter->tag,
+					   reach->tenant, reach->owner, rules,
+					   (int64_t)filter->limit, filter->since_ms)
+			     : sqlite_bind(store, err_r, names_of_moved, "bssssssiiu", before,
+					   before_bytes, filter->type, filter->queue, filter->tag,
+					   reach->tenant, reach->owner, rules,
+					   (int64_t)filter->limit, filter->since_ms, &first);
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1)

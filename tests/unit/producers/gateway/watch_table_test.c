@@ -174,12 +174,13 @@ static void nobody_s_job(void **state)
 {
 	struct bench *bench = *state;
 	struct uuid id = { { 1 } }, taken[4];
-	struct watch_filter filter = { .id = id }, foreign = { .id = id,
-							       .reach = { .owner = "you" } };
+	struct watch_filter filter = { .id = id },
+			    foreign = { .id = id, .reach = { .owner = "you" } };
 	struct job_view view = view_of(&id, JOB_AVAILABLE);
 	int rings = 0;
 	struct watcher *first = watch_table_add(&bench->table, &filter, NULL, rung, &rings),
-		       *second = watch_table_add(&bench->table, &foreign, NULL, rung, &rings), *late;
+		       *second = watch_table_add(&bench->table, &foreign, NULL, rung, &rings),
+		       *late;
 
 	watch_table_take_fresh(&bench->table, taken, 4);
 	late = watch_table_add(&bench->table, &filter, NULL, rung, &rings);
@@ -228,8 +229,8 @@ static void by_filter(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
 		int rings = 0;
-		struct watcher *watcher = watch_table_add(&bench->table, &filters[i].filter, NULL,
-							  rung, &rings);
+		struct watcher *watcher =
+			watch_table_add(&bench->table, &filters[i].filter, NULL, rung, &rings);
 
 		give(bench, &view, 1);
 		if ((next(watcher) == JOB_AVAILABLE) != filters[i].fits)
@@ -306,7 +307,8 @@ static void going_on(void **state)
 	struct job_view view = view_of(&id, JOB_AVAILABLE);
 	int rings = 0;
 	struct watcher *watcher =
-		watch_table_add(&bench->table, &all, id_of(since_ms), rung, &rings), *old;
+			       watch_table_add(&bench->table, &all, id_of(since_ms), rung, &rings),
+		       *old;
 	struct watch_event *event;
 	enum watch_end end;
 	uint64_t digest;
@@ -359,10 +361,14 @@ static void drained(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ids_lead_back), TEST(one_job_to_its_end),
-		TEST(what_is_known_is_not_told), TEST(nobody_s_job),
-		TEST(by_filter),		 TEST(who_does_not_take_is_ended),
-		TEST(limits),			 TEST(going_on),
+		cmocka_unit_test(ids_lead_back),
+		TEST(one_job_to_its_end),
+		TEST(what_is_known_is_not_told),
+		TEST(nobody_s_job),
+		TEST(by_filter),
+		TEST(who_does_not_take_is_ended),
+		TEST(limits),
+		TEST(going_on),
 		TEST(drained),
 	};
 

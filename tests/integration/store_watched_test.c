@@ -147,13 +147,15 @@ static void pages(struct fixture *fx)
 {
 	struct moved_filter filter = { .since_ms = clock_wall_ms() - 2000, .limit = 7 };
 	size_t seen = 0, count;
-	struct uuid ids[7];
+	struct uuid ids[7], jobs[30];
 
 	for (int i = 0; i < 30; i++)
-		accept_job(fx, a_job("mail"));
+		jobs[i] = accept_job(fx, a_job("paged")).id;
+	filter.type = "paged";
 	do {
 		check_store(fx, query_moved(fx->other, &filter, ids, &count, &fx->error));
-		seen += count;
+		for (size_t i = 0; i < count; i++, seen++)
+			assert_uuid(&ids[i], &jobs[29 - seen]);
 		if (count)
 			filter.before = ids[count - 1];
 	} while (count == filter.limit);

@@ -2,14 +2,17 @@
 """Authentication and authorization on every route of /openapi.json: a new route is in these tests by itself, with deny as its default."""
 
 import base64
+import contextlib
 import http.client
 import itertools
 import json
 import pathlib
 import re
 import subprocess
+import time
 
 import pytest
+import urllib3
 
 from harness.checklist import row
 from harness.gateway import make_key, start, uuid7
@@ -25,6 +28,8 @@ MAY = {
     "post /v1/jobs/batch": {"enqueue:*", "admin tenant", "admin"},
     "get /v1/jobs": {"read", "admin tenant", "admin"},
     "get /v1/jobs/{id}": {"read", "admin tenant", "admin"},
+    "get /v1/jobs/{id}/events": {"read", "admin tenant", "admin"},
+    "get /v1/events": {"read", "admin tenant", "admin"},
     "post /v1/jobs/{id}/cancel": {"cancel", "admin tenant", "admin"},
     "post /v1/jobs/{id}/retry": {"retry", "admin tenant", "admin"},
     "post /v1/jobs/{id}/resolve": {"retry", "admin tenant", "admin"},
@@ -67,7 +72,22 @@ def call(api, route, id=None, **options):
     assert "{" not in path, f"say in this test what stands for the parameter of {path}"
     if method == "post" and "json" not in options:
         options["json"] = BODIES.get(route, {})
-    return api.request(method.upper(), path, **options)
+    return so_far(api.request(method.upper(), path, **options, stream=True))
+
+
+def so_far(answer):
+    """A stream of events is what has come of it, as it does not end."""
+    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        answer.content
+        return answer
+    text = b""
+    answer.raw.connection.sock.settimeout(0.3)
+    with contextlib.suppress(urllib3.exceptions.ReadTimeoutError):
+        while part := answer.raw.read1(100_000):
+            text += part
+    answer.close()
+    answer._content = text
+    return answer
 
 
 @pytest.fixture
@@ -260,6 +280,9 @@ def foreign_options(route, other, ids):
         return [{"json": {"query": query % id}} for query, id in itertools.product(queries, ids)] + [{"json": {"query": "{ jobs { nodes { id payload } } }"}}]
     if route == "get /v1/jobs":
         return [{"params": q} for q in ({}, {"limit": 100}, {"state": "cancelled"}, {"tag": "shared"}, {"tenant": other})]
+    if route == "get /v1/events":
+        since = f"{int(time.time() * 1000) - 60_000:012x}" + "1" * 16
+        return [{"params": q} for q in ({}, {"last_event_id": since}, {"last_event_id": since, "tag": "shared"})]
     return [{}]
 
 

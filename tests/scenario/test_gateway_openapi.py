@@ -84,7 +84,7 @@ def test_answers_are_as_described(api):
 def test_schemathesis(windlass, sqlite_url, tmp_path):
     """Generated requests get no 5xx and only answers that the document describes."""
     gateway = start(windlass, sqlite_url)
-    command = ["python", "-m", "schemathesis.cli", "run", gateway.url + "/openapi.json", "--experimental=openapi-3.1",
+    command = ["python", "-m", "schemathesis.cli", "run", gateway.url + "/openapi.json", "--experimental=openapi-3.1", "--exclude-path-regex=/events$",  # streams do not end
                "--hypothesis-max-examples=15", "--hypothesis-seed=1", "--hypothesis-suppress-health-check=all",
                "-c", "not_a_server_error", "-c", "status_code_conformance", "-c", "content_type_conformance",
                "-c", "response_schema_conformance", "-c", "response_headers_conformance"]

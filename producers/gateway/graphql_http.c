@@ -9,6 +9,7 @@
 
 #include "producers/gateway/graphql_accept.h"
 #include "producers/gateway/graphql_run.h"
+#include "producers/gateway/graphql_sse.h"
 #include "producers/gateway/routes.h"
 
 #define GRAPHQL_CONTENT_TYPE "application/graphql-response+json; charset=utf-8"
@@ -68,6 +69,11 @@ static void bad(struct exchange *exchange, enum graphql_accept accept, const cha
 
 /* ---- running */
 
+static bool is_get(const struct exchange *exchange)
+{
+	return strcmp(exchange->route->method, "GET") == 0;
+}
+
 static void step(struct exchange *exchange);
 
 static void woken(struct graphql_run *run)
@@ -107,6 +113,17 @@ static void step(struct exchange *exchange)
 	exchange_wake(exchange);
 }
 
+/* The header's, or that of ?token=, as the front has taken it. */
+static const char *authorization_of(struct exchange *exchange)
+{
+	const char *header = request_header(exchange->request, "Authorization");
+	const char *token = target_param(request_target(exchange->request), "token");
+
+	if (header || !token || !is_get(exchange))
+		return header;
+	return arena_printf(exchange_arena(exchange), "Bearer %s", token);
+}
+
 static void run(struct exchange *exchange, const struct graphql_prepared *prepared,
 		const struct graphql_call *call, enum graphql_accept accept)
 {
@@ -121,7 +138,7 @@ static void run(struct exchange *exchange, const struct graphql_prepared *prepar
 		.arena = exchange_arena(exchange),
 		.prepared = *prepared,
 		.variables = call->variables,
-		.authorization = request_header(exchange->request, "Authorization"),
+		.authorization = authorization_of(exchange),
 		.traceparent = request_header(exchange->request, "traceparent"),
 		.woken = woken,
 		.owner = exchange,
@@ -130,9 +147,28 @@ static void run(struct exchange *exchange, const struct graphql_prepared *prepar
 	step(exchange);
 }
 
-static bool is_get(const struct exchange *exchange)
+/* Before the stream has begun, a refusal is an answer like any other. */
+static void subscribe(struct exchange *exchange, const struct graphql_prepared *prepared,
+		      const struct graphql_call *call, enum graphql_accept accept)
 {
-	return strcmp(exchange->route->method, "GET") == 0;
+	struct graphql_subscription *subscription =
+		ARENA_NEW(exchange_arena(exchange), struct graphql_subscription);
+	json_t *response;
+
+	if (accept != ACCEPT_EVENTS) {
+		bad(exchange, accept,
+		    "Subscriptions are answered as text/event-stream, or over a WebSocket.");
+		return;
+	}
+	subscription->door = exchange->gateway->graphql;
+	subscription->prepared = *prepared;
+	subscription->variables = call->variables;
+	if (graphql_subscription_read(subscription, exchange_arena(exchange), &response)) {
+		count(exchange, "subscription", "ok");
+		graphql_sse_start(exchange, subscription);
+	} else {
+		refuse(exchange, ACCEPT_GRAPHQL, response);
+	}
 }
 
 static void serve(struct exchange *exchange, const struct graphql_call *call,
@@ -150,7 +186,7 @@ static void serve(struct exchange *exchange, const struct graphql_call *call,
 		answer(exchange, accept == ACCEPT_EVENTS ? ACCEPT_GRAPHQL : accept, 405,
 		       graphql_refusal("A mutation is sent with POST.", NULL));
 	} else if (prepared.operation->operation == OPERATION_SUBSCRIPTION) {
-		bad(exchange, accept, "Subscriptions are not answered this way.");
+		subscribe(exchange, &prepared, call, accept);
 	} else {
 		run(exchange, &prepared, call, accept);
 	}
@@ -200,6 +236,10 @@ static const char *read_params(struct exchange *exchange)
 		json_t *member =
 			json ? json_text_parse(value, strlen(value), &error) : json_string(value);
 
+		if (strcmp(name, "token") == 0) { /* nobody's but the front's */
+			json_decref(member);
+			continue;
+		}
 		if (!member)
 			return "`variables` and `extensions` are JSON.";
 		json_object_set_new(body, name, member);
@@ -209,8 +249,9 @@ static const char *read_params(struct exchange *exchange)
 
 void get_graphql(struct exchange *exchange)
 {
-	static const char *const params[] = { "query", "operationName", "variables", "documentId",
-					      "extensions" };
+	static const char *const params[] = { "query",      "operationName", "variables",
+					      "documentId", "extensions",    "token",
+					      "lastEventId" };
 	enum graphql_accept accept;
 	struct graphql_call call;
 	const char *why;

@@ -28,7 +28,7 @@ const struct route routes[] = {
 	{ "POST", "/v1/webhooks/enable", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL,
 	  enable_webhook },
 	{ "POST", "/graphql", ACCESS_KEY, SCOPE_NONE, BODY_JOB, post_graphql },
-	{ "GET", "/graphql", ACCESS_KEY, SCOPE_NONE, BODY_NONE, get_graphql },
+	{ "GET", "/graphql", ACCESS_KEY_PARAM, SCOPE_NONE, BODY_NONE, get_graphql },
 	{ "GET", "/openapi.json", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_openapi },
 	{ "GET", "/client.js", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_client },
 	{ "GET", "/pages/{name}", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_page },

@@ -185,3 +185,66 @@ def test_stock_client(windlass, sqlite_url):
                 await session.execute(gql.GraphQLRequest(JOB, variable_values={"id": uuid7()}))
 
     asyncio.run(talk())
+
+
+# ---- subscriptions
+
+
+def events(answer):
+    """Of a stream of Server-Sent Events: (event, data) as they come."""
+    event, data = None, None
+    for line in answer.iter_lines(decode_unicode=True):
+        name, _, value = line.partition(":")
+        event, data = (value.strip(), data) if name == "event" else (event, value.strip()) if name == "data" else (event, data)
+        if not line and event:
+            yield event, json.loads(data) if data else None
+            event, data = None, None
+
+
+WATCH = "subscription ($id: ID, $queue: String) { jobEvents(id: $id, queue: $queue) { eventId job { id state cancelAsked } } }"
+
+
+@pytest.mark.parametrize("method", ["post", "get"])
+def test_subscription_over_sse(windlass, sqlite_url, method):
+    key, line = make_key("shop", "admin")
+    api = start(windlass, sqlite_url, WINDLASS_API_KEYS=line).api(key)
+    id = enqueue(api, payload={"who": "x"})["id"]
+    if method == "post":
+        stream = api.post("/graphql", json={"query": WATCH, "variables": {"id": id}}, headers={"Accept": "text/event-stream"}, stream=True)
+    else:  # as an EventSource would
+        api.session.headers.pop("Authorization")
+        stream = api.get("/graphql", params={"query": WATCH, "variables": json.dumps({"id": id}), "token": key}, headers={"Accept": "text/event-stream"}, stream=True)
+        api.session.headers["Authorization"] = f"Bearer {key}"
+    assert stream.status_code == 200 and stream.headers["Content-Type"].startswith("text/event-stream"), stream.text
+    came = events(stream)
+    event, first = next(came)
+    assert event == "next" and first["data"]["jobEvents"]["job"] == {"id": id, "state": "AVAILABLE", "cancelAsked": False}
+    good(api, "mutation ($id: ID!) { cancel(id: $id) { state } }", {"id": id})
+    states = []
+    for event, data in came:
+        if event == "complete":
+            break
+        states.append(data["data"]["jobEvents"]["job"]["state"])
+    assert states[-1] == "CANCELLED"
+
+
+def test_subscription_by_queue(windlass, sqlite_url):
+    api = start(windlass, sqlite_url).api()
+    stream = api.post("/graphql", json={"query": WATCH, "variables": {"queue": "notes"}}, headers={"Accept": "text/event-stream"}, stream=True)
+    other = api.__class__(api.url)
+    id = enqueue(other, payload={"who": "x"})["id"]
+    event, data = next(events(stream))
+    assert event == "next" and data["data"]["jobEvents"]["job"]["id"] == id
+    stream.close()
+
+
+def test_subscriptions_refused(windlass, sqlite_url):
+    api = start(windlass, sqlite_url).api()
+    sse = {"Accept": "text/event-stream"}
+    assert api.post("/graphql", json={"query": WATCH, "variables": {"queue": "x"}}).status_code == 400
+    for variables in ({}, {"id": uuid7(), "queue": "x"}, {"id": "x"}, {"queue": "no name!"}):
+        answer = api.post("/graphql", json={"query": WATCH, "variables": variables}, headers=sse)
+        assert answer.status_code == 400 and answer.json()["errors"], variables
+    assert api.post("/graphql", json={"query": WATCH, "variables": {"id": uuid7()}}, headers=sse).status_code == 404
+    once = api.post("/graphql", json={"query": "{ queues { name } }"}, headers=sse)
+    assert [event for event, _ in events(once)] == ["next", "complete"]

@@ -14,7 +14,7 @@
 #include "producers/gateway/watch_table.h"
 
 #define CHUNK          200  /* jobs a look-up */
-#define BEACON_MS      3000 /* a third of BELL_WATCH_MS, and less */
+#define BEACON_MS      1000 /* a worker that has just come learns it soon */
 #define REPAIR_MS      1000
 #define REPAIR_CHUNK   200  /* watched jobs looked at in each repair */
 #define SCAN_MS        2000 /* what has ended lately: a ringer may have died before it rang */

@@ -18,7 +18,7 @@ def watch(rig, path, **options):
 
 
 def test_a_job_from_acceptance_to_its_end(rig):
-    id = rig.api.enqueue("nap", {"ms": 1500})
+    id = rig.api.enqueue("nap", {"ms": 3000})
     with watch(rig, f"/v1/jobs/{id}/events") as stream:
         assert (stream.status, stream.headers["content-type"], stream.headers["cache-control"]) == (200, "text/event-stream", "no-store")
         first = stream.next()

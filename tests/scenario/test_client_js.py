@@ -147,6 +147,11 @@ def test_in_chromium(windlass, sqlite_url, tmp_path):
         for page in (own, other):
             check_calls(chromium, page, gateway, key)
             check_transports(chromium, page, gateway, key)
+        certs = tmp_path / "certs"  # made by the browser's fixture, which takes them
+        tls = start(windlass, f"sqlite:{tmp_path / 'tls.db'}", WINDLASS_API_KEYS=line, WINDLASS_PAGES=pages,
+                    WINDLASS_TLS_CERT=certs / "server.pem", WINDLASS_TLS_KEY=certs / "server.key")
+        check_calls(chromium, tls.url + "/pages/empty.html", tls, key)
+        check_transports(chromium, tls.url + "/pages/empty.html", tls, key)
         check_fallback(chromium, other, gateway, key)
         check_strangers(chromium, gateway, key)
         gateway = check_lost_gateway(chromium, own, gateway, windlass, sqlite_url, settings, key)

@@ -12,7 +12,7 @@
 
 #define RETURNS_MAX   100     /* the store blames crashes long before (3 strikes) */
 #define RETURNS_NEVER 1000000 /* where giving up would lose the message */
-#define ARGUMENTS_MAX 6
+#define ARGUMENTS_MAX 7
 
 struct arguments {
 	amqp_table_entry_t list[ARGUMENTS_MAX];
@@ -34,6 +34,15 @@ static void add_number(struct arguments *args, const char *name, int32_t value)
 	args->list[args->count++] = (amqp_table_entry_t){
 		.key = amqp_text(name),
 		.value = { .kind = AMQP_FIELD_KIND_I32, .value.i32 = value },
+	};
+}
+
+static void add_true(struct arguments *args, const char *name)
+{
+	CHECK(args->count < ARGUMENTS_MAX);
+	args->list[args->count++] = (amqp_table_entry_t){
+		.key = amqp_text(name),
+		.value = { .kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1 },
 	};
 }
 
@@ -67,6 +76,8 @@ void amqp_put_declare(struct strbuf *out, uint16_t channel, const struct amqp_qu
 		add_text(&args, "x-dead-letter-strategy", "at-least-once");
 		add_text(&args, "x-overflow", "reject-publish");
 	}
+	if (queue->single)
+		add_true(&args, "x-single-active-consumer");
 	put(out, channel, queue->name, false, &args);
 }
 

@@ -11,6 +11,7 @@ struct amqp_queue {
 	const char *name; /* at most AMQP_NAME_BYTES_MAX bytes */
 	const char *dead; /* queue for what the broker gives up; NULL: it never gives up */
 	bool classic;
+	bool single; /* one consumer at a time, the others wait: messages keep their order */
 };
 
 /* Puts a queue.declare for a durable queue: quorum or classic, dead letters over the default

@@ -37,6 +37,7 @@ struct publisher_place {
 	const char *dead; /* the queue for what the broker gives up; NULL: none */
 	bool fifo;        /* SQS */
 	bool classic;     /* AMQP */
+	bool single;      /* AMQP: one consumer at a time */
 	int partitions;   /* Kafka; 0: the broker's default */
 };
 

@@ -181,7 +181,8 @@ static void put_declare(const struct amqp_tap *tap)
 	amqp_put_declare(out_of(tap), tap->channel,
 			 &(struct amqp_queue){ .name = tap->topic,
 					       .dead = tap->place.dead ? NULL : tap->hub->dead,
-					       .classic = tap->place.classic });
+					       .classic = tap->place.classic,
+					       .single = tap->place.single });
 }
 
 static void put_probe(const struct amqp_tap *tap)

@@ -28,6 +28,7 @@ struct feed_place {
 	bool latest;    /* Kafka source without any position: start at the end, not the beginning */
 	bool fifo;      /* SQS */
 	bool classic;   /* AMQP: a classic queue, not a quorum queue (only when we declare it) */
+	bool single;    /* AMQP: one consumer at a time gets its messages (the same) */
 	int partitions; /* Kafka: of a topic that we make; 0: the broker's default */
 	size_t prefetch; /* messages taken and not acknowledged, 0: the feed's choice */
 	size_t index;    /* of this place among those given; comes back with each delivery */

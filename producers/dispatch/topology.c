@@ -69,6 +69,7 @@ void topology_of_jobs(struct topology *topology, const struct definitions *defs,
 							.dead = dead,
 							.fifo = source->fifo,
 							.classic = source->classic,
+							.single = source->ordered,
 							.partitions = source->partitions });
 	}
 }

@@ -340,7 +340,8 @@ static int amqp_publisher_declare(struct publisher *publisher, const struct publ
 		struct amqp_queue last = { .name = place->dead };
 		struct amqp_queue queue = { .name = place->topic,
 					    .dead = place->dead,
-					    .classic = place->classic };
+					    .classic = place->classic,
+					    .single = place->single };
 
 		if (place->dead && (!dead || strcmp(dead, place->dead) != 0) &&
 		    declare_queue(self, &last, until_ms, err_r))

@@ -72,6 +72,30 @@ static void a_declaration(void **state)
 	assert_non_null(value);
 	assert_int_equal(value->value.i32, 100);
 	assert_null(amqp_table_find(&declare->arguments, "x-message-ttl"));
+	assert_null(amqp_table_find(&declare->arguments, "x-single-active-consumer"));
+	tear_down(&out, &pool);
+}
+
+/* With all that one may have. */
+static void a_declaration_for_one_consumer(void **state)
+{
+	struct amqp_queue queue = { .name = "turns", .dead = "w.dead", .single = true };
+	struct strbuf out;
+	amqp_pool_t pool;
+	amqp_frame_t frame;
+	const amqp_queue_declare_t *declare;
+	const amqp_field_value_t *value;
+
+	(void)state;
+	set_up(&out, &pool);
+	amqp_put_declare(&out, 7, &queue);
+	assert_int_equal(get_whole(&out, 0, &pool, &frame), out.len);
+	declare = frame.payload.method.decoded;
+	value = amqp_table_find(&declare->arguments, "x-single-active-consumer");
+	assert_non_null(value);
+	assert_int_equal(value->kind, AMQP_FIELD_KIND_BOOLEAN);
+	assert_true(value->value.boolean);
+	assert_non_null(amqp_table_find(&declare->arguments, "x-overflow"));
 	tear_down(&out, &pool);
 }
 
@@ -153,6 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_declaration),
+		cmocka_unit_test(a_declaration_for_one_consumer),
 		cmocka_unit_test(a_large_body),
 		cmocka_unit_test(what_is_no_frame),
 	};

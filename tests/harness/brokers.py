@@ -376,6 +376,11 @@ class Sqs(Broker):
             aws_access_key_id="test", aws_secret_access_key="test", config=config)
         return self.url
 
+    def crash(self, *parts):
+        log = (self.root / "log/sqs.log").read_text(errors="replace").rpartition("Starting ElasticMQ server")[2]
+        assert "OneForOneStrategy" not in log, "ElasticMQ has ceased to write messages down: those that it confirmed die with it"
+        super().crash(*parts)
+
     @property
     def settings(self):
         return {**super().settings, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 # ElasticMQ for tests/services/services: a server that speaks the protocols of SQS, on loopback, any credentials.
 # SQS_LIMITS: strict (those of SQS) or relaxed. Queues and messages are kept in a file, so that a crash leaves them, as SQS would.
+# One thread for all its actors: a message that is handed out while it is being written down (one changes what the other reads) ends
+# its writer, and a new writer confirms everything and writes nothing.
 
 # shellcheck disable=SC2034  # read by name
 SQS_STOP=TERM
@@ -21,6 +23,7 @@ sqs_start()
 	rest-sqs { enabled = true, bind-hostname = "127.0.0.1", bind-port = $port, sqs-limits = ${SQS_LIMITS:-strict} }
 	rest-stats { enabled = false }
 	aws { region = "us-east-1", accountId = "000000000000" }
+	pekko.actor.default-dispatcher { executor = "thread-pool-executor", thread-pool-executor { fixed-pool-size = 1 } }
 	messages-storage { enabled = true, uri = "jdbc:h2:$dir/messages;WRITE_DELAY=0" }
 	CONF
 	spawn sqs "$(id -un)" java -Xms32m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \

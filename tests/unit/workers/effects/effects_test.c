@@ -166,14 +166,23 @@ static void no_ring(struct bell *bell, unsigned what)
 	fake.ready_rings += (what & BELL_READY) != 0;
 }
 
-static void no_ring_ended(struct bell *bell, const struct uuid *ids, size_t count)
+static void no_ring_ids(struct bell *bell, unsigned what, const struct uuid *ids, size_t count)
 {
 	(void)bell;
+	(void)what;
 	(void)ids;
 	(void)count;
 }
 
-static const struct bell_ops no_bell_ops = { .ring = no_ring, .ring_ended = no_ring_ended };
+static bool not_watched(const struct bell *the_bell)
+{
+	(void)the_bell;
+	return false;
+}
+
+static const struct bell_ops no_bell_ops = { .ring = no_ring,
+					     .ring_ids = no_ring_ids,
+					     .watched = not_watched };
 
 /* ---- one thread and what it needs */
 

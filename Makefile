@@ -33,12 +33,13 @@ DEPS = tests/services/deps
 
 # ---- flags. `lazily` runs a command at the first use inside a recipe and remembers the answer.
 lazily = $(eval $(1) := $(shell $(2)))$($(1))
-PACKAGES := cjose libmicrohttpd gnutls jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols rdkafka librabbitmq libpcre2-8 libseccomp
+PACKAGES := cjose libmicrohttpd gnutls jansson yaml-0.1 libcurl openssl sqlite3 libpq smartcols rdkafka librabbitmq libpcre2-8 libseccomp \
+	libnghttp2 libprotobuf-c
 PKG_CFLAGS = $(call lazily,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
 PKG_LIBS   = $(call lazily,PKG_LIBS,pkg-config --libs $(PACKAGES))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
-CPPFLAGS_ALL = -I. -D_GNU_SOURCE -DWINDLASS_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
+CPPFLAGS_ALL = -I. -I$(BUILD)/gen/proto -D_GNU_SOURCE -DWINDLASS_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   = -std=gnu11 -g -pthread $(WARNINGS) $(CFLAGS)
 LIBS         = $(PKG_LIBS) -pthread -ldl -lm
 
@@ -74,6 +75,9 @@ CC_fuzz       = $(CLANG)
 
 # ---- sources
 SRCS       := $(sort $(shell find $(wildcard $(SRC_DIRS)) -name '*.c' -not -path 'workers/jobs/*'))
+PROTO_DIR  := producers/grpc/proto
+PROTOS     := $(if $(filter producers,$(SRC_DIRS)),$(patsubst $(PROTO_DIR)/%.proto,%,$(sort $(shell find $(PROTO_DIR) -name '*.proto'))))
+PROTO_C    := $(filter-out %/v1alpha/reflection.pb-c.c,$(PROTOS:%=$(BUILD)/gen/proto/%.pb-c.c)) $(if $(PROTOS),$(BUILD)/gen/proto/descriptors.c)
 MIGRATIONS := $(sort $(wildcard common/store/migrations/*/*.sql))
 JOB_SRCS   := $(wildcard workers/jobs/*.c)
 JOB_FILES  := $(shell find workers/jobs -type f -not -name '*.c' -not -name '*.sh' -not -name '*.pyc' -not -name '.*')
@@ -92,7 +96,8 @@ PY_WANTED  := $(if $(T),$(filter %/test_$(FILE).py %/$(FILE).py,$(PY_SRCS)),$(PY
 define variant
 CC_$(1) ?= $$(CC)
 COMPILE_$(1) = $$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(FLAGS_$(1))
-OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(2)/obj/migrations.o $(2)/obj/metaschemas.o
+OBJS_$(1)  := $(SRCS:%.c=$(2)/obj/%.o) $(2)/obj/migrations.o $(2)/obj/metaschemas.o \
+	$(PROTO_C:$(BUILD)/gen/%.c=$(2)/obj/%.o)
 JOBS_$(1)  := $(JOB_SRCS:workers/jobs/%.c=$(2)/jobs/%.so) $(JOB_FILES:workers/jobs/%=$(2)/jobs/%)
 FUZZ_$(1)  := $(FUZZ_WANTED:tests/fuzz/%_fuzz.c=$(2)/tests/fuzz/%)
 TESTS_$(1) := $(WANTED:tests/%.c=$(2)/tests/%) $$(FUZZ_$(1)) $$(if $(PY_WANTED),$(2)/windlass $$(JOBS_$(1)))
@@ -113,6 +118,11 @@ $(2)/obj/producers/gateway/pages.o: producers/gateway/client.js
 $(2)/obj/migrations.o $(2)/obj/metaschemas.o: $(2)/obj/%.o: $(BUILD)/gen/%.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<
+$(2)/obj/proto/%.o: $(BUILD)/gen/proto/stamp $(2)/flags | deps-build
+	$$(call say,CC,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $(BUILD)/gen/proto/$$*.c
+$$(filter $(2)/obj/producers/grpc/%,$$(OBJS_$(1))) $(patsubst %.c,$(2)/obj/%.o,$(filter tests/fuzz/grpc_% tests/bench/grpc_% tests/unit/producers/grpc/%,$(FUZZ_SRCS) $(BENCH_SRCS) $(TEST_SRCS))): \
+	| $(BUILD)/gen/proto/stamp
 $(2)/windlass: $$(OBJS_$(1)) $(BUILD)/gen/exports $(2)/objects
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC_$(1)) $$(LINK_$(1)) -Wl,--dynamic-list=$(BUILD)/gen/exports $$(LDFLAGS) -o $$@ $$(OBJS_$(1)) $$(filter %/threads.o,$$^) $$(LIBS)
@@ -158,6 +168,11 @@ $(BUILD)/gen/metaschemas.c: common/schema/embed | deps-build
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) common/store/migrations/embed
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D) && common/store/migrations/embed $(MIGRATIONS) > $@
+# All at once: the messages' C and, for the reflection service, what the files say.
+$(BUILD)/gen/proto/stamp: $(PROTOS:%=$(PROTO_DIR)/%.proto) $(PROTO_DIR)/describe | deps-build
+	$(call say,GEN,$(@D))
+	$(Q)mkdir -p $(@D) && protoc-c -I$(PROTO_DIR) --c_out=$(@D) --descriptor_set_out=$(@D)/descriptors $(PROTOS:%=%.proto)
+	$(Q)$(PROTO_DIR)/describe $(@D)/descriptors > $(@D)/descriptors.c && touch $@
 $(BUILD)/gen/exports: Makefile
 	$(Q)mkdir -p $(@D) && echo '{ wl_*; };' > $@
 
@@ -179,7 +194,7 @@ bench: all $(BENCH_SRCS:tests/bench/%.c=$(BUILD)/bench/%) venv ## speed beside i
 	@$(VENV)/bin/python tests/bench/run --build $(BUILD) $(if $(PEERS),--peers) $(if $(QUICK),--quick) $(if $(T),--only '$(T)')
 fuzz: $(FUZZ_fuzz) ## every fuzzer for FUZZ_SECONDS (60)
 	@tests/fuzz/run $(BUILD)/fuzz/tests/fuzz $(FUZZ_SECONDS) $(T)
-lint: deps-lint ## include arrows, headers alone, function length, banned calls, format, clang
+lint: deps-lint $(BUILD)/gen/proto/stamp ## include arrows, headers alone, function length, banned calls, format, clang
 	@tests/lint/lint --build $(BUILD) --flags "$(CPPFLAGS_ALL) $(CFLAGS_ALL)"
 fmt: deps-lint ## lay out every C file by .clang-format
 	@tests/lint/fmt

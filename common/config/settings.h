@@ -72,6 +72,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	char *url;                /* WINDLASS_URL, http://127.0.0.1:8080 (command line client) */
 	char *api_key;            /* WINDLASS_API_KEY, "" (command line client); secret */
 	char *url_ca_file;        /* WINDLASS_URL_CA_FILE, "": the system's (command line client) */
+	char *grpc_listen;        /* WINDLASS_GRPC_LISTEN, "": no gRPC */
 	/* No setting: the files that secrets were read from and the credentials' folder, absolute,
 	 * a line each. */
 	char *secret_paths;

@@ -43,6 +43,8 @@ const struct setting_row setting_rows[] = {
 	  "When a job that was put on the broker and not finished is handed out again." },
 	{ "WINDLASS_HTTP_LISTEN", SETTING_LISTEN, FIELD(http_listen), "127.0.0.1:8080", NULL, 0, 0,
 	  "", false, "Address and port of the HTTP API." },
+	{ "WINDLASS_GRPC_LISTEN", SETTING_LISTEN, FIELD(grpc_listen), "", "no gRPC", 0, 0, "",
+	  false, "Address and port of gRPC, as in 127.0.0.1:9090." },
 	{ "WINDLASS_ADMIN_LISTEN", SETTING_LISTEN, FIELD(admin_listen), "",
 	  "the HTTP address while that is loopback, else 127.0.0.1:8081", 0, 0, "", false,
 	  "Address and port of metrics and admin routes." },

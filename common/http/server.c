@@ -90,7 +90,7 @@ static int bound_port(int fd)
 	return ntohs(((struct sockaddr_in *)(void *)&address)->sin_port);
 }
 
-static int open_listener(const char *listen_text, int *fd_r, struct error *err_r)
+int server_open_listener(const char *listen_text, int *fd_r, int *port_r, struct error *err_r)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
 				  .ai_flags = AI_PASSIVE | AI_NUMERICSERV },
@@ -120,6 +120,7 @@ static int open_listener(const char *listen_text, int *fd_r, struct error *err_r
 	}
 	freeaddrinfo(found);
 	*fd_r = fd;
+	*port_r = bound_port(fd);
 	return 0;
 }
 
@@ -233,16 +234,16 @@ static void start_warden(struct server *server)
 struct server *server_start(const struct server_options *options, struct error *err_r)
 {
 	struct server *server;
-	int fd;
+	int fd, port;
 
 	CHECK(options->threads > 0 && options->threads <= 64 && options->connections_max > 0);
 	CHECK(options->on_head && options->on_request && options->on_end);
-	if (open_listener(options->listen, &fd, err_r) < 0)
+	if (server_open_listener(options->listen, &fd, &port, err_r) < 0)
 		return NULL;
 	server = xcalloc(1, sizeof(*server));
 	server->options = *options;
 	server->listen_fd = fd;
-	server->port = bound_port(fd);
+	server->port = port;
 	list_init(&server->connections);
 	pthread_mutex_init(&server->lock, NULL);
 	take_tls(server);

@@ -66,6 +66,10 @@ void server_change_pair(struct server *server, struct tls_pair *pair);
 void server_drain(struct server *server);
 /* Closes everything and ends the threads. Nothing may be parked any more. NULL-safe. */
 void server_stop(struct server **server);
+/* A listening socket, not blocking, and the port that it got. -1 as server_start. For listeners
+ * that are not HTTP/1.1 as well. */
+int server_open_listener(const char *listen, int *fd_r, int *port_r,
+			 struct error *err_r) must_check;
 /* Splits "host:port" or "[v6]:port"; host_r gets no brackets. False when it is neither or the port
  * is no number. */
 bool server_split_address(const char *listen, char *host_r, size_t host_bytes, int *port_r);

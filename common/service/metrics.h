@@ -53,6 +53,12 @@ enum metric {
 	METRIC_TARGET_SECONDS,   /* histogram {target} */
 	METRIC_DOOR_REQUESTS,    /* counter {door, status}: what doors beside REST have asked */
 	METRIC_GRAPHQL,          /* counter {operation, outcome} */
+	/* counter {method, code}: gRPC calls ended, with gRPC's code */
+	METRIC_GRPC_CALLS,
+	METRIC_GRPC_SECONDS,     /* histogram {method} */
+	METRIC_GRPC_CONNECTIONS, /* gauge */
+	METRIC_GRPC_STREAMS,     /* gauge: calls that have not ended */
+	METRIC_GRPC_CUT,         /* counter {why}: idle flood handshake head not-http2 protocol */
 	METRIC_COUNT
 };
 

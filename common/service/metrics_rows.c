@@ -79,6 +79,16 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 				   "Requests that came in by another door than REST." },
 	[METRIC_GRAPHQL] = { "windlass_graphql_requests_total", METRIC_COUNTER, "operation",
 			     "outcome", "GraphQL requests: ok, with errors, or refused." },
+	[METRIC_GRPC_CALLS] = { "windlass_grpc_calls_total", METRIC_COUNTER, "method", "code",
+				"gRPC calls ended." },
+	[METRIC_GRPC_SECONDS] = { "windlass_grpc_seconds", METRIC_TIMES, "method", NULL,
+				  "Time from a gRPC call's head to its end." },
+	[METRIC_GRPC_CONNECTIONS] = { "windlass_grpc_connections", METRIC_GAUGE, NULL, NULL,
+				      "Open gRPC connections." },
+	[METRIC_GRPC_STREAMS] = { "windlass_grpc_streams", METRIC_GAUGE, NULL, NULL,
+				  "gRPC calls under way." },
+	[METRIC_GRPC_CUT] = { "windlass_grpc_connections_cut_total", METRIC_COUNTER, "why", NULL,
+			      "gRPC connections that the gateway has ended." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

@@ -31,10 +31,12 @@
 #include "producers/gateway/readers.h"
 #include "producers/gateway/waiters.h"
 #include "producers/gateway/watch.h"
+#include "producers/grpc/grpc.h"
 #include "producers/submit/submitter.h"
 
 #define READER_THREADS        3
 #define CONNECTIONS_MAX       20000
+#define GRPC_SHARE            8   /* of the connections, one part, where there is gRPC */
 #define SPARE_FDS             200 /* of the limit, for everything that is no client */
 #define ADMIN_CONNECTIONS_MAX 200
 #define TICK_MS               1000
@@ -44,6 +46,7 @@ struct role {
 	struct service *service;
 	struct gateway gateway;
 	struct front *front, *admin; /* admin NULL: the same listener */
+	struct grpc *grpc;           /* NULL: not listened for */
 	struct metric_series *connections, *certificate_ends;
 };
 
@@ -59,7 +62,8 @@ static size_t pending(const struct role *role)
 {
 	return (role->front ? front_pending(role->front) : 0) +
 	       (role->admin ? front_pending(role->admin) : 0) +
-	       (role->gateway.inner ? inner_pending(role->gateway.inner) : 0);
+	       (role->gateway.inner ? inner_pending(role->gateway.inner) : 0) +
+	       (role->grpc ? grpc_pending(role->grpc) : 0);
 }
 
 /* A request is counted before it looks at `closed`, so after this nobody uses the parts any more.
@@ -109,6 +113,11 @@ static int read_access(struct role *role)
 	if (access_open(gateway->access) && !server_is_loopback(host))
 		return config_error(
 			"WINDLASS_HTTP_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
+			"everybody could do everything");
+	if (access_open(gateway->access) && *gateway->settings->grpc_listen &&
+	    !settings_listen_loopback(gateway->settings->grpc_listen))
+		return config_error(
+			"WINDLASS_GRPC_LISTEN is not a loopback address and WINDLASS_API_KEYS is empty: "
 			"everybody could do everything");
 	return 0;
 }
@@ -258,14 +267,38 @@ static int start_parts(struct role *role, struct error *err_r)
 	return 0;
 }
 
+static int start_grpc(struct role *role, size_t connections, struct error *err_r)
+{
+	const struct settings *settings = role->gateway.settings;
+	struct grpc_options options = {
+		.listen = settings->grpc_listen,
+		.cert_file = settings->tls_cert,
+		.key_file = settings->tls_key,
+		.connections_max = connections,
+		.inner = role->gateway.inner,
+	};
+
+	if (!*settings->grpc_listen)
+		return 0;
+	role->grpc = grpc_start(&role->gateway, &options, err_r);
+	if (!role->grpc)
+		return -1;
+	log_line(LOG_INFO, "grpc-listening", LOG_S("listen", settings->grpc_listen),
+		 LOG_I("port", grpc_port(role->grpc)),
+		 LOG_S("tls", *settings->tls_cert ? "yes" : "no"));
+	return 0;
+}
+
 static int start_fronts(struct role *role, struct error *err_r)
 {
 	const struct settings *settings = role->gateway.settings;
 	const char *admin_listen = settings_admin_listen(settings);
+	int connections = connections_max();
+	int grpc_connections = *settings->grpc_listen ? connections / GRPC_SHARE : 0;
 	struct front_options front = {
 		.listen = settings->http_listen,
 		.threads = server_threads(),
-		.connections_max = connections_max(),
+		.connections_max = connections - grpc_connections,
 		.tls = role->gateway.tls,
 	};
 	struct front_options admin = {
@@ -284,6 +317,8 @@ static int start_fronts(struct role *role, struct error *err_r)
 		if (!role->admin)
 			return -1;
 	}
+	if (start_grpc(role, (size_t)grpc_connections, err_r) < 0)
+		return -1;
 	role->connections =
 		metrics_series(role->gateway.metrics, METRIC_HTTP_CONNECTIONS, NULL, NULL);
 	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen),
@@ -319,6 +354,8 @@ static bool drain(struct role *role)
 	front_drain(role->front);
 	if (role->admin)
 		front_drain(role->admin);
+	if (role->grpc)
+		grpc_drain(role->grpc);
 	waiters_drain(role->gateway.waiters);
 	watch_drain(role->gateway.hub);
 	while (clock_mono_ms() - quiet_since_ms < LINGER_MS) {
@@ -334,6 +371,8 @@ static void stop_role(struct role *role)
 {
 	struct gateway *gateway = &role->gateway;
 
+	/* It asks nothing any more: the doors are closed. */
+	grpc_stop(&role->grpc);
 	/* Whoever holds a parked request answers it before the servers are stopped. */
 	submitter_stop(&gateway->submitter);
 	waiters_stop(&gateway->waiters);
@@ -400,6 +439,15 @@ static void reload_certificate(struct role *role)
 	tls_pair_unref(&pair);
 }
 
+static void reload_grpc(struct role *role)
+{
+	struct error err;
+
+	if (role->grpc && grpc_reload(role->grpc, &err) < 0)
+		log_line(LOG_ERROR, "certificate-refused", LOG_S("door", "grpc"),
+			 LOG_S("error", err.message));
+}
+
 static void reload(struct role *role)
 {
 	struct gateway *gateway = &role->gateway;
@@ -434,6 +482,7 @@ static bool serve(struct role *role)
 		case SERVICE_RELOAD:
 			reload_access(role);
 			reload_certificate(role);
+			reload_grpc(role);
 			reload(role);
 			break;
 		case SERVICE_NONE:

@@ -3,6 +3,7 @@
 is bare C doing the same rows on two connections (or, where it says so, ours under easier conditions); `two workers` is Windlass with a
 second engine; the rest are peers, where they are installed."""
 
+import json
 import threading
 import time
 
@@ -11,6 +12,7 @@ import psycopg
 import conditions
 import peers
 from harness import store
+from harness.ports import free_port
 from rig import Wrong, private_kib
 
 STAMP = 10**18  # http_load writes the time over it
@@ -49,6 +51,14 @@ def accept_graphql(rig, size):
     with rig.database() as url, rig.windlass(url) as system:
         gateway = system.machine.gateway()
         return load_32(rig, size, system.port(gateway), {"query": query, "variables": variables}, path="/graphql")
+
+
+def accept_grpc(rig, size):
+    listen = f"127.0.0.1:{free_port()}"
+    with rig.database() as url, rig.windlass(url) as system:
+        system.machine.gateway(WINDLASS_GRPC_LISTEN=listen)
+        return rig.probe("grpc_load", "--port", listen.rpartition(":")[2], "--payload", json.dumps({"pad": "x" * 190}), "--connections", 4,
+                         "--streams", 8, "--warm", 1, "--seconds", size.load_s)
 
 
 # ---- drain
@@ -335,6 +345,8 @@ LINES = [
          below={"p99_ms": 12}, limit="libmicrohttpd + group commit"),
     Line("graphql", "durable accept by a GraphQL mutation, 32 connections", {"ours": accept_graphql, "limit": accept_ours}, ratio_goal=0.75,
          limit="the same over REST"),
+    Line("accept-grpc", "the same over gRPC, 4 connections of 8 calls", {"ours": accept_grpc, "limit": accept_ours}, ratio_goal=0.75,
+         limit="ours over REST"),
     Line("drain", "drain of 200-byte no-ops, PostgreSQL",
          {"ours": drain_ours("bench.noop", "drain_jobs"), "limit": drain_limit("noop", "drain_jobs"),
           "two workers": drain_ours("bench.noop", "drain_jobs", workers=2),

@@ -35,18 +35,18 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int concurrency;     /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
 	int64_t grace_ms;    /* WINDLASS_GRACE, 25s */
 	int64_t lease_ms;    /* WINDLASS_LEASE, 30s */
-	int64_t body_bytes_max;   /* WINDLASS_BODY_MAX, 256KiB */
-	int64_t batch_bytes_max;  /* WINDLASS_BATCH_BODY_MAX, 16MiB */
-	int64_t result_bytes_max; /* WINDLASS_RESULT_MAX, 256KiB */
-	int64_t queue_max;        /* WINDLASS_QUEUE_MAX, 1000000 */
+	int64_t body_bytes_max;      /* WINDLASS_BODY_MAX, 256KiB */
+	int64_t batch_bytes_max;     /* WINDLASS_BATCH_BODY_MAX, 16MiB */
+	int64_t result_bytes_max;    /* WINDLASS_RESULT_MAX, 256KiB */
+	int64_t queue_max;           /* WINDLASS_QUEUE_MAX, 1000000 */
 	char *graphql_introspection; /* WINDLASS_GRAPHQL_INTROSPECTION, auto, on, off */
 	char *graphql_documents;     /* WINDLASS_GRAPHQL_DOCUMENTS, "": any may be run */
 	int graphql_depth_max;       /* WINDLASS_GRAPHQL_DEPTH, 10 */
 	int graphql_nodes_max;       /* WINDLASS_GRAPHQL_NODES, 500 */
 	int graphql_aliases_max;     /* WINDLASS_GRAPHQL_ALIASES, 20 */
 	int graphql_tokens_max;      /* WINDLASS_GRAPHQL_TOKENS, 2000 */
-	int64_t keep_ms;          /* WINDLASS_KEEP, 7d */
-	int64_t watchers_max;     /* WINDLASS_WATCHERS_MAX, 20000 */
+	int64_t keep_ms;             /* WINDLASS_KEEP, 7d */
+	int64_t watchers_max;        /* WINDLASS_WATCHERS_MAX, 20000 */
 	/* WINDLASS_WATCHERS_PER_CALLER, 1000 */
 	int64_t watchers_per_caller;
 	int64_t keep_dead_ms; /* WINDLASS_KEEP_DEAD, 30d */

@@ -276,6 +276,7 @@ static int start_grpc(struct role *role, size_t connections, struct error *err_r
 		.key_file = settings->tls_key,
 		.connections_max = connections,
 		.inner = role->gateway.inner,
+		.watch = role->gateway.hub,
 	};
 
 	if (!*settings->grpc_listen)

@@ -84,6 +84,7 @@ struct grpc *grpc_start(struct gateway *gateway, const struct grpc_options *opti
 	loop->listener = -1;
 	loop->gateway = gateway;
 	loop->inner = options->inner;
+	loop->watch = options->watch;
 	loop->connections_max = options->connections_max;
 	loop->counts = grpc_counts_new(gateway->metrics);
 	loop->connection_gauge =

@@ -9,13 +9,15 @@
 #include "producers/gateway/gateway.h"
 
 struct inner;
+struct watch;
 struct grpc;
 
 struct grpc_options {
 	const char *listen;               /* "127.0.0.1:9090" */
 	const char *cert_file, *key_file; /* "": no TLS */
 	size_t connections_max;
-	struct inner *inner; /* outlives it */
+	struct inner *inner; /* these two outlive it */
+	struct watch *watch;
 };
 
 /* Binds, listens and starts the thread. NULL: ERROR_INVALID (address, certificate),

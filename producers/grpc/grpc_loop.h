@@ -18,6 +18,7 @@
 
 struct grpc_counts;
 struct inner;
+struct watch;
 
 /* Something for the loop to do, from another thread. Lies in the sender's memory, is carried once
  * at a time, and is no longer touched when fn is called. */
@@ -30,6 +31,7 @@ struct grpc_note {
 struct grpc_loop {
 	struct gateway *gateway;
 	struct inner *inner;
+	struct watch *watch;
 	struct grpc_tls *tls; /* NULL: none */
 	struct grpc_counts *counts;
 	struct metric_series *connection_gauge, *stream_gauge;

@@ -20,6 +20,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&windlass__v1__enqueue_batch_request__descriptor,
 	&windlass__v1__get_request__descriptor,
 	&windlass__v1__wait_request__descriptor,
+	&windlass__v1__watch_request__descriptor,
 	&windlass__v1__cancel_request__descriptor,
 	&windlass__v1__list_request__descriptor,
 	&windlass__v1__job_request__descriptor,

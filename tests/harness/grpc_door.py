@@ -85,6 +85,9 @@ class Door:
     def wait(self, id, timeout=30, **fields):
         return self.call("Wait", self.pb.WaitRequest(id=id, **fields), timeout)
 
+    def watch(self, timeout=60, **fields):
+        return self.call("Watch", self.pb.WatchRequest(**fields), timeout)
+
     def list(self, **fields):
         return self.call("List", self.pb.ListRequest(**fields))
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import grpc
@@ -140,6 +141,43 @@ def test_wait_until_it_ends(door):
     assert door.call("Wait", request).state == door.pb.JOB_STATE_AVAILABLE
 
 
+def test_watch_one_job_to_its_end(door):
+    id = door.enqueue("note.add", {"who": "x"}).job.id
+    stream = door.watch(id=id)
+    first = next(stream)
+    assert first.job.id == id and first.job.state == door.pb.JOB_STATE_AVAILABLE and first.event_id
+    door.cancel(id)
+    last = list(stream)[-1]
+    assert last.job.state == door.pb.JOB_STATE_CANCELLED and json.loads(last.job.payload) == {"who": "x"}
+    assert stream.code() == Code.OK
+    # what was seen is not told again
+    assert list(door.watch(id=id, last_event_id=last.event_id)) == []
+    assert [e.job.state for e in door.watch(id=id, last_event_id=first.event_id)] == [door.pb.JOB_STATE_CANCELLED]
+
+
+def test_watch_by_filter(gateway, door):
+    stream = door.watch(type="note.count")
+    seen = []
+    reader = threading.Thread(target=lambda: collect(stream, seen), daemon=True)
+    reader.start()
+    wait_metric(gateway, 1, "windlass_watchers")
+    other, mine = door.enqueue("note.add", {"who": "x"}).job.id, door.enqueue("note.count").job.id
+    door.cancel(mine)
+    wait_for(lambda: any(e.job.id == mine and e.job.state == door.pb.JOB_STATE_CANCELLED for e in seen))
+    assert other not in {e.job.id for e in seen}
+    stream.cancel()
+    reader.join(10)
+    wait_metric(gateway, 0, "windlass_watchers")
+
+
+def collect(stream, seen):
+    try:
+        for event in stream:
+            seen.append(event)
+    except grpc.RpcError:
+        pass
+
+
 # ---- what is refused, and with which words
 
 # request fields as REST has them, and the same for gRPC; None: they are the same
@@ -197,6 +235,10 @@ def test_other_refusals(lite, windlass):
         assert said(lambda: door.get("")) == (Code.INVALID_ARGUMENT, "invalid")
         assert said(lambda: door.get(uuid7(at=1_600_000_000))) == (Code.NOT_FOUND, "past-retention")
         assert said(lambda: door.wait(uuid7())) == (Code.NOT_FOUND, "unknown-job")
+        assert said(lambda: door.watch(id=uuid7())) == (Code.NOT_FOUND, "unknown-job")
+        assert said(lambda: door.watch(id=uuid7(), type="x")) == (Code.INVALID_ARGUMENT, "invalid")
+        assert said(lambda: door.watch(watch_token="x")) == (Code.INVALID_ARGUMENT, "invalid")
+        assert said(lambda: door.watch(type="no/name")) == (Code.INVALID_ARGUMENT, "bad-parameter")
         assert said(lambda: door.list(limit=5000)) == (Code.INVALID_ARGUMENT, "bad-parameter")
         assert said(lambda: door.list(cursor="x")) == (Code.INVALID_ARGUMENT, "bad-parameter")
         assert said(lambda: door.list(state=99)) == (Code.INVALID_ARGUMENT, "bad-parameter")
@@ -246,13 +288,13 @@ def test_callers(lite, windlass):
     assert (job.owner, job.tenant, job.traceparent[3:35]) == ("a", "acme", "ab" * 16)
     assert doors["root"].get(id).id == id and doors["r"].get(id).id == id
     for door in (bare, wrong):
-        calls = [lambda: door.get(id), lambda: door.enqueue("note.count"), lambda: door.wait(id), lambda: door.list(),
-                 lambda: door.cancel(id), lambda: door.batch([door.job("note.count")])]
+        calls = [lambda: door.get(id), lambda: door.enqueue("note.count"), lambda: door.wait(id), lambda: door.watch(id=id), lambda: door.list(),
+                 lambda: door.cancel(id), lambda: door.watch(type="note.add"), lambda: door.batch([door.job("note.count")])]
         for call in calls:
             said = Said(refused(call))
             assert (said.code, said.slug, said.status) == (Code.UNAUTHENTICATED, "no-key", 401)
             told["cases"] += 1
-    for call in (doors["b"].get, doors["b"].wait, doors["b"].cancel):
+    for call in (doors["b"].get, doors["b"].wait, doors["b"].cancel, lambda id: doors["b"].watch(id=id)):
         assert Said(refused(lambda: call(id))).slug == "unknown-job"
         told["cases"] += 1
     assert not doors["b"].list().items
@@ -260,8 +302,23 @@ def test_callers(lite, windlass):
         said = Said(refused(call))
         assert (said.code, said.slug) == (Code.PERMISSION_DENIED, "not-in-scope")
         told["cases"] += 1
+    # a tenant's watch by filter sees its own jobs only
+    stream, seen = doors["b"].watch(type="note.add"), []
+    threading.Thread(target=lambda: collect(stream, seen), daemon=True).start()
+    wait_metric_as_root(gateway, keys["root"][0])
+    doors["a"].cancel(id)
+    mine = doors["b"].enqueue("note.add", {"who": "y"}).job.id
+    wait_for(lambda: seen)
+    assert {e.job.id for e in seen} == {mine}
     for door in (*doors.values(), bare, wrong):
         door.channel.close()
+
+
+def wait_metric_as_root(gateway, key):
+    def watched():
+        text = gateway.api(key).get("/metrics").text
+        return any(line.startswith("windlass_watchers") and line.endswith(" 1") for line in text.splitlines())
+    wait_for(watched)
 
 
 def test_keys_are_needed_beyond_loopback(lite, windlass):
@@ -277,6 +334,7 @@ def test_deadline(gateway, door):
     started = time.monotonic()
     assert refused(lambda: door.wait(id, timeout=0.5)).code() == Code.DEADLINE_EXCEEDED
     assert refused(lambda: door.enqueue("note.count", wait=30, timeout=0.5)).code() == Code.DEADLINE_EXCEEDED
+    assert refused(lambda: door.watch(id=id, timeout=0.5)).code() == Code.DEADLINE_EXCEEDED
     assert time.monotonic() - started < 10
     wait_metric(gateway, 0, "windlass_grpc_streams")
     wait_metric(gateway, 0, "windlass_waiters")
@@ -334,10 +392,11 @@ def test_health(lite, windlass):
         id = door.enqueue("note.add", {"who": "x"}).job.id
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             waiting = pool.submit(refused, lambda: door.wait(id))
-            wait_metric(gateway, 2, "windlass_grpc_streams")
+            watching = pool.submit(refused, lambda: door.watch(id=id))
+            wait_metric(gateway, 3, "windlass_grpc_streams")
             gateway.signal(signal.SIGTERM)
             assert next(stream).status == health_pb2.HealthCheckResponse.NOT_SERVING
-            for ended in (waiting,):
+            for ended in (waiting, watching):
                 said = Said(ended.result(20))
                 assert (said.code, said.slug) == (Code.UNAVAILABLE, "stopping")
         assert gateway.popen.wait(30) == 0

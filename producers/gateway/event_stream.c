@@ -14,9 +14,9 @@
 #define CONTENT_TYPE "text/event-stream"
 #define BATCH_BYTES  16384
 #define BUFFER_KEPT  4096
-#define TICK_MS      500
-#define GONE_LOOK_MS 5000 /* each stream is looked at so often for a client that has left */
-#define GOODBYE_MS   2000 /* to take the last words */
+#define TICK_MS      1000
+#define GONE_LOOK_MS 10000 /* each stream is looked at so often for a client that has left */
+#define GOODBYE_MS   2000  /* to take the last words */
 #define RETRY_MS     "1000"
 
 struct event_streams {

@@ -17,8 +17,8 @@
 #define BEACON_MS      1000 /* a worker that has just come learns it soon */
 #define REPAIR_MS      1000
 #define REPAIR_CHUNK   200  /* watched jobs looked at in each repair */
-#define SCAN_MS        2000 /* what has ended lately: a ringer may have died before it rang */
-#define SCAN_PART      20   /* of the time, if scanning takes long */
+#define SCAN_MS        5000 /* what has ended lately: a ringer may have died before it rang */
+#define SCAN_PART      150  /* of the time at most: nothing is handed out meanwhile */
 #define SCAN_PAGE      10000
 #define SCAN_ROOM      1000  /* no page while more is waiting */
 #define SCAN_BACK_MS   5000  /* from the stamp of an end to its commit */

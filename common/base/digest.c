@@ -10,6 +10,11 @@
 #include <openssl/sha.h>
 #include <string.h>
 
+void digest_sha1(const void *data, size_t bytes, uint8_t digest_r[SHA1_BYTES])
+{
+	CHECK(SHA1(data, bytes, digest_r));
+}
+
 void digest_sha256(const void *data, size_t bytes, uint8_t digest_r[SHA256_BYTES])
 {
 	SHA256_CTX ctx;

@@ -9,8 +9,11 @@
 
 #include "common/base/arena.h"
 
+#define SHA1_BYTES   20
 #define SHA256_BYTES 32
 
+/* for protocols that name it (WebSocket's handshake); it keeps no secret */
+void digest_sha1(const void *data, size_t bytes, uint8_t digest_r[SHA1_BYTES]);
 void digest_sha256(const void *data, size_t bytes, uint8_t digest_r[SHA256_BYTES]);
 void digest_hmac_sha256(const void *key, size_t key_bytes, const void *data, size_t bytes,
 			uint8_t mac_r[SHA256_BYTES]);

@@ -187,7 +187,7 @@ static void library_says(void *ctx, const char *format, va_list args)
 
 static struct MHD_Daemon *start_daemon(struct server *server)
 {
-	unsigned flags = MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	unsigned flags = MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_ALLOW_UPGRADE;
 	unsigned pool = server->options.threads > 1 ? (unsigned)server->options.threads : 0;
 	struct MHD_OptionItem tls[3];
 

@@ -31,7 +31,12 @@
 struct server;
 struct request;
 
+struct upgraded;
+
 typedef void request_step_fn(struct request *request, void *ctx);
+/* The connection is no HTTP any more and the socket's owner is whoever is called; NULL: the client
+ * has left before. On the connection's thread; must not block. */
+typedef void request_upgraded_fn(struct upgraded *socket, void *owner);
 
 struct server_options {
 	const char *listen; /* "127.0.0.1:8080", "[::1]:8080"; port 0: any */
@@ -107,7 +112,7 @@ enum {
 };
 typedef long request_more_fn(struct request *request, char *buffer, size_t bytes_max);
 
-/* ---- in a step: exactly one of these ends it (on_head may do neither) */
+/* ---- in a step: exactly one of these ends it (on_head may do none) */
 /* Answers. Takes the memory of `body`, which is empty afterwards; NULL body: none. content_type
  * must be static. */
 void request_answer(struct request *request, int status, const char *content_type,
@@ -127,6 +132,22 @@ void request_refuse(struct request *request, const struct problem *problem);
 /* Suspends the request. Call it first, then give the pointer away; the next step runs after
  * request_wake. Not in on_head. */
 void request_park(struct request *request, request_step_fn *next);
+
+/* ---- leaving HTTP */
+struct upgraded {
+	int fd; /* non-blocking; with TLS not the client's own socket */
+	size_t extra_bytes;
+	void *handle; /* the server's */
+	char extra[]; /* what came right behind the head; before all that is read from fd */
+};
+/* Does the client ask, as one has to, to go on with this protocol? */
+bool request_upgrade_asked(const struct request *request, const char *protocol);
+/* In a step, instead of an answer: 101 with the header fields that were added. Then `upgraded` is
+ * called, once, and on_end. */
+void request_upgrade(struct request *request, const char *protocol, request_upgraded_fn *upgraded,
+		     void *owner);
+/* Any thread. The server is not stopped before all of them are closed. NULL-safe. */
+void upgraded_close(struct upgraded **socket);
 
 /* ---- of a parked request, by whoever holds it */
 void request_wake(

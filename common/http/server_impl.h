@@ -19,6 +19,7 @@ enum connection_phase {
 	PHASE_BODY,   /* from the head to the body's end */
 	PHASE_STEPS,  /* in a step or parked: whoever holds it keeps the time */
 	PHASE_ANSWER, /* being sent */
+	PHASE_AWAY,   /* upgraded: no HTTP any more */
 };
 
 struct answer {
@@ -81,7 +82,9 @@ struct request {
 	bool queued; /* the answer is libmicrohttpd's */
 	bool doomed; /* the connection ends with this answer */
 	struct answer answer;
-	_Atomic int stream; /* enum stream_state */
+	_Atomic int stream;            /* enum stream_state */
+	request_upgraded_fn *upgraded; /* not called yet; NULL: an answer like others */
+	void *upgrade_owner;
 };
 
 struct connection {
@@ -120,6 +123,8 @@ enum MHD_Result server_access(void *server, struct MHD_Connection *connection, c
 void server_completed(void *server, struct MHD_Connection *connection, void **request,
 		      enum MHD_RequestTerminationCode why);
 void server_refuse_too_large(struct request *request); /* 413 */
+/* What is due at a request's end, once. `socket`: it was upgraded; or NULL. */
+void server_end_request(struct request *request, struct upgraded *socket);
 void server_phase(struct connection *connection, enum connection_phase phase);
 static inline struct connection *server_connection_of(struct request *request)
 {
@@ -134,6 +139,8 @@ bool server_tls_gone(int fd); /* has the client closed its side? */
 
 /* server_stream.c: the answer that asks answer.more; NULL: no memory. */
 struct MHD_Response *server_stream_response(struct request *request);
+/* server_upgrade.c */
+struct MHD_Response *server_upgrade_response(struct request *request);
 
 /* server_warden.c: a thread that ends connections which are too slow. */
 void *server_warden(void *server);

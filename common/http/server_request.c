@@ -68,7 +68,7 @@ static bool add_headers(struct MHD_Response *response, const struct request *req
 	if (tells_hsts(request))
 		ok &= MHD_add_response_header(response, "Strict-Transport-Security",
 					      request->server->hsts) == MHD_YES;
-	if (ends_connection(request))
+	if (!request->upgraded && ends_connection(request))
 		ok &= MHD_add_response_header(response, "Connection", "close") == MHD_YES;
 	return ok;
 }
@@ -82,8 +82,9 @@ static enum MHD_Result queue_answer(struct request *request)
 	enum MHD_Result queued = MHD_NO;
 
 	CHECK(answer->status && !request->queued);
-	response = answer->more
-			   ? server_stream_response(request)
+	response = answer->more ? server_stream_response(request)
+		   : request->upgraded
+			   ? server_upgrade_response(request)
 			   : MHD_create_response_from_buffer(answer->bytes, answer->body, mode);
 	if (!response)
 		return MHD_NO;
@@ -304,6 +305,19 @@ enum MHD_Result server_access(void *server, struct MHD_Connection *connection, c
 	return run_step(request);
 }
 
+void server_end_request(struct request *request, struct upgraded *socket)
+{
+	struct server *server = request->server;
+
+	if (!request->open)
+		return;
+	request->open = false;
+	if (request->upgraded)
+		request->upgraded(socket, request->upgrade_owner);
+	server->options.on_end(request, server->options.ctx);
+	atomic_fetch_sub(&server->pending_count, 1);
+}
+
 void server_completed(void *server_, struct MHD_Connection *mhd, void **request_,
 		      enum MHD_RequestTerminationCode why)
 {
@@ -314,10 +328,7 @@ void server_completed(void *server_, struct MHD_Connection *mhd, void **request_
 	(void)why;
 	if (!request)
 		return;
-	if (request->open) {
-		server->options.on_end(request, server->options.ctx);
-		atomic_fetch_sub(&server->pending_count, 1);
-	}
+	server_end_request(request, NULL);
 	if (!request->queued && !request->answer.body_static)
 		free(request->answer.body);
 	struct arena *arena = request->arena;

@@ -21,6 +21,7 @@ static int64_t limit_ms(enum connection_phase phase)
 	case PHASE_ANSWER:
 		return SERVER_BODY_TIMEOUT_MS;
 	case PHASE_STEPS:
+	case PHASE_AWAY:
 		break;
 	}
 	return INT64_MAX;

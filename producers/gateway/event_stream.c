@@ -374,10 +374,11 @@ void event_stream_start(struct exchange *exchange, struct watch_filter *filter,
 void event_stream_release(struct exchange *exchange)
 {
 	struct event_stream *stream = exchange->stream;
-	struct event_streams *streams = exchange->gateway->streams;
+	struct event_streams *streams;
 
-	if (!stream)
+	if (!stream) /* nor a gateway, when the head was refused */
 		return;
+	streams = exchange->gateway->streams;
 	exchange->stream = NULL;
 	pthread_mutex_lock(&streams->lock);
 	list_remove(&stream->link);

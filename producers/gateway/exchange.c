@@ -80,6 +80,19 @@ void exchange_refuse_busy(struct exchange *exchange, int status, const char *slu
 	exchange_refuse(exchange, status, slug, detail);
 }
 
+void exchange_refuse_entry(struct exchange *exchange, const struct admit_refusal *refusal)
+{
+	const struct problem *problem = &refusal->problem;
+
+	if (refusal->challenge)
+		request_answer_header(exchange->request, "WWW-Authenticate", refusal->challenge);
+	if (refusal->retry_after_s)
+		exchange_refuse_busy(exchange, problem->status, problem->slug, problem->detail,
+				     refusal->retry_after_s);
+	else
+		request_refuse(exchange->request, problem);
+}
+
 static void refuse_not_found(struct exchange *exchange)
 {
 	int64_t horizon_ms = clock_wall_ms() - exchange->gateway->settings->keep_ms;

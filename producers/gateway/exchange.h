@@ -7,6 +7,7 @@
 #include "common/config/job_request.h"
 #include "common/http/server.h"
 #include "common/json/json_text.h"
+#include "producers/gateway/admit.h"
 #include "producers/gateway/gateway.h"
 #include "producers/gateway/readers.h"
 #include "producers/gateway/route.h"
@@ -63,6 +64,8 @@ void exchange_refuse_request(struct exchange *exchange, int status, const char *
 size_t exchange_places(const struct job_request_error *error, struct problem_place *places_r);
 /* Refuses with what the store said: 404/410, 409, 503, 504, 500. */
 void exchange_refuse_store(struct exchange *exchange, const struct error *error);
+/* Refuses a caller that was not admitted. */
+void exchange_refuse_entry(struct exchange *exchange, const struct admit_refusal *refusal);
 /* 503 with Retry-After. */
 void exchange_refuse_busy(struct exchange *exchange, int status, const char *slug,
 			  const char *detail, int retry_after_s);

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "producers/gateway/access.h"
+#include "producers/gateway/admit.h"
 #include "producers/gateway/event_stream.h"
 #include "producers/gateway/exchange.h"
 #include "producers/gateway/graphql_http.h"
@@ -136,25 +137,6 @@ static bool find_route(struct front *front, struct exchange *exchange)
 	return false;
 }
 
-static void refuse_caller(struct exchange *exchange, enum access_verdict verdict, const char *why)
-{
-	const char *challenge = "Bearer";
-
-	if (verdict == ACCESS_AWAY) {
-		exchange_refuse_busy(exchange, 503, "issuer-unavailable",
-				     "the keys of the tokens' issuer are not known yet", 2);
-		return;
-	}
-	if (verdict == ACCESS_BAD_TOKEN)
-		challenge = "Bearer error=\"invalid_token\"";
-	request_answer_header(exchange->request, "WWW-Authenticate", challenge);
-	if (verdict == ACCESS_BAD_TOKEN)
-		exchange_refuse(exchange, 401, "bad-token", why);
-	else
-		exchange_refuse(exchange, 401, "no-key",
-				"an API key is needed: Authorization: Bearer wl_<id>_<secret>");
-}
-
 /* What the query has instead of a key, or NULL. A watch token has no dot and no underscore: it
  * cannot be taken for a key or another token. */
 static const char *watch_token_param(const struct exchange *exchange)
@@ -229,21 +211,17 @@ static bool find_caller(struct front *front, struct exchange *exchange)
 {
 	enum route_access access = exchange->route->access;
 	const char *authorization = authorization_of(exchange);
-	enum access_verdict verdict;
-	const char *why;
+	struct admit_refusal refusal;
 	int watcher = find_watcher(exchange);
 
 	if (watcher)
 		return watcher > 0;
 	exchange->caller = caller_anybody();
-	if (access == ACCESS_PUBLIC || access_open(front->gateway->access) ||
-	    (front->admin && access >= ACCESS_ADMIN))
+	if (access == ACCESS_PUBLIC || (front->admin && access >= ACCESS_ADMIN))
 		return true;
-	verdict = access_find(front->gateway->access, authorization, clock_wall_ms(),
-			      &exchange->caller, &why);
-	if (verdict == ACCESS_GRANTED)
+	if (admit(front->gateway, authorization, &exchange->caller, &refusal))
 		return true;
-	refuse_caller(exchange, verdict, why);
+	exchange_refuse_entry(exchange, &refusal);
 	return false;
 }
 

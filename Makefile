@@ -41,7 +41,7 @@ PKG_LIBS   = $(call lazily,PKG_LIBS,pkg-config --libs $(PACKAGES))
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 CPPFLAGS_ALL = -I. -I$(BUILD)/gen/proto -D_GNU_SOURCE -DWINDLASS_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   = -std=gnu11 -g -pthread $(WARNINGS) $(CFLAGS)
-LIBS         = $(PKG_LIBS) -pthread -ldl -lm
+LIBS         = $(PKG_LIBS) -lwslay -pthread -ldl -lm
 
 # What the compiler takes of these is found out once per compiler; old ones go without.
 HARDEN_TRY := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
@@ -115,6 +115,7 @@ $(2)/obj/producers/gateway/probes.o: producers/gateway/openapi.json
 $(2)/obj/producers/gateway/graphql.o: producers/graphql/schema.graphql
 $(2)/obj/producers/graphql/types_build.o: producers/graphql/builtin.graphql
 $(2)/obj/producers/gateway/pages.o: producers/gateway/client.js
+$(2)/obj/producers/gateway/asyncapi.o: producers/gateway/asyncapi.json
 $(2)/obj/migrations.o $(2)/obj/metaschemas.o: $(2)/obj/%.o: $(BUILD)/gen/%.c $(2)/flags | deps-build
 	$$(call say,CC,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(COMPILE_$(1)) -fPIE -MMD -MP -c -o $$@ $$<

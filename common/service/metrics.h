@@ -59,6 +59,9 @@ enum metric {
 	METRIC_GRPC_CONNECTIONS, /* gauge */
 	METRIC_GRPC_STREAMS,     /* gauge: calls that have not ended */
 	METRIC_GRPC_CUT,         /* counter {why}: idle flood handshake head not-http2 protocol */
+	METRIC_WS_SOCKETS,       /* gauge */
+	METRIC_WS_MESSAGES,      /* counter {direction}: in out */
+	METRIC_WS_CLOSED,        /* counter {why}: client lost drain slow silent protocol … */
 	METRIC_COUNT
 };
 

@@ -89,6 +89,12 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 				  "gRPC calls under way." },
 	[METRIC_GRPC_CUT] = { "windlass_grpc_connections_cut_total", METRIC_COUNTER, "why", NULL,
 			      "gRPC connections that the gateway has ended." },
+	[METRIC_WS_SOCKETS] = { "windlass_websockets", METRIC_GAUGE, NULL, NULL,
+				"Open WebSockets." },
+	[METRIC_WS_MESSAGES] = { "windlass_websocket_messages_total", METRIC_COUNTER, "direction",
+				 NULL, "Messages over WebSockets." },
+	[METRIC_WS_CLOSED] = { "windlass_websockets_closed_total", METRIC_COUNTER, "why", NULL,
+			       "WebSockets that have ended." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

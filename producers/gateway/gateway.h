@@ -27,6 +27,7 @@ struct submitter;
 struct tls_pair;
 struct waiters;
 struct watch;
+struct ws;
 
 struct gateway {
 	const struct settings *settings;
@@ -48,6 +49,7 @@ struct gateway {
 	struct monitor *monitor;
 	struct inner *inner;
 	struct graphql *graphql;
+	struct ws *ws;
 	_Atomic bool draining; /* /readyz is red */
 	_Atomic bool closed; /* requests are refused at the head: the parts below are going away */
 };

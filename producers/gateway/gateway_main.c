@@ -31,6 +31,7 @@
 #include "producers/gateway/readers.h"
 #include "producers/gateway/waiters.h"
 #include "producers/gateway/watch.h"
+#include "producers/gateway/ws.h"
 #include "producers/grpc/grpc.h"
 #include "producers/submit/submitter.h"
 
@@ -63,7 +64,8 @@ static size_t pending(const struct role *role)
 	return (role->front ? front_pending(role->front) : 0) +
 	       (role->admin ? front_pending(role->admin) : 0) +
 	       (role->gateway.inner ? inner_pending(role->gateway.inner) : 0) +
-	       (role->grpc ? grpc_pending(role->grpc) : 0);
+	       (role->grpc ? grpc_pending(role->grpc) : 0) +
+	       (role->gateway.ws ? ws_count(role->gateway.ws) : 0);
 }
 
 /* A request is counted before it looks at `closed`, so after this nobody uses the parts any more.
@@ -264,6 +266,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	gateway->inner = inner_start(gateway);
 	gateway->hub = open_hub(gateway);
 	gateway->streams = event_streams_start();
+	gateway->ws = ws_start(gateway, (size_t)connections_max());
 	return 0;
 }
 
@@ -359,6 +362,7 @@ static bool drain(struct role *role)
 		grpc_drain(role->grpc);
 	waiters_drain(role->gateway.waiters);
 	watch_drain(role->gateway.hub);
+	ws_drain(role->gateway.ws);
 	while (clock_mono_ms() - quiet_since_ms < LINGER_MS) {
 		if (service_wait(role->service, 10) == SERVICE_NOW || clock_mono_ms() > until_ms)
 			return false;
@@ -380,6 +384,7 @@ static void stop_role(struct role *role)
 	readers_stop(&gateway->readers);
 	monitor_stop(&gateway->monitor);
 	inner_stop(&gateway->inner);
+	ws_stop(&gateway->ws);
 	front_stop(&role->admin);
 	front_stop(&role->front);
 	event_streams_stop(&gateway->streams);

@@ -59,8 +59,8 @@ static void finish(struct inner *inner, struct inner_request *request)
 {
 	CHECK(request->status > 0 && request->status < STATUS_COUNT);
 	count_answer(inner, request);
-	atomic_fetch_sub(&inner->pending, 1);
 	request->done(request);
+	atomic_fetch_sub(&inner->pending, 1);
 }
 
 static void take_answer(struct inner *inner, struct inner_request *request)

@@ -29,6 +29,8 @@ const struct route routes[] = {
 	  enable_webhook },
 	{ "POST", "/graphql", ACCESS_KEY, SCOPE_NONE, BODY_JOB, post_graphql },
 	{ "GET", "/graphql", ACCESS_KEY_PARAM, SCOPE_NONE, BODY_NONE, get_graphql },
+	{ "GET", "/v1/ws", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, open_socket },
+	{ "GET", "/asyncapi.json", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_asyncapi },
 	{ "GET", "/openapi.json", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_openapi },
 	{ "GET", "/client.js", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_client },
 	{ "GET", "/pages/{name}", ACCESS_PUBLIC, SCOPE_NONE, BODY_NONE, get_page },

@@ -13,6 +13,7 @@ route_handler_fn watch_job, watch_jobs;                  /* events.c */
 route_handler_fn cancel_job, retry_job, redrive_jobs;    /* control.c redrive.c */
 route_handler_fn resolve_job;                            /* resolve_job.c */
 route_handler_fn list_queues, pause_queue, resume_queue; /* queues.c */
+route_handler_fn open_socket, get_asyncapi;              /* ws_jobs.c asyncapi.c */
 route_handler_fn list_targets;                           /* targets.c */
 route_handler_fn list_disabled_webhooks, enable_webhook; /* webhooks.c */
 route_handler_fn get_client, get_page;                   /* pages.c */

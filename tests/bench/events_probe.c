@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watchers for the benchmark: `events_probe PORT PATH STREAMS EVENTS SECONDS` opens so many streams
- * of Server-Sent Events, says "ready" on a line, counts the events of completed jobs until every
- * stream has got EVENTS of them (0: until its input is closed), and prints figures: events a second
- * from the first to the last, and how long after the job's finished_at they came. */
+/* Watchers for the benchmark: `events_probe PORT PATH STREAMS EVENTS SECONDS [MESSAGE]` opens so
+ * many streams of Server-Sent Events, or WebSockets that say MESSAGE, says "ready" on a line,
+ * counts the events of completed jobs until every stream has got EVENTS of them (0: until its input
+ * is closed), and prints figures: events a second from the first to the last, and how long after
+ * the job's finished_at they came. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,9 +24,13 @@
 
 #define LATE_MAX   1000000
 #define KEPT_BYTES 8192 /* what of an event may come later */
+#define UPGRADE                                                                      \
+	"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" \
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 struct stream {
 	int fd;
+	bool open; /* a WebSocket that was answered */
 	size_t events;
 	size_t kept; /* bytes */
 	char text[KEPT_BYTES];
@@ -35,6 +40,7 @@ struct probe {
 	struct stream *streams;
 	size_t stream_count, answered, full, wanted, events;
 	int epoll;
+	const char *message; /* of WebSockets, or NULL */
 	double *late_ms;
 	size_t late_count;
 	int64_t first_ns, last_ns;
@@ -52,10 +58,14 @@ static void open_stream(struct probe *probe, struct stream *stream, int port, co
 				       .sin_port = htons((uint16_t)port),
 				       .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = stream };
-	char head[600];
-	int bytes = snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n",
-			     path, port);
+	char head[1000];
+	int bytes = snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n",
+			     path, port, probe->message ? UPGRADE : "");
 
+	if (probe->message) /* one frame with a mask of zeros, right behind the head */
+		bytes +=
+			snprintf(head + bytes, sizeof(head) - (size_t)bytes, "\x81%c%c%c%c%c%s",
+				 (char)(0x80 | strlen(probe->message)), 0, 0, 0, 0, probe->message);
 	stream->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (stream->fd < 0 ||
 	    connect(stream->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
@@ -88,6 +98,57 @@ static void note_end(struct probe *probe, struct stream *stream, const char *lin
 	probe->full += ++stream->events == probe->wanted;
 }
 
+/* The bytes of the frame (or the answer's head) at the text's start; 0: it is not whole yet. */
+static size_t frame_bytes(const struct stream *stream, size_t *head_r)
+{
+	const unsigned char *at = (const unsigned char *)stream->text;
+	const char *end;
+
+	*head_r = 2;
+	if (*at == 'H') {
+		end = strstr(stream->text, "\r\n\r\n");
+		return end ? (size_t)(end + 4 - stream->text) : 0;
+	}
+	if (stream->kept < 4)
+		return 0;
+	if (at[1] < 126)
+		return 2u + at[1];
+	*head_r = 4;
+	return 4u + (size_t)(at[2] << 8 | at[3]); /* longer ones would not fit */
+}
+
+static void take_frame(struct probe *probe, struct stream *stream, char *text)
+{
+	static const unsigned char pong[] = { 0x8a, 0x80, 0, 0, 0, 0 };
+
+	if (stream->text[0] == 'H') {
+		if (strncmp(stream->text, "HTTP/1.1 101", 12) != 0)
+			die(stream->text);
+	} else if ((unsigned char)stream->text[0] == 0x89) {
+		if (write(stream->fd, pong, sizeof(pong)) != sizeof(pong))
+			die("pong");
+	} else {
+		probe->answered += !stream->open;
+		stream->open = true;
+		note_end(probe, stream, text);
+	}
+}
+
+static void read_frames(struct probe *probe, struct stream *stream)
+{
+	size_t bytes, head;
+
+	while (stream->kept > 0 && (bytes = frame_bytes(stream, &head)) > 0 &&
+	       bytes <= stream->kept) {
+		char kept = stream->text[bytes];
+		stream->text[bytes] = 0;
+		take_frame(probe, stream, stream->text + head);
+		stream->text[bytes] = kept;
+		stream->kept -= bytes;
+		memmove(stream->text, stream->text + bytes, stream->kept + 1);
+	}
+}
+
 /* Data is one line here, and a chunk never ends within it. */
 static void read_stream(struct probe *probe, struct stream *stream)
 {
@@ -97,6 +158,10 @@ static void read_stream(struct probe *probe, struct stream *stream)
 	if (got <= 0)
 		die("a stream has ended");
 	stream->text[stream->kept += (size_t)got] = 0;
+	if (probe->message) {
+		read_frames(probe, stream);
+		return;
+	}
 	for (; (end = strchr(at, '\n')); at = end + 1) {
 		*end = 0;
 		if (!strncmp(at, "HTTP/1.1 200", 12))
@@ -132,8 +197,9 @@ int main(int argc, char **argv)
 	struct probe probe = { .epoll = epoll_create1(EPOLL_CLOEXEC) };
 	struct rlimit files;
 
-	if (argc != 6)
+	if (argc != 6 && argc != 7)
 		return 2;
+	probe.message = argv[6];
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);

@@ -193,32 +193,40 @@ def event_latency(kind):
     return run
 
 
-def fan_out(rig, size):
+def fan_out(path, message=None):
     """Jobs end while 1,000 clients watch their type: events a second, and for each second of the gateway's CPU."""
-    with rig.database() as url, rig.windlass(url) as system:
-        gateway = system.machine.gateway(**WATCHERS)
-        with rig.watchers(system.port(gateway), TYPE, size.watchers, size.watched_jobs) as figures:
-            before = conditions.processes()[gateway.pid][1]
-            system.fill(gateway, "bench.noop", size.watched_jobs)
-            system.machine.work()
-            seen = figures()
-            cpu_s = conditions.processes()[gateway.pid][1] - before
-        return {"rate": seen["events"] / cpu_s, "wall_rate": seen["rate"], "p99_ms": seen["p99_ms"]}
+    def run(rig, size):
+        with rig.database() as url, rig.windlass(url) as system:
+            gateway = system.machine.gateway(**WATCHERS)
+            with rig.watchers(system.port(gateway), path, size.watchers, size.watched_jobs, message=message) as figures:
+                before = conditions.processes()[gateway.pid][1]
+                system.fill(gateway, "bench.noop", size.watched_jobs)
+                system.machine.work()
+                seen = figures()
+                cpu_s = conditions.processes()[gateway.pid][1] - before
+            return {"rate": seen["events"] / cpu_s, "wall_rate": seen["rate"], "p99_ms": seen["p99_ms"]}
+    return run
 
 
-def idle_watchers(rig, size):
+def idle_watchers(path, message=lambda id: None):
     """What 10,000 clients cost that watch a job each and hear nothing."""
-    with rig.database() as url, rig.windlass(url) as system:
-        gateway = system.machine.gateway(**WATCHERS)
-        system.fill(gateway, "bench.noop", 1, batch=1)
-        (id,) = store.rows(url, "SELECT id::text FROM windlass.jobs")[0]
-        time.sleep(1)
-        before = private_kib(gateway.pid)[0]
-        with rig.watchers(system.port(gateway), f"/v1/jobs/{id}/events", 10_000):
-            time.sleep(2)
-            after, cpu = private_kib(gateway.pid)[0], conditions.processes()[gateway.pid][1]
-            time.sleep(10)
-            return {"watcher_kib": (after - before) / 10_000, "idle_cpu_percent": (conditions.processes()[gateway.pid][1] - cpu) * 10}
+    def run(rig, size):
+        with rig.database() as url, rig.windlass(url) as system:
+            gateway = system.machine.gateway(**WATCHERS)
+            system.fill(gateway, "bench.noop", 1, batch=1)
+            (id,) = store.rows(url, "SELECT id::text FROM windlass.jobs")[0]
+            time.sleep(1)
+            before = private_kib(gateway.pid)[0]
+            with rig.watchers(system.port(gateway), path.format(id=id), 10_000, message=message(id)):
+                time.sleep(2)
+                after, cpu = private_kib(gateway.pid)[0], conditions.processes()[gateway.pid][1]
+                time.sleep(10)
+                return {"watcher_kib": (after - before) / 10_000, "idle_cpu_percent": (conditions.processes()[gateway.pid][1] - cpu) * 10}
+    return run
+
+
+def subscribing(id):
+    return {"op": "subscribe", "ref": 1, "id": id}
 
 
 # ---- brokers
@@ -368,8 +376,11 @@ LINES = [
          goal=15, limit="one accept, no job"),
     Line("events-postgres", "end of a job to its watcher, 1,000/s, PostgreSQL", {"ours": event_latency("database")}, figure="p99_ms", goal=50),
     Line("events-sqlite", "the same on SQLite", {"ours": event_latency("sqlite")}, figure="p99_ms", goal=50),
-    Line("fan-out", "events to 1,000 watchers, for a second of the gateway's CPU", {"ours": fan_out}, goal=50_000),
-    Line("watchers", "memory of one of 10,000 idle watchers (SSE)", {"ours": idle_watchers}, figure="watcher_kib",
+    Line("fan-out", "events to 1,000 watchers, for a second of the gateway's CPU", {"ours": fan_out(TYPE)}, goal=50_000),
+    Line("fan-out-ws", "the same over WebSockets", {"ours": fan_out("/v1/ws", {"op": "subscribe", "ref": 1, "type": "bench.noop"})}, goal=50_000),
+    Line("watchers", "memory of one of 10,000 idle watchers (SSE)", {"ours": idle_watchers("/v1/jobs/{id}/events")},
+         figure="watcher_kib", below={"idle_cpu_percent": 2}),
+    Line("watchers-ws", "the same over WebSockets", {"ours": idle_watchers("/v1/ws", subscribing)}, figure="watcher_kib", goal=20,
          below={"idle_cpu_percent": 2}),
     Line("rabbit-row", "RabbitMQ (classic) to one row a message, exactly once",
          {"ours": source_rows("rabbit", classic=True), "limit": source_limit("rabbit", "row", classic=True),

@@ -149,9 +149,9 @@ class Rig:
         return self.probe("http_load", "--port", port, "--path", path, "--body", json.dumps(body), *flags)
 
     @contextlib.contextmanager
-    def watchers(self, port, path, streams, events=0, timeout_s=120):
-        """So many open streams of events; figures() gives what they saw."""
-        command = [self.build / "bench/events_probe", port, path, streams, events, timeout_s]
+    def watchers(self, port, path, streams, events=0, timeout_s=120, message=None):
+        """So many open streams of events, or WebSockets that begin with `message`; figures() gives what they saw."""
+        command = [self.build / "bench/events_probe", port, path, streams, events, timeout_s, *([json.dumps(message)] if message else [])]
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
         def figures():

@@ -44,10 +44,10 @@ struct exchange { /* lies in the request, zeroed for each */
 	struct submission submission;
 	struct new_job job;
 	struct accepted_job accepted;
-	exchange_step_fn *after_wait; /* waiting_look's */
+	exchange_step_fn *after_wait;    /* waiting_look's */
 	struct graphql_request *graphql; /* or NULL; graphql_http.h */
-	struct event_stream *stream;  /* or NULL; event_stream.h */
-	void *own;                    /* the handler's, in the request's arena */
+	struct event_stream *stream;     /* or NULL; event_stream.h */
+	void *own;                       /* the handler's, in the request's arena */
 };
 
 struct arena *exchange_arena(struct exchange *exchange);

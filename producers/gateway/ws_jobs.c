@@ -11,6 +11,7 @@
 #include "common/json/json_text.h"
 #include "producers/gateway/access.h"
 #include "producers/gateway/admit.h"
+#include "producers/gateway/graphql_ws.h"
 #include "producers/gateway/inner.h"
 #include "producers/gateway/routes.h"
 
@@ -540,7 +541,7 @@ const struct ws_protocol ws_jobs = {
 
 void open_socket(struct exchange *exchange)
 {
-	static const struct ws_protocol *const protocols[] = { &ws_jobs };
+	static const struct ws_protocol *const protocols[] = { &ws_jobs, &graphql_ws_protocol };
 
 	ws_take(exchange, protocols, ARRAY_LEN(protocols));
 }

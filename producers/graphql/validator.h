@@ -6,7 +6,7 @@
 #include "producers/graphql/coerce.h"
 #include "producers/graphql/validate.h"
 
-#define INFO_STACK 512 /* more than a document can be nested */
+#define INFO_STACK 256 /* more than a document can be nested */
 #define RULES_MAX  40
 
 struct info { /* stacks of types; entries may be NULL */

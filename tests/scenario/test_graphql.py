@@ -8,8 +8,10 @@ import time
 
 import gql
 import pytest
+import websockets.sync.client
 from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.exceptions import TransportQueryError
+from gql.transport.websockets import WebsocketsTransport
 
 from harness.gateway import make_key, start, uuid7
 
@@ -248,3 +250,49 @@ def test_subscriptions_refused(windlass, sqlite_url):
     assert api.post("/graphql", json={"query": WATCH, "variables": {"id": uuid7()}}, headers=sse).status_code == 404
     once = api.post("/graphql", json={"query": "{ queues { name } }"}, headers=sse)
     assert [event for event, _ in events(once)] == ["next", "complete"]
+
+
+def test_over_a_websocket(windlass, sqlite_url):
+    """gql again: query, mutation and subscription over one socket, the key in connection_init."""
+    key, line = make_key("shop", "admin")
+    gateway = start(windlass, sqlite_url, WINDLASS_API_KEYS=line)
+    url = gateway.url.replace("http://", "ws://") + "/v1/ws"
+
+    async def talk():
+        transport = WebsocketsTransport(url=url, subprotocols=["graphql-transport-ws"], init_payload={"token": key})
+        async with gql.Client(transport=transport) as session:
+            told = await session.execute(gql.GraphQLRequest(ENQUEUE, variable_values={"in": {"type": "note.add", "payload": {"who": "n"}}}))
+            id, states = told["enqueue"]["id"], []
+            assert (await session.execute(gql.GraphQLRequest(JOB, variable_values={"id": id})))["job"]["payload"] == {"who": "n"}
+            async for event in session.subscribe(gql.GraphQLRequest(WATCH, variable_values={"id": id})):
+                states.append(event["jobEvents"]["job"]["state"])
+                if len(states) == 1:
+                    await session.execute(gql.GraphQLRequest("mutation ($id: ID!) { cancel(id: $id) { state } }", variable_values={"id": id}))
+            assert states[0] == "AVAILABLE" and states[-1] == "CANCELLED"
+            with pytest.raises(TransportQueryError, match="Cannot query field"):
+                await session.execute(gql.GraphQLRequest("{ nope }"))
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("said,code", [
+    (['{"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}}'], 4401),
+    (['{"type": "connection_init", "payload": {"token": "wl_shop_wrong"}}'], 4403),
+    (['{"type": "connection_init"}'], 4403),
+    (["{"], 4400), (["[]"], 4400), (['{"type": "hello"}'], 4400),
+    (["INIT", '{"type": "subscribe", "id": 1, "payload": {}}'], 4400),
+    (["INIT", "INIT"], 4429),
+    (["INIT", "WATCH", "WATCH"], 4409),
+])
+def test_wrong_words_over_a_websocket(windlass, sqlite_url, said, code):
+    key, line = make_key("shop", "admin")
+    gateway = start(windlass, sqlite_url, WINDLASS_API_KEYS=line)
+    words = {"INIT": json.dumps({"type": "connection_init", "payload": {"token": key}}),
+             "WATCH": json.dumps({"type": "subscribe", "id": "w", "payload": {"query": WATCH, "variables": {"queue": "notes"}}})}
+    with websockets.sync.client.connect(gateway.url.replace("http://", "ws://") + "/v1/ws", subprotocols=["graphql-transport-ws"]) as ws:
+        for word in said:
+            ws.send(words.get(word, word))
+        with pytest.raises(websockets.exceptions.ConnectionClosed):
+            while True:
+                ws.recv(timeout=20)
+    assert ws.close_code == code

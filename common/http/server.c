@@ -5,6 +5,7 @@
 #include "common/http/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -243,15 +245,18 @@ struct server *server_start(const struct server_options *options, struct error *
 	server = xcalloc(1, sizeof(*server));
 	server->options = *options;
 	server->listen_fd = fd;
+	server->silence_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	server->port = port;
 	list_init(&server->connections);
 	pthread_mutex_init(&server->lock, NULL);
 	take_tls(server);
-	server->daemon = start_daemon(server);
+	server->daemon = server->silence_fd >= 0 ? start_daemon(server) : NULL;
 	if (!server->daemon) {
 		error_set(err_r, ERROR_UNAVAILABLE, "the HTTP server does not start on %s",
 			  options->listen);
 		close(fd);
+		if (server->silence_fd >= 0)
+			close(server->silence_fd);
 		tls_pair_unref(&server->pair);
 		free(server);
 		return NULL;
@@ -279,10 +284,10 @@ void server_drain(struct server *server)
 {
 	if (atomic_exchange(&server->draining, true))
 		return;
-	/* Clients are refused from now on; the number stays ours until no thread can be inside
-	 * accept() with it. */
-	if (MHD_quiesce_daemon(server->daemon) >= 0)
-		shutdown(server->listen_fd, SHUT_RD);
+	/* Clients are refused from now on. Not by MHD_quiesce_daemon: it and a thread that is in
+	 * its way may both take the socket out of epoll, and the second one aborts. With nothing
+	 * under the number but an event that never comes, there is nothing to take out. */
+	CHECK(dup3(server->silence_fd, server->listen_fd, O_CLOEXEC) >= 0);
 }
 
 void server_stop(struct server **server_)
@@ -298,8 +303,8 @@ void server_stop(struct server **server_)
 	pthread_cond_signal(&server->warden_wakes);
 	pthread_mutex_unlock(&server->lock);
 	pthread_join(server->warden, NULL);
-	MHD_stop_daemon(server->daemon);
-	close(server->listen_fd);
+	MHD_stop_daemon(server->daemon); /* closes the listening socket */
+	close(server->silence_fd);
 	CHECK(list_empty(&server->connections));
 	tls_pair_unref(&server->pair);
 	pthread_cond_destroy(&server->warden_wakes);

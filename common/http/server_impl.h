@@ -100,6 +100,7 @@ struct server {
 	struct server_options options;
 	struct MHD_Daemon *daemon;
 	int listen_fd, port;
+	int silence_fd; /* an event that never comes: what listen_fd becomes in a drain */
 	_Atomic bool draining;
 	_Atomic size_t connection_count, pending_count;
 	char hsts[48];         /* value of the header field, or "" */

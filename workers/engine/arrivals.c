@@ -90,7 +90,7 @@ static struct hand *hand_new(struct engine *engine, struct claimed_job *job,
 	task->timeout_ms = job->timeout_ms ? job->timeout_ms : type ? type->timeout_ms : 0;
 	task->steps = job->steps;
 	task->receipts = job->receipts;
-	task->receipt_count = task->receipts_saved = job->receipt_count;
+	task->receipt_count = task->receipts_saved = task->receipts_taken = job->receipt_count;
 	task->taken_ns = clock_mono_ns();
 	return hand;
 }

@@ -82,12 +82,11 @@ static struct json_slice slice_of(const char *text)
 
 static void submit(struct engine *engine, struct open_ask *open)
 {
-	const struct task *task = &open->hand->task;
+	struct task *task = &open->hand->task;
 
 	open->completion.kind = COMPLETION_STEP;
 	open->completion.job = task->job;
-	open->completion.receipts = task->receipts + task->receipts_saved;
-	open->completion.receipt_count = task->receipt_count - task->receipts_saved;
+	calls_receipts_taken(task, &open->completion);
 	open->effect.completion = &open->completion;
 	list_append(&engine->submits, &open->effect.link);
 	engine->submit_count++;
@@ -169,7 +168,6 @@ static void step_committed(struct engine *engine, struct open_ask *open, const c
 	struct task *task = &open->hand->task;
 	const char *value = stored_value ? stored_value : open->ask->step_value;
 
-	task->receipts_saved += open->completion.receipt_count;
 	remember_step(task, open->ask->step, value);
 	answer_step(engine, open, slice_of(value));
 }
@@ -179,6 +177,7 @@ void asks_step_back(struct engine *engine, struct effect *effect)
 	struct open_ask *open = list_entry(effect, struct open_ask, effect);
 	struct answer *answer;
 
+	calls_receipts_back(&open->hand->task, effect->completion->fate == COMPLETION_COMMITTED);
 	if (open->ask->kind == TASK_ASK_CALL) {
 		if (effect->completion->fate) /* else endings_drop frees it */
 			calls_intent_back(engine, open);

@@ -49,12 +49,12 @@ static bool worth_keeping(const struct open_ask *open, int status)
 }
 
 /* In the next transaction of the job each step has one. The array may be with the effects thread:
- * it is left as it is. */
+ * it is left as it is, and what is there is not what will be said of the step. */
 static void put_receipt(struct task *task, const struct receipt *receipt)
 {
 	struct arena *arena = task->job->arena;
 	struct receipt *all = ARENA_ARRAY(arena, struct receipt, task->receipt_count + 1);
-	size_t at = task->receipts_saved;
+	size_t at = task->receipts_taken;
 
 	if (task->receipt_count)
 		memcpy(all, task->receipts, task->receipt_count * sizeof(*all));
@@ -82,6 +82,38 @@ void calls_add_intent(struct open_ask *open)
 	const struct receipt intent = { .step = open->ask->call.step, .status = RECEIPT_INTENT };
 
 	put_receipt(&open->hand->task, &intent);
+}
+
+static bool said_again(const struct task *task, size_t at)
+{
+	for (size_t i = at + 1; i < task->receipt_count; i++) {
+		if (!strcmp(task->receipts[i].step, task->receipts[at].step))
+			return true;
+	}
+	return false;
+}
+
+void calls_receipts_taken(struct task *task, struct completion *completion)
+{
+	completion->receipts = task->receipts + task->receipts_saved;
+	completion->receipt_count = task->receipt_count - task->receipts_saved;
+	task->receipts_taken = task->receipt_count;
+}
+
+void calls_receipts_back(struct task *task, bool committed)
+{
+	size_t kept = task->receipts_saved;
+
+	if (committed) {
+		task->receipts_saved = task->receipts_taken;
+		return;
+	}
+	for (size_t i = kept; i < task->receipt_count; i++) {
+		if (!said_again(task, i))
+			task->receipts[kept++] = task->receipts[i];
+	}
+	task->receipt_count = kept;
+	task->receipts_taken = task->receipts_saved;
 }
 
 static void drop_intent(struct task *task, const char *step)
@@ -238,8 +270,9 @@ static void send_call(struct engine *engine, struct open_ask *open, struct remot
 	int64_t left_ms = time_left_ms(&open->hand->task, &open->ask->call);
 	struct call_context *context;
 
-	if (left_ms <= 0) {
-		not_sent(engine, open, "no time is left for a call");
+	if (left_ms <= 0 || !engine->o.remote) {
+		not_sent(engine, open,
+			 left_ms <= 0 ? "no time is left for a call" : "the worker is stopping");
 		return;
 	}
 	context = xmalloc(sizeof(*context));
@@ -284,23 +317,22 @@ static int expand(const struct open_ask *open, struct remote_request *request, s
 {
 	const struct task_call *call = &open->ask->call;
 	struct task *task = &open->hand->task;
-
 	bool fixed;
 
 	request->url = call->url;
 	request->headers = call->headers;
 	if (open->http)
 		return 0;
+	request->headers =
+		call_template_headers(task->job->arena, call->headers, task->type->env, err_r);
+	if (!request->headers)
+		return -1;
 	request->url =
 		call_template_url(task->job->arena, call->url, task->type->env, &fixed, err_r);
-	if (!request->url)
-		return -1;
 	request->guarded = !fixed && !task->type->calls_anywhere;
 	request->plain_http = task->type->plain_http;
 	request->trusts_targets = true;
-	request->headers =
-		call_template_headers(task->job->arena, call->headers, task->type->env, err_r);
-	return request->headers ? 0 : -1;
+	return request->url ? 0 : -1;
 }
 
 /* With a key the remote may send a call again by itself, on another connection (remote.h); as a
@@ -319,10 +351,12 @@ static void hide_key(struct arena *arena, struct remote_request *request)
 	request->idempotency_key = NULL;
 }
 
-static void send_request(struct engine *engine, struct open_ask *open)
+static int make_request(struct open_ask *open, struct remote_request *request_r,
+			struct error *err_r)
 {
 	const struct task_call *call = &open->ask->call;
-	struct remote_request request = {
+
+	*request_r = (struct remote_request){
 		.method = call->method,
 		.body = call->body,
 		.body_bytes = call->body_bytes,
@@ -331,16 +365,23 @@ static void send_request(struct engine *engine, struct open_ask *open)
 		.plain_http = open->http && open->http->plain_http,
 		.again = open->hand->task.job->failures > 0,
 	};
+	if (expand(open, request_r, err_r) < 0)
+		return -1;
+	request_r->idempotency_key = key_of(open, request_r->headers);
+	if (open->policy == CALL_PARK && request_r->idempotency_key)
+		hide_key(open->hand->task.job->arena, request_r);
+	return 0;
+}
+
+static void send_request(struct engine *engine, struct open_ask *open)
+{
+	struct remote_request request;
 	struct error error;
 
-	if (expand(open, &request, &error) < 0) {
+	if (make_request(open, &request, &error) < 0)
 		asks_fail(engine, open, error.message);
-		return;
-	}
-	request.idempotency_key = key_of(open, request.headers);
-	if (open->policy == CALL_PARK && request.idempotency_key)
-		hide_key(open->hand->task.job->arena, &request);
-	send_call(engine, open, &request);
+	else
+		send_call(engine, open, &request);
 }
 
 /* ---- policies */
@@ -474,8 +515,6 @@ void calls_intent_back(struct engine *engine, struct open_ask *open)
 	bool committed = open->completion.fate == COMPLETION_COMMITTED;
 
 	open->stored = false;
-	if (committed)
-		hand->task.receipts_saved += open->completion.receipt_count;
 	if (!committed)
 		drop_intent(&hand->task, open->ask->call.step);
 	if (!committed || FAILPOINT("after_intent_commit"))
@@ -500,6 +539,20 @@ static void resume(struct engine *engine, struct open_ask *open)
 		send_request(engine, open);
 }
 
+/* What cannot be sent must not leave an intent: the next attempt would take it for sent. */
+static void start_with_intent(struct engine *engine, struct open_ask *open)
+{
+	struct remote_request request;
+	struct error error;
+
+	if (make_request(open, &request, &error) < 0) {
+		asks_fail(engine, open, error.message);
+		return;
+	}
+	open->stored = true;
+	asks_start_next(engine, open->hand);
+}
+
 void calls_start(struct engine *engine, struct open_ask *open)
 {
 	const struct task *task = &open->hand->task;
@@ -519,7 +572,6 @@ void calls_start(struct engine *engine, struct open_ask *open)
 	} else if (open->policy == CALL_RESEND_SAME_KEY) {
 		send_request(engine, open);
 	} else {
-		open->stored = true;
-		asks_start_next(engine, open->hand);
+		start_with_intent(engine, open);
 	}
 }

@@ -88,6 +88,7 @@ static void settle(struct engine *engine, struct hand *hand, const struct attemp
 	struct attempt_end told = *end;
 
 	told.reason = conceal_variables(end->type, end->reason, end->job->arena);
+	told.park = conceal_variables(end->type, end->park, end->job->arena);
 	if (!engine->o.consumers->settle(&told, &rules, &hand->task.completion)) {
 		run_again(engine, hand);
 		return;

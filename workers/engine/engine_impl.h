@@ -171,6 +171,10 @@ void asks_start_next(struct engine *engine, struct hand *hand);
 const char *calls_key(struct arena *arena, const struct uuid *job, const char *step);
 void calls_start(struct engine *engine, struct open_ask *open);
 void calls_add_intent(struct open_ask *open); /* to what the job's next transaction stores */
+/* What the store does not know yet goes with this transaction of the job; */
+void calls_receipts_taken(struct task *task, struct completion *completion);
+/* and is stored now, or goes with the next one. */
+void calls_receipts_back(struct task *task, bool committed);
 /* Its intent is committed, or is not: it is sent, or answered. */
 void calls_intent_back(struct engine *engine, struct open_ask *open);
 /* The reply to a look-up has come. True: the call is sent after all, and its answer follows; false:

@@ -36,6 +36,7 @@ struct task {
 	struct receipt *receipts; /* all known */
 	size_t receipt_count;
 	size_t receipts_saved; /* of them already in the store */
+	size_t receipts_taken; /* of them there, or in a transaction that is under way */
 	enum task_cancel cancel;
 	int again_count;
 	int64_t taken_ns, started_ns, ended_ns; /* monotonic; 0: not yet */

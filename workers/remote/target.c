@@ -2,7 +2,8 @@
 /* The limits of one target. The rate is a token bucket that holds a quarter of a second's worth: a
  * limit of a third party is kept, not only on average. The retry budget is a token bucket that
  * calls which go well fill: a call that is made again takes one, and gives it back when it is
- * answered, so that only a target that fails is spared. */
+ * answered, so that only a target that fails is spared. What is held for it comes again the later
+ * the more was held in vain, so that a long outage costs little and a short one is over soon. */
 #include "workers/remote/target.h"
 
 #include <stdlib.h>
@@ -15,7 +16,10 @@
 #define BURST_S            0.25
 #define RETRY_TOKENS_START 10.0
 #define RETRY_TOKENS_MAX   100.0
-#define RETRY_TRICKLE_S    10 /* one token, whatever happens: somebody must find out */
+#define RETRY_PER_S        1.0 /* whatever happens: somebody must find out */
+#define HELD_MS            20  /* for each that was held since one was answered, */
+#define HELD_LEAST_MS      500
+#define HELD_MOST_MS       10000
 #define MEAN_PART          0.1
 #define AGAIN_LEAST_MS     200
 #define AGAIN_MOST_MS      30000
@@ -49,9 +53,23 @@ static void add_retries(struct target *target, double tokens)
 
 static void fill_retries(struct target *target, int64_t now_ns)
 {
-	add_retries(target,
-		    (double)(now_ns - target->retry_ns) / (double)(RETRY_TRICKLE_S * SECOND_NS));
+	add_retries(target, (double)(now_ns - target->retry_ns) / (double)SECOND_NS * RETRY_PER_S);
 	target->retry_ns = now_ns;
+}
+
+/* By half less or more: they must not all come at once. */
+static int64_t spread_ms(int64_t ms)
+{
+	return ms / 2 + (int64_t)random_below((uint64_t)ms);
+}
+
+static int64_t hold_retry_ns(struct target *target)
+{
+	int64_t ms = target->retries_held * HELD_MS;
+
+	if (ms < HELD_MOST_MS)
+		target->retries_held++;
+	return spread_ms(ms < HELD_LEAST_MS ? HELD_LEAST_MS : ms) * (SECOND_NS / 1000);
 }
 
 /* ---- calls */
@@ -60,12 +78,13 @@ enum target_verdict target_gate(struct target *target, bool again, int64_t now_n
 				int64_t *wait_ns_r)
 {
 	*wait_ns_r = breaker_wait_ns(&target->breaker, now_ns);
-	if (*wait_ns_r > 0)
+	if (*wait_ns_r > 0) { /* not all at once: the first one is to open the door for the rest */
+		*wait_ns_r += (int64_t)random_below((uint64_t)*wait_ns_r / 2 + 1);
 		return TARGET_HOLD;
+	}
 	fill_retries(target, now_ns);
 	if (again && target->retry_tokens < 1) {
-		*wait_ns_r = (int64_t)((1 - target->retry_tokens) *
-				       (double)(RETRY_TRICKLE_S * SECOND_NS));
+		*wait_ns_r = hold_retry_ns(target);
 		return TARGET_HOLD;
 	}
 	return TARGET_GO;
@@ -107,6 +126,8 @@ void target_end(struct target *target, enum target_outcome outcome, bool again, 
 		breaker_end(&target->breaker, probe, outcome == TARGET_FAILED, now_ns);
 	if (outcome != TARGET_FAILED && again)
 		add_retries(target, 1);
+	if (outcome == TARGET_ANSWERED && again)
+		target->retries_held = 0;
 	/* what is made again is no reason to make more again while it fails */
 	if (outcome == TARGET_ANSWERED || !again)
 		add_retries(target, target->limits.retry_percent / 100.0);
@@ -136,7 +157,7 @@ int64_t target_again_ms(const struct target *target)
 	int64_t ms = target_queue_ns(target) / 1000000;
 
 	ms = ms < AGAIN_LEAST_MS ? AGAIN_LEAST_MS : ms > AGAIN_MOST_MS ? AGAIN_MOST_MS : ms;
-	return ms / 2 + (int64_t)random_below((uint64_t)ms);
+	return spread_ms(ms);
 }
 
 /* ---- the object */

@@ -57,6 +57,7 @@ struct target {
 	int64_t start_ns;       /* when they were counted */
 	double retry_tokens;    /* of the retry budget */
 	int64_t retry_ns;
+	int retries_held;               /* for it, since one was answered; up to a limit */
 	double mean_ns;                 /* how long calls take, smoothed; 0: not known yet */
 	uint64_t calls, failures, held; /* since it exists, for people */
 	struct target_series series;
@@ -68,7 +69,7 @@ struct target *target_new(const char *origin, const char *prefix,
 			  const struct target_limits *limits, int64_t now_ns);
 void target_free(struct target **target); /* nothing of it may be under way */
 
-/* HOLD: it must not be called now, come again after *wait_ns_r. Else GO. Takes nothing. */
+/* HOLD: it must not be called now, come again after *wait_ns_r. Else GO. Takes no token. */
 enum target_verdict target_gate(struct target *target, bool again, int64_t now_ns,
 				int64_t *wait_ns_r);
 /* After target_gate said GO. GO: the call is under way until target_end; *probe_r goes back there.

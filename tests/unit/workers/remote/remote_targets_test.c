@@ -180,7 +180,7 @@ static void a_breaker_opens_and_closes(void **state)
 	before = stub_server_count(server, "/ok");
 	got = call("GET", "/ok");
 	assert_true(got.held);
-	assert_in_range(got.retry_after_ms, 1, 500);
+	assert_in_range(got.retry_after_ms, 1, 750);
 	assert_int_equal(stub_server_count(server, "/ok"), before);
 	usleep(550000);
 	assert_int_equal(call("GET", "/status/503").status, 503); /* the probe */

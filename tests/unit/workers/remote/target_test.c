@@ -110,7 +110,7 @@ static void tries_again_within_its_budget(void **state)
 	(void)state;
 	assert_int_equal(take_again_until_held(target, TARGET_FAILED, 1000, 100 * S), 10);
 	assert_int_equal(take(target, true, 100 * S, &wait_ns), TARGET_HOLD);
-	assert_in_range(wait_ns, 9 * S, 10 * S);
+	assert_in_range(wait_ns, S / 4, 3 * S / 4);
 	assert_int_equal(take(target, false, 100 * S, &wait_ns), TARGET_GO); /* not the first */
 	target_end(target, TARGET_FAILED, false, false, MS, 100 * S);
 	/* a hundred calls that fail allow ten more */
@@ -120,10 +120,98 @@ static void tries_again_within_its_budget(void **state)
 	}
 	assert_int_equal(take_again_until_held(target, TARGET_FAILED, 1000, 100 * S), 10);
 	/* somebody has to find out */
-	assert_int_equal(take_again_until_held(target, TARGET_FAILED, 1000, 121 * S), 2);
+	assert_int_equal(take_again_until_held(target, TARGET_FAILED, 1000, 102 * S), 2);
 	/* once it answers, making again is free */
 	assert_int_equal(take_again_until_held(target, TARGET_ANSWERED, 1000, 140 * S), 1000);
 	target_free(&target);
+}
+
+/* ---- what comes again after an outage */
+
+#define TRY_NS  (20 * MS)
+#define TIRED_S 3600
+
+struct trial {
+	int jobs;
+	int64_t outage_ns;    /* it answers afterwards */
+	int64_t most_ns;      /* then, until all jobs are done */
+	double comings_per_s; /* during the outage: each is a transaction for nothing */
+	double sent_per_s;    /* during it, those that the budget began with included */
+};
+
+struct coming {        /* of one job */
+	int64_t at_ns; /* when it wants to go, or has its answer; INT64_MAX: done */
+	bool under_way;
+};
+
+static struct coming *earliest(struct coming *comings, int count)
+{
+	struct coming *first = comings;
+
+	for (int i = 1; i < count; i++) {
+		if (comings[i].at_ns < first->at_ns)
+			first = &comings[i];
+	}
+	return first;
+}
+
+/* When the last one was done, since the beginning. */
+static int64_t run_trial(const struct trial *trial, int *comings_r, int *sent_r)
+{
+	struct target_limits own = limits();
+	struct target *target;
+	struct coming *comings = calloc((size_t)trial->jobs, sizeof(*comings)), *at;
+	int64_t wait_ns, now_ns = 0;
+
+	own.concurrency = 100;
+	own.breaker.off = true;
+	target = target_new("http://x:80", "", &own, 0);
+	*comings_r = *sent_r = 0;
+	while ((at = earliest(comings, trial->jobs))->at_ns < TIRED_S * S) {
+		now_ns = at->at_ns;
+		if (at->under_way) {
+			bool good = now_ns - TRY_NS >= trial->outage_ns;
+
+			at->under_way = false;
+			target_end(target, good ? TARGET_ANSWERED : TARGET_FAILED, true, false,
+				   TRY_NS, now_ns);
+			at->at_ns = good ? INT64_MAX : now_ns + 50 * MS;
+			continue;
+		}
+		*comings_r += now_ns < trial->outage_ns;
+		at->under_way = take(target, true, now_ns, &wait_ns) == TARGET_GO;
+		*sent_r += at->under_way && now_ns < trial->outage_ns;
+		at->at_ns += at->under_way ? TRY_NS : wait_ns + MS;
+	}
+	target_free(&target);
+	free(comings);
+	return now_ns;
+}
+
+/* Held long enough to be no burden while it fails, and not longer than that once it does not. */
+static void the_held_come_back_soon(void **state)
+{
+	static const struct trial trials[] = {
+		{ 1, 2 * S, 3 * S, 10, 10 },       { 40, 3 * S, 6 * S, 200, 10 },
+		{ 40, 60 * S, 17 * S, 15, 2 },     { 1000, 60 * S, 20 * S, 200, 2 },
+		{ 3000, 600 * S, 20 * S, 400, 2 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(trials); i++) {
+		const struct trial *trial = &trials[i];
+		double outage_s = (double)trial->outage_ns / (double)S;
+		int comings, sent;
+		int64_t after_ns = run_trial(trial, &comings, &sent) - trial->outage_ns;
+
+		print_message("%d jobs, %.0f s: done %.1f s later, %.1f came and %.1f were sent a "
+			      "second\n",
+			      trial->jobs, outage_s, (double)after_ns / (double)S,
+			      comings / outage_s, sent / outage_s);
+		if (after_ns > trial->most_ns || comings > trial->comings_per_s * outage_s ||
+		    sent > trial->sent_per_s * outage_s)
+			fail_msg("more than that");
+	}
 }
 
 /* ---- the table */
@@ -284,6 +372,7 @@ int main(void)
 		cmocka_unit_test(room_is_bounded),
 		cmocka_unit_test(the_rate_is_kept),
 		cmocka_unit_test(tries_again_within_its_budget),
+		cmocka_unit_test(the_held_come_back_soon),
 		cmocka_unit_test(a_url_finds_its_target),
 		cmocka_unit_test(what_did_not_change_goes_on),
 		cmocka_unit_test(undeclared_ones_are_bounded),

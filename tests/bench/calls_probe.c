@@ -2,7 +2,8 @@
 /* Calls to a server that takes 50 ms, so many in flight from one process. Usage: calls_probe
  * IN_FLIGHT SECONDS [bare]. Prints one JSON line. Ours is workers/remote with a declared target,
  * its breaker and its limits; bare is libcurl on the same epoll loop with handles that are made
- * once. The server is this program again, in a process of its own. */
+ * once. The server is this program again, in a process of its own; calls_probe serve PORT is that
+ * server alone. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +27,12 @@
 #include "workers/remote/remote.h"
 #include "workers/remote/remote_loop.h"
 
-#define DELAY_NS   INT64_C(50000000)
-#define FDS_MAX    20000
-#define BODY       "{\"order\":\"0193588b-6c1a-7d2e-9f33-5a1b2c3d4e5f\",\"total\":4815}"
-#define KEY        "0193588b-6c1a-8d2e-9f33-5a1b2c3d4e5f"
-#define WARM_CALLS 2 /* of each place in flight */
+#define DELAY_NS      INT64_C(50000000)
+#define FDS_MAX       20000
+#define IN_FLIGHT_MAX 4096
+#define BODY          "{\"order\":\"0193588b-6c1a-7d2e-9f33-5a1b2c3d4e5f\",\"total\":4815}"
+#define KEY           "0193588b-6c1a-8d2e-9f33-5a1b2c3d4e5f"
+#define WARM_CALLS    2 /* of each place in flight */
 
 extern char **environ;
 
@@ -97,21 +99,30 @@ static void serve(int listener)
 	}
 }
 
-/* Listens, and runs the server with the socket as its standard input. */
-static pid_t start_server(int *port_r)
+/* port 0: any; returns the socket. */
+static int listen_on(int port, int *port_r)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons((uint16_t)port),
 				       .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	socklen_t length = sizeof(address);
-	char *arguments[] = { (char *)(uintptr_t) "calls_probe", (char *)(uintptr_t) "serve",
-			      NULL };
-	posix_spawn_file_actions_t actions;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	pid_t pid;
 
 	CHECK(bind(fd, (struct sockaddr *)&address, length) == 0 && listen(fd, 4096) == 0);
 	CHECK(getsockname(fd, (struct sockaddr *)&address, &length) == 0);
 	*port_r = ntohs(address.sin_port);
+	return fd;
+}
+
+/* Runs the server with its socket as standard input. */
+static pid_t start_server(int *port_r)
+{
+	char *arguments[] = { (char *)(uintptr_t) "calls_probe", (char *)(uintptr_t) "serve",
+			      NULL };
+	posix_spawn_file_actions_t actions;
+	int fd = listen_on(0, port_r);
+	pid_t pid;
+
 	CHECK(posix_spawn_file_actions_init(&actions) == 0);
 	CHECK(posix_spawn_file_actions_adddup2(&actions, fd, 0) == 0);
 	CHECK(posix_spawn(&pid, "/proc/self/exe", &actions, NULL, arguments, environ) == 0);
@@ -253,9 +264,9 @@ static void on_transfer(void *ctx, CURL *easy, CURLcode result)
 {
 	struct bare *bare = ctx;
 
-	remote_loop_remove(bare->loop, easy);
+	remote_loop_remove(bare->loop, easy, 0);
 	if (go_on(bare->course, result == CURLE_OK))
-		CHECK(remote_loop_add(bare->loop, easy));
+		CHECK(remote_loop_add(bare->loop, easy) == 0);
 	else
 		bare->over = true;
 }
@@ -273,7 +284,7 @@ static void run_bare(struct course *course, const char *url)
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 
 	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-	bare.loop = remote_loop_new(on_transfer, &bare);
+	bare.loop = remote_loop_new(IN_FLIGHT_MAX, on_transfer, &bare);
 	headers = curl_slist_append(headers, "Idempotency-Key: " KEY);
 	for (int i = 0; i < course->in_flight; i++) {
 		CURL *easy = curl_easy_init();
@@ -284,7 +295,7 @@ static void run_bare(struct course *course, const char *url)
 		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 20000L);
 		curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, drop);
-		CHECK(remote_loop_add(bare.loop, easy));
+		CHECK(remote_loop_add(bare.loop, easy) == 0);
 	}
 	while (!bare.over)
 		remote_loop_run(bare.loop, 1000);
@@ -302,9 +313,9 @@ int main(int argc, char **argv)
 	CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
 	files.rlim_cur = files.rlim_max < FDS_MAX ? files.rlim_max : FDS_MAX;
 	CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
-	if (argc == 2 && !strcmp(argv[1], "serve"))
-		serve(0);
-	CHECK(course.in_flight > 0 && course.in_flight <= 4096);
+	if (argc > 1 && !strcmp(argv[1], "serve"))
+		serve(argc > 2 ? listen_on(atoi(argv[2]), &port) : 0);
+	CHECK(course.in_flight > 0 && course.in_flight <= IN_FLIGHT_MAX);
 	course.seconds = atof(argv[2]);
 	server = start_server(&port);
 	snprintf(origin, sizeof(origin), "http://127.0.0.1:%d", port);

@@ -14,6 +14,7 @@
 #include "workers/remote/remote_loop.h"
 #include "workers/remote/targets.h"
 
+#define PART_MAX         128 /* calls that look for connections among each other's */
 #define MS_NS            INT64_C(1000000)
 #define NEVER_NS         INT64_MAX
 #define TOKEN_TIMEOUT_MS 10000
@@ -32,6 +33,20 @@ struct flow {
 
 static void pump(struct flow *flow, struct target *target);
 static void go(struct flow *flow, struct remote_call *call);
+
+static bool enter_loop(struct flow *flow, struct remote_call *call)
+{
+	call->place = remote_loop_add(flow->loop, call->easy);
+	call->in_loop = call->place >= 0;
+	return call->in_loop;
+}
+
+static void leave_loop(struct flow *flow, struct remote_call *call)
+{
+	if (call->in_loop)
+		remote_loop_remove(flow->loop, call->easy, call->place);
+	call->in_loop = false;
+}
 
 /* ---- out */
 
@@ -116,9 +131,7 @@ static void end(struct flow *flow, struct remote_call *call, CURLcode result)
 	struct target *target = call->target;
 	bool was_begun = call->begun_ns != 0;
 
-	if (call->in_loop)
-		remote_loop_remove(flow->loop, call->easy);
-	call->in_loop = false;
+	leave_loop(flow, call);
 	if (was_begun && once_more(call, result)) {
 		remote_call_rewind(call);
 		go(flow, call);
@@ -193,8 +206,7 @@ static void on_token(void *ctx, const struct remote_reply *reply)
 
 static void end_fetch(struct flow *flow, struct remote_call *call, CURLcode result)
 {
-	if (call->in_loop)
-		remote_loop_remove(flow->loop, call->easy);
+	leave_loop(flow, call);
 	list_remove(&call->every);
 	remote_call_finish(&call, result);
 }
@@ -241,8 +253,7 @@ static void fetch_token(struct flow *flow, struct target *target)
 	list_append(&flow->every, &call->every);
 	if (call->easy)
 		remote_call_prepare(call, &terms);
-	call->in_loop = call->easy && remote_loop_add(flow->loop, call->easy);
-	if (!call->in_loop)
+	if (!call->easy || !enter_loop(flow, call))
 		end_fetch(flow, call, CURLE_FAILED_INIT);
 }
 
@@ -297,8 +308,7 @@ static void go(struct flow *flow, struct remote_call *call)
 		return;
 	terms.authorization = call->bearer ? call->bearer : target->authorization;
 	remote_call_prepare(call, &terms);
-	call->in_loop = remote_loop_add(flow->loop, call->easy);
-	if (!call->in_loop) {
+	if (!enter_loop(flow, call)) {
 		snprintf(call->error, sizeof(call->error), "libcurl refused the call");
 		end(flow, call, CURLE_FAILED_INIT);
 	}
@@ -563,7 +573,7 @@ struct flow *flow_new(const char *ca_file, flow_ended_fn *ended, void *ctx)
 	flow->ca_file = ca_file ? xstrdup(ca_file) : NULL;
 	list_init(&flow->every);
 	list_init(&flow->queued);
-	flow->loop = remote_loop_new(on_transfer, flow);
+	flow->loop = remote_loop_new(PART_MAX, on_transfer, flow);
 	flow->targets = targets_new();
 	flow->share = curl_share_init();
 	CHECK(flow->share);

@@ -42,6 +42,7 @@ struct remote_call {
 	struct target *target; /* under way there, when `begun_ns` */
 	int64_t begun_ns;
 	bool probe, in_loop, tried_again;
+	int place;                /* in the loop */
 	uint64_t token_number;    /* of the token that it carries */
 	char *bearer;             /* its own copy of that token's header */
 	struct target *fetch_for; /* it asks for this one's token; it has no target of its own */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* curl_multi_perform looks at every transfer each time; curl_multi_socket_action only at the one
- * whose socket is ready. What libcurl wants watched it says by two callbacks. */
+ * whose socket is ready. What libcurl wants watched it says by two callbacks. To find a connection
+ * that can be used again, a multi handle looks at all it has to that host: with 2,000 under way
+ * that costs more than the call. So there are several, each with so many transfers at most, and the
+ * first that has room takes the next. */
 #include "workers/remote/remote_loop.h"
 
 #include <errno.h>
@@ -12,24 +15,36 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 
-#define EVENTS_MAX      256
-#define CONNECTIONS_MAX 8192L /* kept, those in use included: twice what may be under way */
-#define NEVER_MS        INT64_MAX
+#define EVENTS_MAX 256
+#define NEVER_MS   INT64_MAX
+
+struct part {
+	struct remote_loop *loop;
+	CURLM *multi;
+	size_t count;     /* transfers in it */
+	int64_t timer_ms; /* when libcurl wants to be called, or NEVER_MS */
+};
 
 struct remote_loop {
-	CURLM *multi;
+	struct part parts[REMOTE_LOOP_PARTS];
+	size_t part_count, part_max; /* in use; transfers in one */
 	int epoll_fd, wake_fd;
-	int64_t timer_ms; /* when libcurl wants to be called, or NEVER_MS */
 	remote_loop_done_fn *done;
 	void *ctx;
 };
 
 /* ---- what libcurl says */
 
+static uint64_t key_of(const struct part *part, int fd)
+{
+	return (uint64_t)(part - part->loop->parts) << 32 | (uint32_t)fd;
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known)
 {
-	struct remote_loop *loop = ctx;
-	struct epoll_event event = { .data.fd = fd };
+	struct part *part = ctx;
+	struct remote_loop *loop = part->loop;
+	struct epoll_event event = { .data.u64 = key_of(part, fd) };
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
@@ -40,7 +55,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
 	event.events =
 		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
 	if (!known)
-		CHECK(curl_multi_assign(loop->multi, fd, loop) == CURLM_OK);
+		CHECK(curl_multi_assign(part->multi, fd, part) == CURLM_OK);
 	if (epoll_ctl(loop->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0)
 		return 0;
 	/* A descriptor that was closed and opened again behind our back is the other case. */
@@ -52,68 +67,110 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
 
 static int on_timer(CURLM *multi, long timeout_ms, void *ctx)
 {
-	struct remote_loop *loop = ctx;
+	struct part *part = ctx;
 
 	(void)multi;
-	loop->timer_ms = timeout_ms < 0 ? NEVER_MS : clock_mono_ms() + timeout_ms;
+	part->timer_ms = timeout_ms < 0 ? NEVER_MS : clock_mono_ms() + timeout_ms;
 	return 0;
 }
 
 /* ---- the loop */
 
-static void collect(struct remote_loop *loop)
+static void collect(struct remote_loop *loop, struct part *part)
 {
 	CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(loop->multi, &left))) {
+	while ((message = curl_multi_info_read(part->multi, &left))) {
 		if (message->msg == CURLMSG_DONE)
 			loop->done(loop->ctx, message->easy_handle, message->data.result);
 	}
 }
 
-static void act(struct remote_loop *loop, int fd, uint32_t events)
+static void act(struct remote_loop *loop, const struct epoll_event *event)
 {
-	int what = (events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-		   (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-		   (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+	int what = (event->events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+		   (event->events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+		   (event->events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+	int fd = (int)(uint32_t)event->data.u64, running;
 	uint64_t wakes;
-	int running;
 
 	if (fd == loop->wake_fd) {
 		CHECK(read(fd, &wakes, sizeof(wakes)) == sizeof(wakes) || errno == EAGAIN);
 		return;
 	}
-	CHECK(curl_multi_socket_action(loop->multi, fd, what, &running) == CURLM_OK);
+	CHECK(curl_multi_socket_action(loop->parts[event->data.u64 >> 32].multi, fd, what,
+				       &running) == CURLM_OK);
+}
+
+static int64_t next_timer_ms(const struct remote_loop *loop)
+{
+	int64_t first_ms = NEVER_MS;
+
+	for (size_t i = 0; i < loop->part_count; i++) {
+		if (loop->parts[i].timer_ms < first_ms)
+			first_ms = loop->parts[i].timer_ms;
+	}
+	return first_ms;
 }
 
 void remote_loop_run(struct remote_loop *loop, int64_t timeout_ms)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int64_t timer_ms = loop->timer_ms == NEVER_MS ? NEVER_MS : loop->timer_ms - clock_mono_ms();
-	int64_t wait_ms = timer_ms < timeout_ms ? timer_ms : timeout_ms;
+	int64_t timer_ms = next_timer_ms(loop), wait_ms = timeout_ms;
 	int count, running;
 
+	if (timer_ms != NEVER_MS && timer_ms - clock_mono_ms() < wait_ms)
+		wait_ms = timer_ms - clock_mono_ms();
 	count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, wait_ms > 0 ? (int)wait_ms : 0);
 	CHECK(count >= 0 || errno == EINTR);
 	for (int i = 0; i < count; i++)
-		act(loop, events[i].data.fd, events[i].events);
-	if (loop->timer_ms != NEVER_MS && clock_mono_ms() >= loop->timer_ms) {
-		loop->timer_ms = NEVER_MS;
-		CHECK(curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running) ==
-		      CURLM_OK);
+		act(loop, &events[i]);
+	for (size_t i = 0; i < loop->part_count; i++) {
+		struct part *part = &loop->parts[i];
+
+		if (part->timer_ms != NEVER_MS && clock_mono_ms() >= part->timer_ms) {
+			part->timer_ms = NEVER_MS;
+			CHECK(curl_multi_socket_action(part->multi, CURL_SOCKET_TIMEOUT, 0,
+						       &running) == CURLM_OK);
+		}
+		collect(loop, part);
 	}
-	collect(loop);
 }
 
-bool remote_loop_add(struct remote_loop *loop, CURL *easy)
+static void add_part(struct remote_loop *loop)
 {
-	return curl_multi_add_handle(loop->multi, easy) == CURLM_OK;
+	struct part *part = &loop->parts[loop->part_count++];
+	long connections = (long)loop->part_max * 2; /* kept, those in use included */
+
+	CHECK(loop->part_count <= REMOTE_LOOP_PARTS);
+	*part = (struct part){ .loop = loop, .multi = curl_multi_init(), .timer_ms = NEVER_MS };
+	CHECK(part->multi);
+	CHECK(curl_multi_setopt(part->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK);
+	CHECK(curl_multi_setopt(part->multi, CURLMOPT_SOCKETDATA, part) == CURLM_OK);
+	CHECK(curl_multi_setopt(part->multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK);
+	CHECK(curl_multi_setopt(part->multi, CURLMOPT_TIMERDATA, part) == CURLM_OK);
+	CHECK(curl_multi_setopt(part->multi, CURLMOPT_MAXCONNECTS, connections) == CURLM_OK);
 }
 
-void remote_loop_remove(struct remote_loop *loop, CURL *easy)
+int remote_loop_add(struct remote_loop *loop, CURL *easy)
 {
-	CHECK(curl_multi_remove_handle(loop->multi, easy) == CURLM_OK);
+	size_t i = 0;
+
+	while (i < loop->part_count && loop->parts[i].count >= loop->part_max)
+		i++;
+	if (i == loop->part_count)
+		add_part(loop);
+	if (curl_multi_add_handle(loop->parts[i].multi, easy) != CURLM_OK)
+		return -1;
+	loop->parts[i].count++;
+	return (int)i;
+}
+
+void remote_loop_remove(struct remote_loop *loop, CURL *easy, int place)
+{
+	CHECK(loop->parts[place].count-- > 0);
+	CHECK(curl_multi_remove_handle(loop->parts[place].multi, easy) == CURLM_OK);
 }
 
 void remote_loop_wake(struct remote_loop *loop)
@@ -124,25 +181,19 @@ void remote_loop_wake(struct remote_loop *loop)
 	CHECK(write(loop->wake_fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN);
 }
 
-struct remote_loop *remote_loop_new(remote_loop_done_fn *done, void *ctx)
+struct remote_loop *remote_loop_new(size_t part_max, remote_loop_done_fn *done, void *ctx)
 {
 	struct remote_loop *loop = xcalloc(1, sizeof(*loop));
 	struct epoll_event event = { .events = EPOLLIN };
 
 	loop->done = done;
 	loop->ctx = ctx;
-	loop->timer_ms = NEVER_MS;
-	loop->multi = curl_multi_init();
+	loop->part_max = part_max;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	CHECK(loop->multi && loop->epoll_fd >= 0 && loop->wake_fd >= 0);
-	event.data.fd = loop->wake_fd;
+	CHECK(part_max > 0 && loop->epoll_fd >= 0 && loop->wake_fd >= 0);
+	event.data.u64 = (uint32_t)loop->wake_fd;
 	CHECK(epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) == 0);
-	CHECK(curl_multi_setopt(loop->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK);
-	CHECK(curl_multi_setopt(loop->multi, CURLMOPT_SOCKETDATA, loop) == CURLM_OK);
-	CHECK(curl_multi_setopt(loop->multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK);
-	CHECK(curl_multi_setopt(loop->multi, CURLMOPT_TIMERDATA, loop) == CURLM_OK);
-	CHECK(curl_multi_setopt(loop->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX) == CURLM_OK);
 	return loop;
 }
 
@@ -150,7 +201,8 @@ void remote_loop_free(struct remote_loop **loop)
 {
 	struct remote_loop *l = *loop;
 
-	curl_multi_cleanup(l->multi);
+	for (size_t i = 0; i < l->part_count; i++)
+		curl_multi_cleanup(l->parts[i].multi);
 	close(l->wake_fd);
 	close(l->epoll_fd);
 	free(l);

@@ -36,7 +36,7 @@ def accept_ours(rig, size):
 
 
 def accept_limit(rig, size):
-    with rig.database() as url, rig.accept_probe(url) as port:
+    with rig.database() as url, rig.server("accept_probe", url) as port:
         return load_32(rig, size, port, {"type": "bench.noop", "payload": {"pad": "x" * 190}})
 
 
@@ -170,7 +170,7 @@ def round_trip_ours(rig, size):
 
 
 def round_trip_limit(rig, size):
-    with rig.database() as url, rig.accept_probe(url) as port:
+    with rig.database() as url, rig.server("accept_probe", url) as port:
         return rig.load(port, body={"type": "bench.noop", "payload": {}}, rate=200, warm=0.5, seconds=size.latency_s)
 
 
@@ -348,6 +348,13 @@ def calls_probe(in_flight, *what):
     return lambda rig, size: rig.probe("calls_probe", str(in_flight), str(size.load_s), *what)
 
 
+def calls_peer(name, in_flight):
+    def run(rig, size):
+        with rig.server("calls_probe", "serve") as port:
+            return peers.call(rig, name, f"http://127.0.0.1:{port}/charges", in_flight, size.load_s)
+    return run
+
+
 LINES = [
     Line("accept", "durable accept over HTTP, 32 connections", {"ours": accept_ours, "limit": accept_limit}, goal=12_000, ratio_goal=0.8,
          below={"p99_ms": 12}, limit="libmicrohttpd + group commit"),
@@ -401,9 +408,9 @@ LINES = [
          ratio_goal=1 / 3, limit="ours without it"),
     Line("schema", "payload schema, 300 bytes, checks a CPU second", {"ours": schema_probe(), "limit": schema_probe("parse")}, goal=200_000,
          limit="making the tree"),
-    Line("calls-500", "calls to a server that takes 50 ms, 500 in flight", {"ours": calls_probe(500), "limit": calls_probe(500, "bare")}, goal=6_500,
+    Line("calls-500", "calls to a server that takes 50 ms, 500 in flight", {"ours": calls_probe(500), "limit": calls_probe(500, "bare"), "go-calls": calls_peer("go-calls", 500)}, goal=6_500,
          ratio_goal=0.8, limit="bare libcurl on epoll"),
-    Line("calls-2000", "the same, 2,000 in flight", {"ours": calls_probe(2000), "limit": calls_probe(2000, "bare")}, goal=6_500, ratio_goal=0.8,
+    Line("calls-2000", "the same, 2,000 in flight", {"ours": calls_probe(2000), "limit": calls_probe(2000, "bare"), "go-calls": calls_peer("go-calls", 2000)}, goal=6_500, ratio_goal=0.8,
          below={"rss_mib": 60}, limit="bare libcurl on epoll"),
     Line("memory", "memory of an engine", {"ours": memory}, figure="engine_idle_mib", goal=15, below={"host_private_mib": 3, "growth": 1.1}),
 ]

@@ -169,9 +169,10 @@ class Rig:
             process.wait()
 
     @contextlib.contextmanager
-    def accept_probe(self, url):
+    def server(self, name, *arguments):
+        """A program of tests/bench that listens on the port which is its last argument."""
         port = free_port()
-        process = subprocess.Popen([self.build / "bench/accept_probe", url, str(port)])
+        process = subprocess.Popen([self.build / "bench" / name, *arguments, str(port)])
         try:
             wait_for(lambda: answers(port))
             yield port

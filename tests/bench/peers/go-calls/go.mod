@@ -1,0 +1,3 @@
+module windlass/bench/go-calls
+
+go 1.26.0

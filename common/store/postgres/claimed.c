@@ -43,7 +43,7 @@ static const char past_of[] =
 
 struct claimed_job *claimed_read(const PGresult *result, int row, const struct uuid *batch)
 {
-	struct arena *arena = arena_new(result_bytes(result, row, C_PAYLOAD) + 1024);
+	struct arena *arena = arena_new(result_bytes(result, row, C_PAYLOAD) + CLAIMED_JOB_BYTES);
 	struct claimed_job *job = ARENA_NEW(arena, struct claimed_job);
 
 	job->arena = arena;

@@ -252,7 +252,7 @@ static struct claimed_job *fill(sqlite3_stmt *stmt, const struct sqlite_hand_out
 				const struct uuid *batch)
 {
 	size_t payload_bytes = (size_t)sqlite3_column_bytes(stmt, 3);
-	struct arena *arena = arena_new(payload_bytes + 1024);
+	struct arena *arena = arena_new(payload_bytes + CLAIMED_JOB_BYTES);
 	struct claimed_job *job = ARENA_NEW(arena, struct claimed_job);
 
 	*job = (struct claimed_job){

@@ -38,7 +38,8 @@ struct job_view {
 	double progress;    /* < 0: none */
 	const char *progress_note;
 	bool cancel_asked;
-	const char *steps;             /* JSON object text, or NULL; not in lists */
+	const char *open_calls; /* JSON array text: the steps a parked job waits for; or NULL */
+	const char *steps;      /* JSON object text, or NULL; not in lists */
 	struct attempt_view *attempts; /* oldest first; not in lists */
 	size_t attempt_count;
 };
@@ -93,13 +94,14 @@ struct queue_view {
 	bool paused;
 	int64_t available; /* from tallies: approximate while transactions run */
 	int64_t scheduled; /* scheduled and retryable */
+	int64_t parked;    /* a person has to decide; counted, there are few */
 	int64_t queued;    /* on a broker, or taken from it and not adopted */
 	int64_t running;   /* in leases of workers */
 	int64_t oldest_ms; /* age of the oldest available job; -1: none */
 };
 int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
 		 size_t *count_r, struct error *err_r) must_check;
-/* Waiting jobs of one queue (available + scheduled), from the tallies; cheap. */
+/* Waiting jobs of one queue (available, scheduled, parked), from the tallies; cheap. */
 int query_depth(struct store *store, const char *queue, int64_t *depth_r,
 		struct error *err_r) must_check;
 /* Worker sessions that are alive now; or only those that take their jobs from a broker. */

@@ -139,6 +139,8 @@ void job_json_write(struct strbuf *out, const struct job_view *view, const struc
 	if (view->cancel_asked)
 		add_raw(out, "cancel_asked", "true", 4);
 	add_attempts(out, view);
+	add_raw(out, "open_calls", view->open_calls,
+		view->open_calls ? strlen(view->open_calls) : 0);
 	add_raw(out, "steps", view->steps, view->steps ? strlen(view->steps) : 0);
 	add_who(out, view);
 	strbuf_addch(out, '}');

@@ -44,9 +44,8 @@ static void set_gauges(struct monitor *monitor, const struct queue_view *queues,
 			const char *state;
 			int64_t depth;
 		} depths[] = {
-			{ "available", queue->available },
-			{ "scheduled", queue->scheduled },
-			{ "queued", queue->queued },
+			{ "available", queue->available }, { "scheduled", queue->scheduled },
+			{ "parked", queue->parked },       { "queued", queue->queued },
 			{ "running", queue->running },
 		};
 		for (size_t j = 0; j < ARRAY_LEN(depths); j++) {

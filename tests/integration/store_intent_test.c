@@ -121,7 +121,9 @@ static void waits_for_a_person(struct fixture *fx)
 	assert_int_equal(listed(fx, JOB_PARKED), 1);
 	assert_int_equal(listed(fx, JOB_RETRYABLE), 0);
 	assert_int_equal(listed(fx, JOB_SCHEDULED), 0);
-	assert_int_equal(queue_of(fx, "q").scheduled, 1);
+	assert_int_equal(queue_of(fx, "q").scheduled, 0);
+	assert_int_equal(queue_of(fx, "q").parked, 1);
+	assert_string_equal(view.open_calls, "[\"pay\"]");
 	assert_int_equal(control_retry(fx->other, NULL, &job.id, &state, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_CONFLICT);
 	assert_int_equal(state, JOB_PARKED);

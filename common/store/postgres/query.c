@@ -31,6 +31,7 @@ enum {
 	V_PART,
 	V_NOTE,
 	V_CANCEL,
+	V_OPEN_CALLS,
 	V_EXTRA
 };
 
@@ -44,7 +45,9 @@ enum {
 			" d.finished, j.tags, j.order_key, j.fair_key, j.unique_key, j.traceparent, j.callback, d.result,"                         \
 			" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"                                           \
 			"  AND (a.counts OR r.due = 'infinity' AND a.outcome <> 0) AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                  \
-			" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL"
+			" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL,"                                                                      \
+			" CASE WHEN r.due = 'infinity' THEN (SELECT json_agg(o.step ORDER BY o.step)::text"                                        \
+			"  FROM windlass.call o WHERE o.id = j.id AND o.status = 0) END"
 #define VIEW_JOINS                                                                            \
 	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id" \
 	" LEFT JOIN windlass.progress p ON p.id = j.id LEFT JOIN windlass.cancel c ON c.id = j.id"
@@ -76,6 +79,7 @@ static void read_view(const PGresult *result, int row, struct arena *arena, stru
 		.progress = result_null(result, row, V_PART) ? -1 : result_f64(result, row, V_PART),
 		.progress_note = result_dup(result, row, V_NOTE, arena),
 		.cancel_asked = result_bool(result, row, V_CANCEL),
+		.open_calls = result_dup(result, row, V_OPEN_CALLS, arena),
 	};
 }
 

@@ -6,20 +6,21 @@
  */
 static const char all_queues[] =
 	"WITH depth AS (SELECT queue, sum(available)::int8 AS available, sum(scheduled)::int8 AS"
-	" scheduled FROM windlass.tally GROUP BY queue), running AS (SELECT j.queue, count(*)"
+	" scheduled FROM windlass.tally GROUP BY queue), parked AS (SELECT queue, count(*) AS n"
+	" FROM windlass.ready WHERE due = 'infinity' GROUP BY queue), running AS (SELECT j.queue, count(*)"
 	" FILTER (WHERE l.until IS NULL) AS n, count(*) FILTER (WHERE l.until IS NOT NULL) AS out"
 	" FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u(id) "
 	" JOIN windlass.jobs j ON j.id = u.id WHERE NOT EXISTS (SELECT FROM windlass.done d"
 	" WHERE d.id = u.id) GROUP BY j.queue), name AS (SELECT name"
 	" FROM windlass.queue UNION SELECT queue FROM depth UNION SELECT queue"
 	" FROM running) SELECT n.name, coalesce(q.paused, false), greatest(coalesce(d.available,"
-	" 0), 0), greatest(coalesce(d.scheduled, 0), 0), coalesce(u.n, 0), coalesce(u.out, 0),"
+	" 0), 0), greatest(coalesce(d.scheduled, 0) - coalesce(k.n, 0), 0), coalesce(u.n, 0), coalesce(u.out, 0),"
 	" (SELECT (extract(epoch FROM clock_timestamp() - min(o.since)) * 1000)::int8 "
 	" FROM generate_series(0, 2) AS p CROSS JOIN LATERAL (SELECT r.since"
 	" FROM windlass.ready r WHERE r.queue = n.name   AND r.priority = p::int2"
-	" AND r.due IS NULL ORDER BY r.seq LIMIT 1) o) FROM name n LEFT"
+	" AND r.due IS NULL ORDER BY r.seq LIMIT 1) o), coalesce(k.n, 0) FROM name n LEFT"
 	" JOIN windlass.queue q ON q.name = n.name LEFT JOIN depth d ON d.queue = n.name LEFT"
-	" JOIN running u ON u.queue = n.name ORDER BY n.name";
+	" JOIN parked k ON k.queue = n.name LEFT JOIN running u ON u.queue = n.name ORDER BY n.name";
 
 int postgres_query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,
 			  size_t *count_r, struct error *err_r)
@@ -46,6 +47,7 @@ int postgres_query_queues(struct store *store, struct arena *arena, struct queue
 			.running = result_i64(result, row, 4),
 			.queued = result_i64(result, row, 5),
 			.oldest_ms = result_null(result, row, 6) ? -1 : result_i64(result, row, 6),
+			.parked = result_i64(result, row, 7),
 		};
 	return 0;
 }

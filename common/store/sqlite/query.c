@@ -17,7 +17,10 @@
 	"windlass_attempt a WHERE a.id = j.id AND a.outcome <> 0 ORDER BY a.entry DESC LIMIT 1)), "                                \
 	"CASE WHEN d.id IS NULL AND r.id IS NULL THEN (SELECT substr(l.attempts, (instr(l.ids, j.id) - 1) / 4 + 1, 4) "            \
 	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END, "                                                   \
-	"EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND instr(l.ids, j.id) % 16 = 1) "
+	"EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND instr(l.ids, j.id) % 16 = 1), "                      \
+	"CASE WHEN r.due = " SQLITE_NEVER_SQL                                                                                      \
+	" THEN (SELECT json_group_array(step) FROM (SELECT step FROM windlass_call o "                                             \
+	"WHERE o.id = j.id AND o.status = 0 ORDER BY step)) END "
 #define VIEW_JOINS                                                                            \
 	"LEFT JOIN windlass_done d ON d.id = j.id LEFT JOIN windlass_ready r ON r.id = j.id " \
 	"LEFT JOIN windlass_progress p ON p.id = j.id LEFT JOIN windlass_cancel c ON c.id = j.id "
@@ -51,6 +54,7 @@ enum view_column {
 	V_REASON,
 	V_RUNNING_ATTEMPT,
 	V_SENT,
+	V_OPEN_CALLS,
 	V_EXTRA
 };
 
@@ -82,6 +86,7 @@ static void fill_state(sqlite3_stmt *stmt, struct arena *arena, struct job_view 
 		if (sqlite3_column_int(stmt, V_LATER) == 2) {
 			view->state = JOB_PARKED;
 			view->due_ms = 0;
+			view->open_calls = sqlite_column_dup(stmt, V_OPEN_CALLS, arena);
 		} else if (sqlite3_column_int(stmt, V_LATER)) {
 			view->state = view->attempt ? JOB_RETRYABLE : JOB_SCHEDULED;
 		}
@@ -415,12 +420,15 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 	/* The first of each priority is the oldest one of it, or near. */
 	stmt = sqlite_bind(
 		store, err_r,
-		"SELECT q.name, q.paused, q.available, q.scheduled, q.running, (SELECT min(since) FROM (SELECT (SELECT r.since "
+		"SELECT q.name, q.paused, q.available, q.scheduled - coalesce(h.n, 0), q.running, (SELECT min(since) FROM (SELECT (SELECT r.since "
 		"FROM windlass_ready r INDEXED BY windlass_ready_order WHERE r.queue = q.name AND r.priority = p.column1 "
 		"AND r.due IS NULL ORDER BY r.seq LIMIT 1) AS since FROM (VALUES (0), (1), (2)) p)), count(*) OVER (), "
 		"(SELECT count(*) FROM " HELD(
 			"until IS NOT NULL AND queue = q.name") " WHERE NOT EXISTS "
-								"(SELECT 1 FROM windlass_done d WHERE d.id = k.id)) FROM windlass_queue q ORDER BY q.name",
+								"(SELECT 1 FROM windlass_done d WHERE d.id = k.id)), coalesce(h.n, 0) FROM windlass_queue q "
+								"LEFT JOIN (SELECT queue, count(*) AS n FROM windlass_ready INDEXED BY windlass_ready_due "
+								"WHERE due IS NOT NULL AND due = " SQLITE_NEVER_SQL
+								" GROUP BY queue) h ON h.queue = q.name ORDER BY q.name",
 		"");
 	if (!stmt)
 		return -1;
@@ -435,6 +443,7 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 			.scheduled = sqlite3_column_int64(stmt, 3),
 			.queued = sqlite3_column_int64(stmt, 7),
 			.running = sqlite3_column_int64(stmt, 4) - sqlite3_column_int64(stmt, 7),
+			.parked = sqlite3_column_int64(stmt, 8),
 			.oldest_ms = has(stmt, 5) ? now - sqlite3_column_int64(stmt, 5) : -1,
 		};
 	}

@@ -87,15 +87,19 @@ bool digest_equal(const void *a, const void *b, size_t bytes)
 	return CRYPTO_memcmp(a, b, bytes) == 0;
 }
 
-char *base64_encode(struct arena *arena, const void *data, size_t bytes)
+static size_t base64_bytes(size_t bytes)
+{
+	CHECK(bytes < SIZE_MAX / 4);
+	return (bytes + 2) / 3 * 4;
+}
+
+/* Returns the end of the text, which it does not terminate. */
+static char *encode(const void *data, size_t bytes, char *at)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *p = data;
-	char *text, *at;
 
-	CHECK(bytes < SIZE_MAX / 4);
-	text = at = arena_alloc(arena, (bytes + 2) / 3 * 4 + 1);
 	for (size_t i = 0; i < bytes; i += 3) {
 		size_t left = bytes - i;
 		uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
@@ -106,8 +110,24 @@ char *base64_encode(struct arena *arena, const void *data, size_t bytes)
 		*at++ = left > 1 ? digits[group >> 6 & 63] : '=';
 		*at++ = left > 2 ? digits[group & 63] : '=';
 	}
-	*at = '\0';
+	return at;
+}
+
+char *base64_encode(struct arena *arena, const void *data, size_t bytes)
+{
+	char *text = arena_alloc(arena, base64_bytes(bytes) + 1);
+
+	*encode(data, bytes, text) = '\0';
 	return text;
+}
+
+void base64_json(struct strbuf *out, const void *data, size_t bytes)
+{
+	strbuf_addstr(out, "{\"base64\":\"");
+	strbuf_reserve(out, base64_bytes(bytes));
+	encode(data, bytes, out->data + out->len);
+	out->len += base64_bytes(bytes);
+	strbuf_addstr(out, "\"}");
 }
 
 static int base64_value(char c)

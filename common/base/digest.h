@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/arena.h"
+#include "common/base/strbuf.h"
 
 #define SHA1_BYTES   20
 #define SHA256_BYTES 32
@@ -23,6 +24,8 @@ bool digest_unhex(const char *text, size_t text_bytes, uint8_t *data_r);
 bool digest_equal(const void *a, const void *b, size_t bytes); /* constant time */
 /* standard alphabet, padded */
 char *base64_encode(struct arena *arena, const void *data, size_t bytes);
+/* Appends {"base64":"…"}: what bytes that are no text are in JSON. */
+void base64_json(struct strbuf *out, const void *data, size_t bytes);
 /* 0, or -1 */
 int base64_decode(struct arena *arena, const char *text, size_t text_bytes, void **data_r,
 		  size_t *bytes_r);

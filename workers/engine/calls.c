@@ -125,19 +125,16 @@ static void drop_intent(struct task *task, const char *step)
 
 /* ---- the answer */
 
-void calls_add_body(struct strbuf *out, struct arena *arena, const char *body, size_t bytes)
+void calls_add_body(struct strbuf *out, const char *body, size_t bytes)
 {
-	if (utf8_text(body, bytes)) {
+	if (utf8_text(body, bytes))
 		strbuf_json_n(out, body, bytes);
-		return;
-	}
-	strbuf_addstr(out, "{\"base64\":");
-	strbuf_json(out, base64_encode(arena, body, bytes));
-	strbuf_addch(out, '}');
+	else
+		base64_json(out, body, bytes);
 }
 
-static void add_members(struct strbuf *members, struct arena *arena, enum remote_fate fate,
-			int status, const char *body, size_t body_bytes, const char *error)
+static void add_members(struct strbuf *members, enum remote_fate fate, int status, const char *body,
+			size_t body_bytes, const char *error)
 {
 	static const char *const names[] = {
 		[REMOTE_ANSWERED] = "answered",
@@ -146,7 +143,7 @@ static void add_members(struct strbuf *members, struct arena *arena, enum remote
 	};
 
 	strbuf_printf(members, "\"fate\":\"%s\",\"status\":%d,\"body\":", names[fate], status);
-	calls_add_body(members, arena, body, body_bytes);
+	calls_add_body(members, body, body_bytes);
 	strbuf_addstr(members, ",\"error\":");
 	if (fate == REMOTE_ANSWERED && status >= 400)
 		strbuf_printf(members, "\"status %d\"", status);
@@ -197,8 +194,8 @@ void calls_answered(struct hand *hand, const struct open_ask *open, const struct
 		close_intent(hand, open, answer);
 	}
 	if (!open->http)
-		add_members(members, task->job->arena, answer->fate, answer->status,
-			    answer->body ? answer->body : "", answer->body_bytes, answer->error);
+		add_members(members, answer->fate, answer->status, answer->body ? answer->body : "",
+			    answer->body_bytes, answer->error);
 }
 
 static struct answer *answer_of(struct open_ask *open, enum remote_fate fate, int status,

@@ -181,7 +181,7 @@ void calls_intent_back(struct engine *engine, struct open_ask *open);
  * *answer is now the call's own. */
 bool calls_looked_up(struct engine *engine, struct open_ask *open, struct answer *answer);
 /* Appends a body: a JSON text, or {"base64":"…"} when it is not UTF-8. */
-void calls_add_body(struct strbuf *out, struct arena *arena, const char *body, size_t bytes);
+void calls_add_body(struct strbuf *out, const char *body, size_t bytes);
 /* The reply has come: keeps what is to be kept of it, parks the job if it must be, and makes the
  * members of the answer. */
 void calls_answered(struct hand *hand, const struct open_ask *open, const struct answer *answer,

@@ -29,13 +29,13 @@ const struct http_rules http_rules_default = {
 
 /* ---- the result */
 
-static void add_text(struct strbuf *out, struct arena *arena, const struct answer *answer)
+static void add_text(struct strbuf *out, const struct answer *answer)
 {
 	if (json_text_check(answer->body, answer->body_bytes)) {
 		json_slice_add_line(out, (struct json_slice){ .text = answer->body,
 							      .bytes = answer->body_bytes });
 	} else {
-		calls_add_body(out, arena, answer->body, answer->body_bytes);
+		calls_add_body(out, answer->body, answer->body_bytes);
 	}
 }
 
@@ -51,7 +51,7 @@ static const char *result_of(const struct hand *hand, const struct answer *answe
 	if (!rules->result_body)
 		strbuf_printf(&out, "{\"status\":%d,\"body\":", answer->status);
 	if (answer->body_bytes)
-		add_text(&out, arena, answer);
+		add_text(&out, answer);
 	else
 		strbuf_addstr(&out, "null");
 	if (!rules->result_body)

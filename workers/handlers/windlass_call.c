@@ -27,7 +27,7 @@ static void add_headers(struct strbuf *out, const char *const *headers)
 	json_decref(object);
 }
 
-static void add_request(struct strbuf *out, struct arena *arena, const struct wl_request *request)
+static void add_request(struct strbuf *out, const struct wl_request *request)
 {
 	strbuf_addstr(out, ",\"request\":{\"method\":");
 	strbuf_json(out, request->method ? request->method : "GET");
@@ -37,7 +37,7 @@ static void add_request(struct strbuf *out, struct arena *arena, const struct wl
 	add_headers(out, request->headers);
 	if (request->body) {
 		strbuf_addstr(out, ",\"body\":");
-		host_value_add_text(out, arena, request->body,
+		host_value_add_text(out, request->body,
 				    request->body_bytes ? request->body_bytes
 							: strlen(request->body));
 	}
@@ -81,7 +81,7 @@ struct wl_reply wl_call(struct wl_job *job, const char *step, const struct wl_re
 	strbuf_init(&members);
 	strbuf_addstr(&members, "\"call\":");
 	strbuf_json(&members, step);
-	add_request(&members, job->arena, request);
+	add_request(&members, request);
 	answer = host_job_ask(job, members.data);
 	strbuf_release(&members);
 	root = host_job_parse(job, answer.text, answer.bytes, &reason);

@@ -26,7 +26,7 @@ static const json_t *ask_rows(struct wl_job *job, const char *sql, struct wl_arg
 	strbuf_addstr(&members, "\"query\":");
 	strbuf_json(&members, sql);
 	strbuf_addstr(&members, ",\"args\":");
-	host_value_add_args(&members, job->arena, args);
+	host_value_add_args(&members, args);
 	answer = host_job_ask(job, members.data);
 	strbuf_release(&members);
 	root = host_job_parse(job, answer.text, answer.bytes, &reason);

@@ -42,21 +42,14 @@ struct wl_value wl_null(void)
 	return (struct wl_value){ .kind = VALUE_NULL };
 }
 
-static void add_blob(struct strbuf *out, struct arena *arena, const void *data, size_t bytes)
-{
-	strbuf_addstr(out, "{\"base64\":\"");
-	strbuf_addstr(out, base64_encode(arena, data, bytes));
-	strbuf_addstr(out, "\"}");
-}
-
-void host_value_add_text(struct strbuf *out, struct arena *arena, const char *text, size_t bytes)
+void host_value_add_text(struct strbuf *out, const char *text, size_t bytes)
 {
 	json_t *valid = memchr(text, 0, bytes) ? NULL : json_stringn(text, bytes);
 
 	if (valid)
 		strbuf_json_n(out, text, bytes);
 	else
-		add_blob(out, arena, text, bytes);
+		base64_json(out, text, bytes);
 	json_decref(valid);
 }
 
@@ -75,11 +68,11 @@ static void add_double(struct strbuf *out, double d)
 		strbuf_addstr(out, ".0");
 }
 
-static void add_value(struct strbuf *out, struct arena *arena, const struct wl_value *value)
+static void add_value(struct strbuf *out, const struct wl_value *value)
 {
 	switch (value->kind) {
 	case VALUE_TEXT:
-		host_value_add_text(out, arena, value->p, value->bytes);
+		host_value_add_text(out, value->p, value->bytes);
 		break;
 	case VALUE_I64:
 		strbuf_addi(out, value->i);
@@ -91,20 +84,20 @@ static void add_value(struct strbuf *out, struct arena *arena, const struct wl_v
 		strbuf_addstr(out, value->i ? "true" : "false");
 		break;
 	case VALUE_BLOB:
-		add_blob(out, arena, value->p, value->bytes);
+		base64_json(out, value->p, value->bytes);
 		break;
 	default:
 		strbuf_addstr(out, "null");
 	}
 }
 
-void host_value_add_args(struct strbuf *out, struct arena *arena, struct wl_args args)
+void host_value_add_args(struct strbuf *out, struct wl_args args)
 {
 	strbuf_addch(out, '[');
 	for (size_t i = 0; i < args.count; i++) {
 		if (i > 0)
 			strbuf_addch(out, ',');
-		add_value(out, arena, &args.value[i]);
+		add_value(out, &args.value[i]);
 	}
 	strbuf_addch(out, ']');
 }

@@ -21,7 +21,7 @@ void wl_write(struct wl_job *job, int rows, const char *sql, struct wl_args args
 	strbuf_addstr(out, "{\"sql\":");
 	strbuf_json(out, sql);
 	strbuf_addstr(out, ",\"args\":");
-	host_value_add_args(out, job->arena, args);
+	host_value_add_args(out, args);
 	if (rows >= 0) {
 		strbuf_addstr(out, ",\"rows\":");
 		strbuf_addi(out, rows);

@@ -13,10 +13,9 @@ static void add_blob(struct strbuf *out, struct arena *arena, const char *hex, s
 	size_t length = bytes >= 2 ? bytes / 2 - 1 : 0;
 	uint8_t *data = arena_alloc(arena, length + 1);
 
-	strbuf_addstr(out, "{\"base64\":\"");
-	if (length && digest_unhex(hex + 2, 2 * length, data))
-		strbuf_addstr(out, base64_encode(arena, data, length));
-	strbuf_addstr(out, "\"}");
+	if (!length || !digest_unhex(hex + 2, 2 * length, data))
+		length = 0;
+	base64_json(out, data, length);
 }
 
 static void add_value(struct strbuf *out, struct arena *arena, const PGresult *result, int row,

@@ -272,14 +272,9 @@ static void add_float(struct strbuf *out, double value)
 
 static void add_blob(struct strbuf *out, sqlite3_stmt *stmt, int column)
 {
-	struct arena *arena = arena_new(0);
 	const void *data = sqlite3_column_blob(stmt, column);
 
-	strbuf_addstr(out, "{\"base64\":\"");
-	strbuf_addstr(out, base64_encode(arena, data ? data : "",
-					 (size_t)sqlite3_column_bytes(stmt, column)));
-	strbuf_addstr(out, "\"}");
-	arena_free(&arena);
+	base64_json(out, data, (size_t)sqlite3_column_bytes(stmt, column));
 }
 
 static void add_value(struct strbuf *out, sqlite3_stmt *stmt, int column)

@@ -86,6 +86,22 @@ static void base64(void **state)
 	arena_free(&arena);
 }
 
+static void base64_in_json(void **state)
+{
+	static const char want[] = "[{\"base64\":\"\"},{\"base64\":\"AP/+\"}";
+	struct strbuf out;
+
+	(void)state;
+	strbuf_init(&out);
+	strbuf_addch(&out, '[');
+	base64_json(&out, NULL, 0);
+	strbuf_addch(&out, ',');
+	base64_json(&out, "\0\xff\xfe", 3);
+	assert_string_equal(out.data, want);
+	assert_int_equal(out.len, strlen(want));
+	strbuf_release(&out);
+}
+
 static void base64_refuses(void **state)
 {
 	static const char *const bad[] = { "Z",      "Zg",   "Zg=",  "Zg===", "Zh==",
@@ -106,8 +122,9 @@ static void base64_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sha256), cmocka_unit_test(unhex),          cmocka_unit_test(equal),
-		cmocka_unit_test(base64), cmocka_unit_test(base64_refuses),
+		cmocka_unit_test(sha256),         cmocka_unit_test(unhex),
+		cmocka_unit_test(equal),          cmocka_unit_test(base64),
+		cmocka_unit_test(base64_in_json), cmocka_unit_test(base64_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

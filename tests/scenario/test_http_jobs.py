@@ -134,7 +134,9 @@ def test_unknown_fate_parks(rig, third, script):
     id = rig.api.enqueue("park", {"n": 1})
     job = rig.api.wait(id, "parked")
     assert "its fate is unknown" in job["reason"]
-    assert [j["id"] for j in rig.api.get("/v1/jobs?state=parked").json()["items"]] == [id]
+    assert [(j["id"], j["open_calls"]) for j in rig.api.get("/v1/jobs?state=parked").json()["items"]] == [(id, ["http"])]
+    (queue,) = [q for q in rig.api.get("/v1/queues").json()["items"] if q["name"] == "default"]
+    assert (queue["parked"], queue["scheduled"]) == (1, 0)
     assert rig.api.get("/v1/jobs?state=retryable").json()["items"] == []
     assert rig.api.post(f"/v1/jobs/{id}/retry").status_code == 409
     assert resolve(rig, id, call="other", verdict="not_sent").status_code == 422
@@ -253,6 +255,16 @@ def test_lookup_does_not_find_it(rig, third):
     rig.work()
     assert rig.run("look", {"n": 1})["state"] == "completed"
     assert len(third.to("/look")) == 2 and len({r["key"] for r in third.to("/look")}) == 1
+
+
+def test_lookup_comes_before_a_second_request(rig, third):
+    """The other side does what it is asked and closes a connection that was used before: nobody sends again without having asked."""
+    third.script("/look", {"status": 201, "reset_reused": True})
+    rig.work()
+    for id in [rig.api.enqueue("look", {"n": n}) for n in range(20)]:
+        assert rig.api.wait(id)["state"] == "completed"
+    keys = [r["key"] for r in third.to("/look")]
+    assert len(keys) == len(set(keys)) == 20
 
 
 # ---- many at once, and the end

@@ -365,7 +365,7 @@ static int make_request(struct open_ask *open, struct remote_request *request_r,
 	if (expand(open, request_r, err_r) < 0)
 		return -1;
 	request_r->idempotency_key = key_of(open, request_r->headers);
-	if (open->policy == CALL_PARK && request_r->idempotency_key)
+	if (open->policy != CALL_RESEND_SAME_KEY && request_r->idempotency_key)
 		hide_key(open->hand->task.job->arena, request_r);
 	return 0;
 }

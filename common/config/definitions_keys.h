@@ -62,6 +62,16 @@ struct key_row {
 	const char *help;
 };
 
+/* How the tables' rows are written. */
+#define KEY_ROWS(array)                                    \
+	{                                                  \
+		.rows = (array), .count = ARRAY_LEN(array) \
+	}
+#define KEY_OF_LATER(key)                        \
+	{                                        \
+		.name = (key), .kind = KEY_LATER \
+	}
+
 extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys,
 	definitions_source_keys, definitions_target_keys;
 

@@ -13,14 +13,6 @@
 #define JOB(field)    offsetof(struct job_type, field)
 #define QUEUE(field)  offsetof(struct queue_definition, field)
 #define SOURCE(field) offsetof(struct source_definition, field)
-#define ROWS(array)                                        \
-	{                                                  \
-		.rows = (array), .count = ARRAY_LEN(array) \
-	}
-#define LATER(key)                               \
-	{                                        \
-		.name = (key), .kind = KEY_LATER \
-	}
 
 static const struct key_row retry_rows[] = {
 	{ .name = "max_attempts",
@@ -45,7 +37,7 @@ static const struct key_row retry_rows[] = {
 	  .default_text = "1h",
 	  .help = "Upper bound of every delay." },
 };
-static const struct key_rows retry_keys = ROWS(retry_rows);
+static const struct key_rows retry_keys = KEY_ROWS(retry_rows);
 
 static const struct key_row result_rows[] = {
 	{ .name = "to",
@@ -62,7 +54,7 @@ static const struct key_row result_rows[] = {
 	  .offset = JOB(result_key),
 	  .help = "Member of the payload whose text orders results, as in payload.customer; the job's order key, else its id, when absent." },
 };
-static const struct key_rows result_keys = ROWS(result_rows);
+static const struct key_rows result_keys = KEY_ROWS(result_rows);
 
 static const struct key_row lookup_rows[] = {
 	{ .name = "url",
@@ -75,7 +67,7 @@ static const struct key_row lookup_rows[] = {
 	  .offset = JOB(http.lookup_header_map),
 	  .help = "Its headers; those of the call when absent." },
 };
-static const struct key_rows lookup_keys = ROWS(lookup_rows);
+static const struct key_rows lookup_keys = KEY_ROWS(lookup_rows);
 
 static const struct key_row http_rows[] = {
 	{ .name = "method",
@@ -141,7 +133,7 @@ static const struct key_row http_rows[] = {
 	  .words = { "answer", "body" },
 	  .help = "What becomes the job's result: {status, body}, or the body alone." },
 };
-static const struct key_rows http_keys = ROWS(http_rows);
+static const struct key_rows http_keys = KEY_ROWS(http_rows);
 
 static const struct key_row files_rows[] = {
 	{ .name = "read",
@@ -162,7 +154,7 @@ static const struct key_row files_rows[] = {
 	  .default_text = "1GiB",
 	  .help = "Largest file that it may make." },
 };
-static const struct key_rows files_keys = ROWS(files_rows);
+static const struct key_rows files_keys = KEY_ROWS(files_rows);
 
 static const struct key_row job_rows[] = {
 	{ .name = "module",
@@ -301,12 +293,12 @@ static const struct key_row job_rows[] = {
 	  .offset = JOB(plain_http),
 	  .handlers = FOR_HOSTS | FOR_HTTP,
 	  .help = "Such calls may go by http too, not only by https." },
-	LATER("order"),
-	LATER("rate"),
-	LATER("inline"),
-	LATER("broker"),
+	KEY_OF_LATER("order"),
+	KEY_OF_LATER("rate"),
+	KEY_OF_LATER("inline"),
+	KEY_OF_LATER("broker"),
 };
-const struct key_rows definitions_job_keys = ROWS(job_rows);
+const struct key_rows definitions_job_keys = KEY_ROWS(job_rows);
 
 static const struct key_row queue_broker_rows[] = {
 	{ .name = "topic",
@@ -326,7 +318,7 @@ static const struct key_row queue_broker_rows[] = {
 	  .help = "RabbitMQ: kind of the queue when it is made." },
 	{ .name = "fifo", .kind = KEY_FLAG, .offset = QUEUE(fifo), .help = "SQS: a FIFO queue." },
 };
-static const struct key_rows queue_broker_keys = ROWS(queue_broker_rows);
+static const struct key_rows queue_broker_keys = KEY_ROWS(queue_broker_rows);
 
 static const struct key_row queue_rows[] = {
 	{ .name = "max",
@@ -344,10 +336,10 @@ static const struct key_row queue_rows[] = {
 	  .kind = KEY_MAP,
 	  .members = &queue_broker_keys,
 	  .help = "What it is on the broker." },
-	LATER("concurrency"),
-	LATER("rate"),
+	KEY_OF_LATER("concurrency"),
+	KEY_OF_LATER("rate"),
 };
-const struct key_rows definitions_queue_keys = ROWS(queue_rows);
+const struct key_rows definitions_queue_keys = KEY_ROWS(queue_rows);
 
 static const struct key_row source_broker_rows[] = {
 	{ .name = "partitions",
@@ -363,7 +355,7 @@ static const struct key_row source_broker_rows[] = {
 	  .help = "RabbitMQ: kind of the queue when it is made." },
 	{ .name = "fifo", .kind = KEY_FLAG, .offset = SOURCE(fifo), .help = "SQS: a FIFO queue." },
 };
-static const struct key_rows source_broker_keys = ROWS(source_broker_rows);
+static const struct key_rows source_broker_keys = KEY_ROWS(source_broker_rows);
 
 static const struct key_row source_rows[] = {
 	{ .name = "topic",
@@ -401,7 +393,7 @@ static const struct key_row source_rows[] = {
 	  .members = &source_broker_keys,
 	  .help = "What it is on the broker." },
 };
-const struct key_rows definitions_source_keys = ROWS(source_rows);
+const struct key_rows definitions_source_keys = KEY_ROWS(source_rows);
 
 static const struct key_row top_rows[] = {
 	{ .name = "queues",
@@ -420,7 +412,7 @@ static const struct key_row top_rows[] = {
 	  .kind = KEY_NAMED,
 	  .members = &definitions_target_keys,
 	  .help = "Third parties that jobs call, each with its limits, its breaker and its credentials." },
-	LATER("schedules"),
-	LATER("endpoints"),
+	KEY_OF_LATER("schedules"),
+	KEY_OF_LATER("endpoints"),
 };
-const struct key_rows definitions_top_keys = ROWS(top_rows);
+const struct key_rows definitions_top_keys = KEY_ROWS(top_rows);

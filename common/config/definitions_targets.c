@@ -13,14 +13,6 @@
 #define VARIABLES_MAX 16
 
 #define TARGET(field) offsetof(struct target_definition, field)
-#define ROWS(array)                                        \
-	{                                                  \
-		.rows = (array), .count = ARRAY_LEN(array) \
-	}
-#define LATER(key)                               \
-	{                                        \
-		.name = (key), .kind = KEY_LATER \
-	}
 
 static const struct key_row breaker_rows[] = {
 	{ .name = "failures",
@@ -56,7 +48,7 @@ static const struct key_row breaker_rows[] = {
 	  .offset = TARGET(breaker_off),
 	  .help = "true: it never opens." },
 };
-static const struct key_rows breaker_keys = ROWS(breaker_rows);
+static const struct key_rows breaker_keys = KEY_ROWS(breaker_rows);
 
 static const struct key_row tls_rows[] = {
 	{ .name = "ca",
@@ -72,7 +64,7 @@ static const struct key_row tls_rows[] = {
 	  .offset = TARGET(tls_key),
 	  .help = "PEM file of its key." },
 };
-static const struct key_rows tls_keys = ROWS(tls_rows);
+static const struct key_rows tls_keys = KEY_ROWS(tls_rows);
 
 static const struct key_row basic_rows[] = {
 	{ .name = "user",
@@ -86,7 +78,7 @@ static const struct key_row basic_rows[] = {
 	  .required = true,
 	  .help = "Password, as ${env.NAME}." },
 };
-static const struct key_rows basic_keys = ROWS(basic_rows);
+static const struct key_rows basic_keys = KEY_ROWS(basic_rows);
 
 static const struct key_row oauth2_rows[] = {
 	{ .name = "token_url",
@@ -109,7 +101,7 @@ static const struct key_row oauth2_rows[] = {
 	  .offset = TARGET(scope),
 	  .help = "Scopes that are asked for, with blanks between." },
 };
-static const struct key_rows oauth2_keys = ROWS(oauth2_rows);
+static const struct key_rows oauth2_keys = KEY_ROWS(oauth2_rows);
 
 static const struct key_row auth_rows[] = {
 	{ .name = "bearer",
@@ -125,7 +117,7 @@ static const struct key_row auth_rows[] = {
 	  .members = &oauth2_keys,
 	  .help = "OAuth 2.0 client credentials: a token is fetched, kept, and fetched again before it expires." },
 };
-static const struct key_rows auth_keys = ROWS(auth_rows);
+static const struct key_rows auth_keys = KEY_ROWS(auth_rows);
 
 static const struct key_row lookup_rows[] = {
 	{ .name = "url",
@@ -134,7 +126,7 @@ static const struct key_row lookup_rows[] = {
 	  .required = true,
 	  .help = "What is asked with GET; ${call.key} is the key that the call was sent with." },
 };
-static const struct key_rows lookup_keys = ROWS(lookup_rows);
+static const struct key_rows lookup_keys = KEY_ROWS(lookup_rows);
 
 static const struct key_row target_rows[] = {
 	{ .name = "url",
@@ -207,9 +199,9 @@ static const struct key_row target_rows[] = {
 	  .kind = KEY_MAP,
 	  .members = &lookup_keys,
 	  .help = "ambiguous: lookup asks here before it sends again; 2xx: it was done, 404: it was not." },
-	LATER("proxy"),
+	KEY_OF_LATER("proxy"),
 };
-const struct key_rows definitions_target_keys = ROWS(target_rows);
+const struct key_rows definitions_target_keys = KEY_ROWS(target_rows);
 
 static struct yaml_place place_in(const struct yaml_node *map, const char *outer, const char *inner)
 {

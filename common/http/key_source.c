@@ -14,6 +14,7 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/digest.h"
+#include "common/base/fair_lock.h"
 #include "common/base/log.h"
 #include "common/http/client.h"
 #include "common/http/server.h"
@@ -229,7 +230,6 @@ static int check_from(const char *from, bool *is_file_r, struct error *err_r)
 struct key_source *key_source_start(const char *from, const char *ca_file, struct error *err_r)
 {
 	struct key_source *source;
-	pthread_rwlockattr_t lock_attr;
 	pthread_condattr_t attr;
 	bool is_file;
 
@@ -239,11 +239,7 @@ struct key_source *key_source_start(const char *from, const char *ca_file, struc
 	source->from = xstrdup(from);
 	source->ca_file = xstrdup(ca_file);
 	source->is_file = is_file;
-	/* or those who keep checking would keep newer keys out */
-	pthread_rwlockattr_init(&lock_attr);
-	pthread_rwlockattr_setkind_np(&lock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&source->keys_lock, &lock_attr);
-	pthread_rwlockattr_destroy(&lock_attr);
+	fair_lock_init(&source->keys_lock);
 	pthread_mutex_init(&source->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/fair_lock.h"
 #include "common/http/jwt.h"
 #include "producers/gateway/issuer.h"
 #include "producers/gateway/keyring.h"
@@ -39,13 +40,7 @@ struct access *access_new(const struct settings *settings, struct error *err_r)
 {
 	struct access *access = xcalloc(1, sizeof(*access));
 
-	pthread_rwlockattr_t attr;
-
-	/* or those who keep asking would keep a reload out */
-	pthread_rwlockattr_init(&attr);
-	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&access->lock, &attr);
-	pthread_rwlockattr_destroy(&attr);
+	fair_lock_init(&access->lock);
 	access->keys = keyring_parse(settings->api_keys, err_r);
 	if (access->keys && has_issuer(settings))
 		access->issuer = issuer_start(settings, err_r);

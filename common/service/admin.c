@@ -105,8 +105,9 @@ static void nothing_to_do(struct request *request, void *ctx)
 	(void)request, (void)ctx;
 }
 
-struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
-			  void *ctx, struct error *err_r)
+/* NULL: ERROR_INVALID (address) or ERROR_UNAVAILABLE (cannot bind). */
+static struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
+				 void *ctx, struct error *err_r)
 {
 	struct admin *admin = xcalloc(1, sizeof(*admin));
 	char host[HOST_BYTES];

@@ -16,9 +16,6 @@ struct admin;
  * listener's thread: must not block. */
 typedef bool admin_ready_fn(void *ctx, struct strbuf *why_r);
 
-/* Starts listening. NULL: ERROR_INVALID (address) or ERROR_UNAVAILABLE (cannot bind). */
-struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
-			  void *ctx, struct error *err_r) must_check;
 /* For a role that was started alone, where its settings say, else on 127.0.0.1:8081. `what` names
  * it in the log ("worker"). 0: *admin_r listens, or is NULL because the default address is taken
  * (by a gateway on the same machine, say), which is logged; -1: an address that was asked for

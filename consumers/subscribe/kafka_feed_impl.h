@@ -127,8 +127,6 @@ void kafka_partitions_pause(struct kafka_feed *feed, bool full);
 void kafka_partitions_upkeep(struct kafka_feed *feed, int64_t now_ms);
 /* Appends what is wrong with partitions, if anything. */
 bool kafka_partitions_ready(struct kafka_feed *feed, struct strbuf *why_r);
-/* Is the delivery of an assignment that still holds? */
-bool kafka_partitions_holds(const struct kafka_delivery *delivery);
 
 /* Another epoch: what is open of the one before is over. `next` as in offset_tracker_init. */
 void kafka_partition_begin(struct kafka_feed *feed, struct kafka_partition *partition,

@@ -99,7 +99,8 @@ struct kafka_partition *kafka_partitions_of(struct kafka_feed *feed,
 	return partition && partition->state == PARTITION_TAKING ? partition : NULL;
 }
 
-bool kafka_partitions_holds(const struct kafka_delivery *delivery)
+/* Is the delivery of an assignment that still holds? */
+static bool kafka_partitions_holds(const struct kafka_delivery *delivery)
 {
 	return delivery->epoch == delivery->partition->epoch;
 }

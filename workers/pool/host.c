@@ -125,6 +125,8 @@ static void out_ended(struct host *host)
 	host_wake_at(host, clock_mono_ns() + DYING_MS * INT64_C(1000000));
 }
 
+static void host_read(struct host *host);
+
 static void on_out(void *ctx, uint32_t events)
 {
 	(void)events;
@@ -377,7 +379,9 @@ static void check_line_length(struct host *host)
 	host_kill(host, HOST_END_FAULT);
 }
 
-void host_read(struct host *host)
+/* Reads what there is and hands every line to pool_line; used while it lives and once more when it
+ * has died. */
+static void host_read(struct host *host)
 {
 	size_t total = 0;
 

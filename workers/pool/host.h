@@ -91,9 +91,6 @@ size_t host_unwritten(const struct host *host);
 /* Where in its input the next line begins, and up to where it has read. */
 uint64_t host_input_end(const struct host *host);
 uint64_t host_input_read(const struct host *host);
-/* Reads what there is and hands every line to pool_line; used while it lives and once more when it
- * has died. */
-void host_read(struct host *host);
 /* No more jobs, a clean end when it has nothing to do: EOF on its input. */
 void host_close_input(struct host *host);
 void host_signal(struct host *host, int signal);

@@ -157,7 +157,9 @@ static bool send_out(struct postgres *pg)
 	return rc == 0;
 }
 
-bool postgres_wait(struct postgres *pg, PGresult **result_r)
+/* Waits for the answer that comes next (NULL: the end of one statement's answers). False: the
+ * connection is lost or silent. */
+static bool postgres_wait(struct postgres *pg, PGresult **result_r)
 {
 	int64_t deadline_ms = clock_mono_ms() + SILENCE_MS;
 

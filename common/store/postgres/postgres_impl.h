@@ -203,9 +203,6 @@ int postgres_commit_fly(struct postgres *pg, struct error *err_r) must_check;
 const PGresult *postgres_result(const struct postgres *pg, size_t place);
 int64_t postgres_rows(const struct postgres *pg, size_t place);
 void postgres_flight_clear(struct postgres *pg);
-/* Waits for the answer that comes next (NULL: the end of one statement's answers). False: the
- * connection is lost or silent. */
-bool postgres_wait(struct postgres *pg, PGresult **result_r);
 
 /* ---- statement.c */
 /* begins a statement; sql must live until postgres_send */
@@ -332,18 +329,6 @@ int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t co
 			  struct error *err_r) must_check;
 /* Cancels, in a transaction of its own, waiting jobs whose cancel request raced with a retry. */
 int postgres_cancel_raced(struct postgres *pg, struct error *err_r) must_check;
-
-/* ---- session.c: gives the unfinished jobs of leases back, a bounded number of leases a
- * transaction until none is left. */
-struct release {
-	enum { RELEASE_SESSION, RELEASE_UNKNOWN, RELEASE_BATCH, RELEASE_DEAD } which;
-	const struct uuid *id;    /* of the session, of the batch; NULL for RELEASE_DEAD */
-	const struct uuid *known; /* RELEASE_UNKNOWN: batches that stay */
-	size_t known_count;
-	const char *reason;
-};
-int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r,
-		     struct error *err_r) must_check;
 
 /* ---- history.c: what earlier attempts of jobs left. Results have the job's number in column 0,
  * ordered. */

@@ -5,6 +5,14 @@
 
 #include "common/store/postgres/postgres_impl.h"
 
+struct release {
+	enum { RELEASE_SESSION, RELEASE_UNKNOWN, RELEASE_BATCH, RELEASE_DEAD } which;
+	const struct uuid *id;    /* of the session, of the batch; NULL for RELEASE_DEAD */
+	const struct uuid *known; /* RELEASE_UNKNOWN: batches that stay */
+	size_t known_count;
+	const char *reason;
+};
+
 static const char renew[] =
 	"INSERT INTO windlass.session AS s (id, host, pid, started, until, broker) VALUES"
 	" ($1::uuid, $2::text, $3::int4, now(), clock_timestamp() + $4::int8 * interval '1 ms',"
@@ -204,8 +212,9 @@ static int release_some(struct postgres *pg, const struct release *release, int6
 	return 0;
 }
 
-int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r,
-		     struct error *err_r)
+/* A bounded number of leases a transaction, until none is left. */
+static int postgres_release(struct postgres *pg, const struct release *release, int64_t *released_r,
+			    struct error *err_r)
 {
 	size_t leases = RELEASE_LEASES_MAX;
 	int tries = 0;

@@ -125,8 +125,6 @@ enum sqlite_durability {
 };
 int sqlite_begin(struct sqlite_store *store, enum sqlite_durability durability,
 		 struct error *err_r) must_check;
-int sqlite_flush(struct sqlite_store *store,
-		 struct error *err_r) must_check; /* leases, figures, sequence */
 /* Flushes and commits. On failure everything is rolled back; ERROR_UNKNOWN: the disk failed during
  * the commit. */
 int sqlite_commit(struct sqlite_store *store, struct error *err_r) must_check;

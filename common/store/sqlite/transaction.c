@@ -84,7 +84,8 @@ static int flush_tallies(struct sqlite_store *store, struct error *err_r)
 	return 0;
 }
 
-int sqlite_flush(struct sqlite_store *store, struct error *err_r)
+/* Leases, figures, sequence. */
+static int sqlite_flush(struct sqlite_store *store, struct error *err_r)
 {
 	if (sqlite_lease_flush(store, err_r) || flush_tallies(store, err_r))
 		return -1;

@@ -38,7 +38,7 @@ struct receipt {
 
 /* What its arena begins with besides the payload: thousands are in hand at once, and most of them,
  * with what their engine keeps of them, want no second block. */
-#define CLAIMED_JOB_BYTES 4096
+#define CLAIMED_JOB_BYTES 2560
 
 /* A job as it was handed out, with everything it needs in its own arena. */
 struct claimed_job {

@@ -84,10 +84,10 @@ static void submit(struct engine *engine, struct open_ask *open)
 {
 	struct task *task = &open->hand->task;
 
-	open->completion.kind = COMPLETION_STEP;
-	open->completion.job = task->job;
-	calls_receipts_taken(task, &open->completion);
-	open->effect.completion = &open->completion;
+	open->completion->kind = COMPLETION_STEP;
+	open->completion->job = task->job;
+	calls_receipts_taken(task, open->completion);
+	open->effect.completion = open->completion;
 	list_append(&engine->submits, &open->effect.link);
 	engine->submit_count++;
 }
@@ -104,12 +104,23 @@ static void start_step(struct engine *engine, struct open_ask *open)
 		answer_step(engine, open, known);
 		return;
 	}
-	open->completion = (struct completion){
+	*open->completion = (struct completion){
 		.step = ask->step,
 		.step_value = ask->step_value,
 		.writes = ask->writes,
 	};
 	submit(engine, open);
+}
+
+static void store(struct engine *engine, struct open_ask *open)
+{
+	open->completion = ARENA_NEW(open->hand->task.job->arena, struct completion);
+	if (open->ask->kind == TASK_ASK_STEP) {
+		start_step(engine, open);
+	} else {
+		calls_add_intent(open);
+		submit(engine, open);
+	}
 }
 
 /* A step of a job that the store has no row of, and an intent that a broker's next delivery has to
@@ -136,11 +147,8 @@ void asks_start_next(struct engine *engine, struct hand *hand)
 		} else if (adopts_first(hand, open)) {
 			detach_now(engine, hand);
 			return;
-		} else if (open->ask->kind == TASK_ASK_STEP) {
-			start_step(engine, open);
 		} else {
-			calls_add_intent(open);
-			submit(engine, open);
+			store(engine, open);
 		}
 		open->started = true;
 		return;

@@ -509,7 +509,7 @@ static bool same_step_under_way(const struct open_ask *open)
 void calls_intent_back(struct engine *engine, struct open_ask *open)
 {
 	struct hand *hand = open->hand;
-	bool committed = open->completion.fate == COMPLETION_COMMITTED;
+	bool committed = open->completion->fate == COMPLETION_COMMITTED;
 
 	open->stored = false;
 	if (!committed)

@@ -66,10 +66,12 @@ void detach_now(struct engine *engine, struct hand *hand)
 	CHECK(hand->lent && !hand->adopting);
 	forget(hand);
 	hand->adopting = true;
-	hand->adoption = (struct completion){ .kind = COMPLETION_ADOPT, .job = hand->task.job };
-	uuid_v7(&hand->adoption.adopted);
+	if (!hand->adoption)
+		hand->adoption = ARENA_NEW(hand->task.job->arena, struct completion);
+	*hand->adoption = (struct completion){ .kind = COMPLETION_ADOPT, .job = hand->task.job };
+	uuid_v7(&hand->adoption->adopted);
 	/* a step of it may be with the effects thread already */
-	hand->adopt = (struct effect){ .completion = &hand->adoption,
+	hand->adopt = (struct effect){ .completion = hand->adoption,
 				       .twin = true,
 				       .adopts = hand->task.job };
 	list_init(&hand->adopt.link);

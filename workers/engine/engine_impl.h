@@ -35,8 +35,8 @@ struct hand {
 	bool adopting; /* `adopt` is with the effects thread: the job's lease is about to change */
 	struct list lent_link;
 	struct effect adopt;
-	struct completion adoption;
-	const char *forbidden; /* what its type does not allow and it asked for; or NULL */
+	struct completion *adoption; /* the same; NULL while there was none */
+	const char *forbidden;       /* what its type does not allow and it asked for; or NULL */
 	/* why the job is parked: a call of it that must not be sent twice has an unknown fate */
 	const char *park;
 	struct list http_link; /* HTTP: in the engine's list of these while its call is under way */
@@ -60,12 +60,12 @@ struct open_ask {
 	bool stored;
 	enum call_policy policy;                /* CALL */
 	const struct target_definition *target; /* whose policy that is; or NULL */
-	bool started;         /* with the effects thread, or refused before that */
-	bool called;          /* CALL: no other of its step may begin */
-	bool asking;          /* CALL: what is under way is the look-up */
-	uint64_t call;        /* CALL: remote's handle; 0: nothing is under way */
-	struct effect effect; /* if `stored` */
-	struct completion completion;
+	bool started;                  /* with the effects thread, or refused before that */
+	bool called;                   /* CALL: no other of its step may begin */
+	bool asking;                   /* CALL: what is under way is the look-up */
+	uint64_t call;                 /* CALL: remote's handle; 0: nothing is under way */
+	struct effect effect;          /* if `stored` */
+	struct completion *completion; /* made when it goes there */
 };
 
 /* An answer on its way to the loop; malloc'ed with its texts. */

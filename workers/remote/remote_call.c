@@ -24,7 +24,7 @@
 #define REQUEST_HEADERS_MAX 100
 #define HEADER_NAME_MAX     200
 #define URL_BYTES_MAX       8192
-#define RECEIVE_BYTES       4096L /* at once; each call that is under way has as much */
+#define RECEIVE_BYTES       2048L /* at once; each call that is under way has as much */
 #define METHOD_BYTES_MAX    16
 #define KEY_BYTES_MAX       255
 

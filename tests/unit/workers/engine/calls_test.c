@@ -103,7 +103,7 @@ static void store(struct open_ask *open, enum completion_fate fate)
 	assert_true(open->started);
 	list_remove(&open->effect.link);
 	engine->submit_count--;
-	open->completion.fate = fate;
+	open->completion->fate = fate;
 	asks_step_back(engine, &open->effect);
 }
 
@@ -187,8 +187,8 @@ static void an_intent_goes_first(void **state)
 
 	(void)state;
 	assert_int_equal(engine->submit_count, 1);
-	assert_int_equal(open->completion.receipt_count, 1);
-	assert_int_equal(open->completion.receipts[0].status, RECEIPT_INTENT);
+	assert_int_equal(open->completion->receipt_count, 1);
+	assert_int_equal(open->completion->receipts[0].status, RECEIPT_INTENT);
 	store(open, COMPLETION_FAILED);
 	answered(REMOTE_NOT_SENT, "could not be written down", 0);
 	unsaved("charge", RECEIPT_NOT_SENT);
@@ -218,8 +218,8 @@ static void a_transaction_saves_what_it_took(void **state)
 	store(call("a", PARK, NULL), COMPLETION_COMMITTED);
 	not_sent();
 	other = call("b", PARK, NULL);
-	assert_int_equal(other->completion.receipt_count, 2); /* that "a" was not sent, too */
-	call("a", PLAIN, NULL);                               /* is made again somewhere else */
+	assert_int_equal(other->completion->receipt_count, 2); /* that "a" was not sent, too */
+	call("a", PLAIN, NULL);                                /* is made again somewhere else */
 	replied(200);
 	store(other, COMPLETION_COMMITTED);
 	unsaved("a", 200);

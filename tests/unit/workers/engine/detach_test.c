@@ -86,8 +86,8 @@ static void answer(struct hand *hand, enum completion_fate fate)
 	assert_true(hand->adopting);
 	list_remove(&hand->adopt.link);
 	engine->submit_count--;
-	hand->adoption.fate = fate;
-	error_set(&hand->adoption.error, ERROR_SQL, "broken");
+	hand->adoption->fate = fate;
+	error_set(&hand->adoption->error, ERROR_SQL, "broken");
 	detach_back(engine, &hand->adopt);
 }
 
@@ -129,8 +129,8 @@ static void those_that_take_long_are_adopted(void **state)
 	assert_false(young->adopting);
 	assert_int_equal(engine->submit_count, 2);
 	assert_true(plain->adopt.twin && plain->adopt.adopts == plain->task.job);
-	assert_int_equal(plain->adoption.kind, COMPLETION_ADOPT);
-	assert_false(uuid_is_nil(&plain->adoption.adopted));
+	assert_int_equal(plain->adoption->kind, COMPLETION_ADOPT);
+	assert_false(uuid_is_nil(&plain->adoption->adopted));
 	assert_true(engine->detach_ns > 0);
 	assert_in_range(engine->detach_ns - clock_mono_ns(), 1, INT64_C(1000000000));
 	answer(plain, COMPLETION_COMMITTED);

@@ -15,7 +15,7 @@ import pytest
 import standardwebhooks.webhooks
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from harness.rig import napping
+from harness.rig import Rig, napping
 from harness.store import rows
 from harness.windlass import wait_for
 
@@ -375,3 +375,48 @@ def test_with_a_broker(broker_rig, receiver):
     assert sorted(verify(t)["data"]["id"] for t in told) == sorted(ids)
     wait_for(lambda: all(webhooks_of(rig, id)[0]["state"] == "completed" for id in ids), 30)
     assert len(receiver.requests) == 20
+
+
+# ---- with a broker they travel like any job
+
+@pytest.fixture
+def travelling(pg_url, rabbit, windlass, engine_jobs):
+    windlass.expect("leases-released", "dispatch-held")  # until a worker has made the queues
+    rig = Rig(windlass, pg_url, engine_jobs)
+    rig.settings.update(rabbit.settings, **LOOPBACK, WINDLASS_DISPATCH_LEASE="3s")
+    rig.gateway.stop()
+    rig.gateway = windlass.gateway(**rig.settings)
+    rig.api = rig.gateway.api()
+    windlass.dispatch(**rig.settings)
+    return rig
+
+
+def test_rabbitmq_carries_webhooks(travelling, receiver):
+    receiver.answers = lambda path, n: 500 if path == "/completed" and n == 1 else 204
+    travelling.work()
+    ends = {
+        "completed": travelling.api.enqueue("put", {"who": "me"}, callback_url=receiver.url + "/completed"),
+        "discarded": travelling.api.enqueue("refuse", callback_url=receiver.url + "/discarded"),
+        "cancelled": travelling.api.enqueue("put", {"who": "no"}, delay="1h", callback_url=receiver.url + "/cancelled"),
+    }
+    assert travelling.api.post(f"/v1/jobs/{ends['cancelled']}/cancel").status_code == 200
+    for state, id in ends.items():
+        told = receiver.wait("/" + state, 2 if state == "completed" else 1, 60)
+        assert {verify(request)["data"]["id"] for request in told} == {id} and len({r.headers["webhook-id"] for r in told}) == 1
+        assert settled(travelling, id, "completed")["id"] == told[0].headers["webhook-id"]
+    assert len(receiver.requests) == 4
+
+
+@pytest.mark.parametrize("point", ["before_commit", "commit_sent", "after_commit_before_ack"])
+def test_rabbitmq_and_a_worker_that_dies(travelling, receiver, point):
+    """Each end has one webhook, whatever of its worker, its message and its transaction was lost; what was sent twice has one id."""
+    dying = travelling.work(wait=False, WINDLASS_FAILPOINT=f"{point}:3:kill")
+    ids = [travelling.api.enqueue("put", {"who": "me"}, callback_url=receiver.url + "/told") for _ in range(8)]
+    wait_for(lambda: dying.popen.poll() is not None, 30)
+    dying.kill()
+    travelling.work()
+    for id in ids:
+        assert travelling.api.wait(id, timeout_s=60)["state"] == "completed"
+        settled(travelling, id, "completed", 60)
+    told = {r.headers["webhook-id"]: verify(r)["data"]["id"] for r in receiver.of("/told")}
+    assert sorted(told.values()) == sorted(ids)

@@ -183,13 +183,20 @@ TYPE = "/v1/events?type=bench.noop"
 def event_latency(kind):
     """1,000 jobs a second, each watched by one client; from the stamp of a job's end (before its commit) to the client."""
     def run(rig, size):
-        count = int(1000 * size.latency_s)
+        jobs = "SELECT count(*) FROM " + ("windlass_jobs" if kind == "sqlite" else "windlass.jobs")
         with getattr(rig, kind)() as url, rig.windlass(url) as system:
             process = system.machine.run(**WATCHERS)
             warm(rig, system.port(process))
-            with rig.watchers(system.port(process), TYPE, 1, count) as figures:
-                rig.load(system.port(process), body={"type": "bench.noop", "payload": {}}, rate=1000, warm=0, seconds=size.latency_s + 0.5)
-                return figures()
+            before = store.rows(url, jobs)[0][0]
+            with rig.watchers(system.port(process), TYPE, 1) as figures:
+                rig.load(system.port(process), body={"type": "bench.noop", "payload": {}}, rate=1000, warm=0, seconds=size.latency_s)
+                count = store.rows(url, jobs)[0][0]
+                system.wait_done(count)
+                time.sleep(0.5)
+                seen = figures()
+            if seen["events"] < count - before:
+                raise Wrong(f"{count - before} jobs have ended, {seen['events']} events came")
+            return seen
     return run
 
 

@@ -10,7 +10,7 @@ Say it before the first assertion: a test that fails turns its rows into "NOT he
 A C test prints `# table security {"area": "SSRF", "requirement": "...", "cases": 64}` on a line of its own."""
 
 AREAS = (
-    "Authn", "JWT", "Authz", "Idempotency", "CORS", "gRPC/HTTP2", "HTTP/1 parsing", "Limits", "JSON", "SSRF", "libcurl use", "Header injection",
+    "Authn", "JWT", "Authz", "Idempotency", "CORS", "WebSocket", "gRPC/HTTP2", "HTTP/1 parsing", "Limits", "JSON", "SSRF", "libcurl use", "Header injection",
     "SQL injection", "Log injection", "Secrets", "TLS", "Payload at rest", "Process sandbox", "Webhook signing", "Unsafe consumption",
     "Supply chain", "Build flags",
 )

@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from harness.checklist import row
 from harness.gateway import make_key, start, uuid7
 from harness.windlass import ROOT, wait_for
 from harness.wire import TEXT, Wire, frame
@@ -235,6 +236,7 @@ def test_scopes_and_watch_tokens(keyed):
 
 def test_who_says_nothing_has_to_go(keyed):
     gateway, keys = keyed
+    row("WebSocket", "who brings no key within 10 s is sent away; nothing is done or shown before", 2)
     with Socket(gateway.url) as silent, Socket(gateway.url, path="/v1/ws?token=" + "0" * 40) as guessing, Socket(gateway.url, keys["all"]) as known:
         began = time.monotonic()
         assert silent.closed() == guessing.closed() == (1008, "not authenticated in time")
@@ -246,11 +248,13 @@ def test_origins_with_keys(windlass, sqlite_url):
     key, line = make_key("all", "read")
     gateway = start(windlass, sqlite_url, WINDLASS_API_KEYS=line, WINDLASS_CORS_ORIGINS="https://app.example")
     host = gateway.url.split("://")[1]
+    told = row("WebSocket", "a foreign Origin is refused at the handshake, with a key, too", 0)
     own = {"https://app.example": 101, f"http://{host}": 101}
     foreign = ("https://evil.example", "null", "http://app.example", "https://app.example.evil", "https://app.example:444", f"https://{host}")
     for origin, status in {**own, **{origin: 403 for origin in foreign}}.items():
         with Wire(gateway.url, Origin=origin, Authorization=f"Bearer {key}") as wire:
             assert wire.status == status, origin
+        told["cases"] += 1
 
 
 # ---- limits
@@ -275,6 +279,7 @@ def memory_kb(process):
 
 def test_a_slow_reader_is_cut_off(windlass, sqlite_url):
     """It asks for far more than it takes: what it asks is not even read, and what it watches has an end."""
+    row("WebSocket", "a client that does not read is not read, then cut off; memory stays", 1)
     gateway = start(windlass, sqlite_url)
     api = gateway.api()
     id = api.enqueue("mail.send", {"text": "x" * 200000})

@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from harness.checklist import row
 from harness.gateway import start
 from harness.wire import BINARY, CLOSE, MORE, PING, PONG, TEXT, Wire, close, frame
 
@@ -144,6 +145,7 @@ def test_every_case(windlass, sqlite_url):
     url = start(windlass, sqlite_url).url
     wrong, count = [], 0
     for group, cases in GROUPS.items():
+        told = row("WebSocket", f"RFC 6455 on the wire: {group}", 0)
         passed = total = 0
         for name, sent, wanted in cases():
             good, got = holds(url, sent, wanted)
@@ -151,7 +153,7 @@ def test_every_case(windlass, sqlite_url):
             if not good:
                 wrong.append(f"{group}, {name}: got {[(opcode, data and data[:60]) for opcode, data in got]}")
         count += total
-        print(f"websocket {group}: {passed} of {total} cases")
+        told |= {"cases": total, "verdict": f"{passed} of {total}"}
     assert not wrong, "\n".join(wrong)
     assert count >= 130
 

@@ -32,7 +32,7 @@ class Raw:
         self.timeout_s = timeout_s
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.buffer, self.frames, self.closed = b"", [], False
-        self.heads = {}
+        self.heads, self.greeted = {}, greet
         if greet:
             self.send(PREFACE, SettingsFrame(0, settings=settings or {}))
 
@@ -92,7 +92,7 @@ class Raw:
         self.frames.append(one)
         if isinstance(one, HeadersFrame):
             self.heads.setdefault(one.stream_id, []).extend(self.decoder.decode(one.data))
-        if isinstance(one, SettingsFrame) and "ACK" not in one.flags:
+        if isinstance(one, SettingsFrame) and "ACK" not in one.flags and self.greeted:
             self.send(SettingsFrame(0, flags=["ACK"]))
 
     def verdict(self, stream=1, timeout_s=None):

@@ -16,14 +16,9 @@ ACK, END_STREAM, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 0x20
 DATA, HEADERS, PRIO, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 
 
-@pytest.fixture(scope="module")
-def lite(tmp_path_factory):
-    return f"sqlite:{tmp_path_factory.mktemp('wire')}/grpc.db"
-
-
 @pytest.fixture
-def gateway(lite, windlass):
-    return open_gateway(windlass, lite)
+def gateway(tmp_path, windlass):
+    return open_gateway(windlass, f"sqlite:{tmp_path}/grpc.db")
 
 
 def wrong(*choices):

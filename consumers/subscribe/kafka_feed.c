@@ -16,7 +16,7 @@
 
 #include "consumers/subscribe/kafka_feed_impl.h"
 
-#define END_MS 10000 /* for leaving the group and closing; what hangs longer is left behind */
+#define END_MS 16000 /* for leaving the group and closing; what hangs longer is left behind */
 
 static const struct kafka_setting consumer_settings[] = {
 	{ "partition.assignment.strategy", "cooperative-sticky" },

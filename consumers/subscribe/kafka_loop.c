@@ -22,7 +22,7 @@
 #define CREATE_MS        3000
 #define CREATE_EVERY_MS  10000
 #define OPEN_PAUSE_MS    1000
-#define JOIN_MS          5000
+#define JOIN_MS          12000 /* a join that was broken off holds up its group for session.timeout.ms */
 #define GOODBYE_PROBE_MS 1000
 #define CLOSE_MS         2000
 

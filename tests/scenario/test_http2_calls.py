@@ -56,11 +56,13 @@ def applied(third, path):
 @pytest.mark.parametrize("type", ["keyed", "get"])
 def test_many_streams_share_a_connection(rig, third, type):
     third.script("/" + type, {}, {"delay": 0.5})
-    rig.work()
+    worker = rig.work()
     completed(rig, type, AT_ONCE)
+    # libcurl 7.88 seldom overlooks the end of a stream; the time-out ends that attempt, and it is made again with its key
+    overlooked = sum("timed out" in (line["reason"] or "") for line in worker.events("attempt"))
     assert {r["protocol"] for r in third.requests} == {"2"}
     assert third.most_streams >= AT_ONCE / 2 and third.connections <= 3, (third.most_streams, third.connections)
-    assert len(third.to("/" + type)) == AT_ONCE + 1
+    assert overlooked <= 1 and len(third.to("/" + type)) == AT_ONCE + 1 + overlooked
 
 
 @pytest.mark.parametrize("type", ["park", "look"])

@@ -10,27 +10,22 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "common/base/arena.h"
 #include "common/base/check.h"
 
-static char *part_of(CURLU *url, CURLUPart part, unsigned flags)
+static char *part_of(CURLU *url, CURLUPart part)
 {
-	char *text = NULL, *copy;
+	char *text = NULL;
 
-	if (curl_url_get(url, part, &text, flags) != CURLUE_OK)
-		return NULL;
-	copy = xstrdup(text);
-	curl_free(text);
-	return copy;
+	return curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) == CURLUE_OK ? text : NULL;
 }
 
-static const char *url_fault(struct call_guard *call_guard, CURLU *url, bool plain_http)
+const char *call_guard_init(struct call_guard *call_guard, const struct guard *guard, CURLU *url,
+			    bool plain_http)
 {
-	char *scheme = part_of(url, CURLUPART_SCHEME, 0);
-	char *port = part_of(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+	char *scheme = part_of(url, CURLUPART_SCHEME), *port = part_of(url, CURLUPART_PORT);
 	const char *fault = NULL;
 
-	call_guard->host = part_of(url, CURLUPART_HOST, 0);
+	*call_guard = (struct call_guard){ .guard = guard, .host = part_of(url, CURLUPART_HOST) };
 	if (!scheme || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
 		fault = "the URL is not one of http or https";
 	else if (!port || !call_guard->host || !call_guard->host[0])
@@ -39,36 +34,14 @@ static const char *url_fault(struct call_guard *call_guard, CURLU *url, bool pla
 		fault = "the URL's port is not one for HTTP";
 	else
 		call_guard->plain = !plain_http && !strcmp(scheme, "http");
-	free(scheme);
-	free(port);
-	return fault;
-}
-
-const char *call_guard_init(struct call_guard *call_guard, const struct guard *guard,
-			    const char *text, bool plain_http)
-{
-	CURLU *url = curl_url();
-	const char *fault = NULL;
-	CURLUcode code;
-
-	CHECK(url);
-	*call_guard = (struct call_guard){ .guard = guard };
-	code = curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER);
-	if (code == CURLUE_USER_NOT_ALLOWED)
-		fault = "a URL that may come from a payload has no user and no password";
-	else if (code == CURLUE_UNSUPPORTED_SCHEME)
-		fault = "the URL is not one of http or https";
-	else if (code != CURLUE_OK)
-		fault = "the URL is not one";
-	else
-		fault = url_fault(call_guard, url, plain_http);
-	curl_url_cleanup(url);
+	curl_free(scheme);
+	curl_free(port);
 	return fault;
 }
 
 void call_guard_release(struct call_guard *call_guard)
 {
-	free(call_guard->host);
+	curl_free(call_guard->host);
 	*call_guard = (struct call_guard){ .guard = NULL };
 }
 

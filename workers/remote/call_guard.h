@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands between one guarded call and the network: its URL is read by libcurl's own parser,
+/* What stands between one guarded call and the network: its URL is what libcurl will connect to,
  * every address is judged (guard.h) before a socket is made, and the connection's peer once more
  * before the request is written, also when that connection was somebody else's. For remote_call.c;
  * it judges no header and no body. */
@@ -21,8 +21,8 @@ struct call_guard {
 
 /* NULL, or why a guarded call must not go to such a URL at all (static). To be released in both
  * cases. */
-const char *call_guard_init(struct call_guard *call_guard, const struct guard *guard,
-			    const char *url, bool plain_http);
+const char *call_guard_init(struct call_guard *call_guard, const struct guard *guard, CURLU *url,
+			    bool plain_http);
 void call_guard_release(struct call_guard *call_guard);
 /* call_guard must live as long as easy. */
 void call_guard_set(struct call_guard *call_guard, CURL *easy);

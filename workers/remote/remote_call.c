@@ -264,29 +264,30 @@ static void set_callbacks(struct remote_call *call)
 	SET(call, CURLOPT_PREREQDATA, call);
 }
 
-static void set_url(struct remote_call *call, const char *url)
-{
-	CURLUcode code;
-
-	call->url = curl_url();
-	CHECK(call->url);
-	code = curl_url_set(call->url, CURLUPART_URL, url, 0);
-	if (code == CURLUE_OK) {
-		SET(call, CURLOPT_CURLU, call->url);
-		return;
-	}
-	call->refused = true;
-	remote_call_refuse(call, code == CURLUE_UNSUPPORTED_SCHEME
-					 ? "the URL is not one of http or https"
-					 : "the URL is not one");
-}
-
 void remote_call_refuse(struct remote_call *call, const char *why)
 {
 	if (call->easy)
 		curl_easy_cleanup(call->easy);
 	call->easy = NULL;
 	snprintf(call->error, sizeof(call->error), "%s", why);
+}
+
+/* Read once, for what is connected to, for its target and for the guard. NULL, or what is wrong. */
+static const char *read_url(struct remote_call *call, const struct remote_request *request)
+{
+	call->url = curl_url();
+	CHECK(call->url);
+	switch (curl_url_set(call->url, CURLUPART_URL, request->url,
+			     request->guarded ? CURLU_DISALLOW_USER : 0)) {
+	case CURLUE_OK:
+		return NULL;
+	case CURLUE_USER_NOT_ALLOWED:
+		return "a URL that may come from a payload has no user and no password";
+	case CURLUE_UNSUPPORTED_SCHEME:
+		return "the URL is not one of http or https";
+	default:
+		return "the URL is not one";
+	}
 }
 
 struct remote_call *remote_call_new(const struct remote_request *request, const char *ca_file,
@@ -304,8 +305,10 @@ struct remote_call *remote_call_new(const struct remote_request *request, const 
 	call->again = request->again;
 	call->target_name = request->target ? xstrdup(request->target) : NULL;
 	CHECK(call->timeout_ms > 0);
+	if (!fault)
+		fault = read_url(call, request);
 	if (!fault && request->guarded)
-		fault = call_guard_init(&call->guard, guard, request->url, request->plain_http);
+		fault = call_guard_init(&call->guard, guard, call->url, request->plain_http);
 	call->refused = fault != NULL;
 	call->stranger = request->guarded && !request->target && !request->trusts_targets;
 	call->easy = fault ? NULL : curl_easy_init();
@@ -317,7 +320,7 @@ struct remote_call *remote_call_new(const struct remote_request *request, const 
 	set_guards(call, ca_file);
 	set_method(call, request);
 	set_headers(call, request);
-	set_url(call, request->url);
+	SET(call, CURLOPT_CURLU, call->url);
 	return call;
 }
 

@@ -233,11 +233,12 @@ static void judges_peers(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
 		struct call_guard call_guard;
-		const char *fault =
-			call_guard_init(&call_guard, guard, peers[i].url, peers[i].plain_http);
+		CURLU *url = curl_url();
 		char why[CURL_ERROR_SIZE];
 
-		assert_null(fault);
+		assert_int_equal(curl_url_set(url, CURLUPART_URL, peers[i].url, 0), CURLUE_OK);
+		assert_null(call_guard_init(&call_guard, guard, url, peers[i].plain_http));
+		curl_url_cleanup(url);
 		if (call_guard_check_peer(&call_guard, peers[i].peer) != peers[i].want ||
 		    call_guard_refused(&call_guard, why, sizeof(why)) == peers[i].want)
 			fail_msg("%s at %s is not %d", peers[i].url, peers[i].peer, peers[i].want);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls to a server that takes 50 ms, so many in flight from one process. Usage: calls_probe
- * IN_FLIGHT SECONDS [bare]. Prints one JSON line. Ours is workers/remote with a declared target,
- * its breaker and its limits; bare is libcurl on the same epoll loop with handles that are made
+ * IN_FLIGHT SECONDS [bare|guarded|plain]. Prints one JSON line. Ours is workers/remote with a
+ * declared target, its breaker and its limits; guarded as if its address came from a payload; plain
+ * without guard and breaker; bare is libcurl on the same epoll loop with handles that are made
  * once. The server is this program again, in a process of its own; calls_probe serve PORT is that
  * server alone. */
 #include <arpa/inet.h>
@@ -205,15 +206,16 @@ static void on_reply(void *ctx, const struct remote_reply *reply)
 	CHECK(sem_post(&ours->ended) == 0);
 }
 
-static void declare(struct remote *remote, const char *origin, int in_flight)
+static void declare(struct remote *remote, const char *origin, int in_flight, bool plain)
 {
 	struct definitions *defs;
 	struct strbuf text;
 
 	strbuf_init(&text);
 	strbuf_printf(&text,
-		      "jobs: {a: {sql: SELECT 1}}\ntargets: {t: {url: \"%s\", concurrency: %d}}\n",
-		      origin, in_flight);
+		      "jobs: {a: {sql: SELECT 1}}\n"
+		      "targets: {t: {url: \"%s\", concurrency: %d, breaker: {off: %s}}}\n",
+		      origin, in_flight, plain ? "true" : "false");
 	defs = definitions_parse(text.data, text.len, "bench.yaml", stderr);
 	CHECK(defs);
 	remote_configure(remote, defs);
@@ -221,8 +223,9 @@ static void declare(struct remote *remote, const char *origin, int in_flight)
 	strbuf_release(&text);
 }
 
-static void run_ours(struct course *course, const char *origin, const char *url)
+static void run_ours(struct course *course, const char *origin, const char *url, const char *how)
 {
+	bool guarded = !strcmp(how, "guarded"), plain = !strcmp(how, "plain");
 	struct remote_request request = {
 		.method = "POST",
 		.url = url,
@@ -231,6 +234,8 @@ static void run_ours(struct course *course, const char *origin, const char *url)
 		.idempotency_key = KEY,
 		.timeout_ms = 20000,
 		.response_bytes_max = 1 << 20,
+		.guarded = guarded,
+		.plain_http = true,
 	};
 	struct ours ours = { .good = 0 };
 	struct error error;
@@ -238,7 +243,8 @@ static void run_ours(struct course *course, const char *origin, const char *url)
 	uint64_t handle;
 
 	CHECK(remote && sem_init(&ours.ended, 0, 0) == 0);
-	declare(remote, origin, course->in_flight);
+	CHECK(remote_allow(remote, "127.0.0.0/8", &error) == 0);
+	declare(remote, origin, course->in_flight, plain);
 	for (int i = 0; i < course->in_flight; i++)
 		remote_start(remote, &request, on_reply, &ours, &handle);
 	for (;;) {
@@ -320,10 +326,10 @@ int main(int argc, char **argv)
 	server = start_server(&port);
 	snprintf(origin, sizeof(origin), "http://127.0.0.1:%d", port);
 	snprintf(url, sizeof(url), "%s/charges", origin);
-	if (argc > 3)
+	if (argc > 3 && !strcmp(argv[3], "bare"))
 		run_bare(&course, url);
 	else
-		run_ours(&course, origin, url);
+		run_ours(&course, origin, url, argc > 3 ? argv[3] : "");
 	kill(server, SIGKILL);
 	CHECK(waitpid(server, NULL, 0) == server);
 	return 0;

@@ -419,5 +419,7 @@ LINES = [
          ratio_goal=0.8, limit="bare libcurl on epoll"),
     Line("calls-2000", "the same, 2,000 in flight", {"ours": calls_probe(2000), "limit": calls_probe(2000, "bare"), "go-calls": calls_peer("go-calls", 2000)}, goal=6_500, ratio_goal=0.8,
          below={"rss_mib": 60}, limit="bare libcurl on epoll"),
+    Line("calls-guarded", "the same, to an address out of a payload", {"ours": calls_probe(2000, "guarded"), "limit": calls_probe(2000, "plain")},
+         ratio_goal=0.87, limit="ours without guard and breaker"),
     Line("memory", "memory of an engine", {"ours": memory}, figure="engine_idle_mib", goal=15, below={"host_private_mib": 3, "growth": 1.1}),
 ]

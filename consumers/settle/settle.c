@@ -166,6 +166,9 @@ static void settle_done(const struct attempt_end *end, const struct settle_rules
 	finish(end, JOB_COMPLETED, completion_r);
 	completion_r->result = end->result;
 	completion_r->writes = end->writes;
+	/* for another attempt, which there is only when a write fails */
+	if (!end->writes.statement_count && !end->writes.follow_up_count)
+		completion_r->receipt_count = 0;
 	add_webhooks(end, completion_r);
 	if (rules->publishes)
 		completion_r->target = target_of(end);

@@ -266,6 +266,35 @@ static void writes_go_with_done_only(void **state)
 	assert_int_equal(got.writes.statement_count, 0);
 }
 
+/* Nobody asks for the answers to its calls once it is completed: but writes may fail, and then the
+ * next attempt does. */
+static void receipts_are_for_another_attempt(void **state)
+{
+	static const struct {
+		enum job_outcome outcome;
+		size_t follow_ups, want;
+	} ends[] = {
+		{ OUTCOME_DONE, 0, 0 },   { OUTCOME_DONE, 1, 1 },    { OUTCOME_RETRY, 0, 1 },
+		{ OUTCOME_SNOOZE, 0, 1 }, { OUTCOME_DISCARD, 0, 1 }, { OUTCOME_CANCELLED, 0, 1 },
+	};
+	struct receipt receipt = { .step = "charge", .status = 200 };
+	struct claimed_job job = { 0 };
+	struct completion got;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		struct attempt_end end = { .job = &job,
+					   .type = &type,
+					   .outcome = ends[i].outcome,
+					   .writes.follow_up_count = ends[i].follow_ups,
+					   .receipts = &receipt,
+					   .receipt_count = 1 };
+
+		assert_true(settle_attempt(&end, &rules, &got));
+		assert_int_equal(got.receipt_count, ends[i].want);
+	}
+}
+
 static void again_runs_again(void **state)
 {
 	struct claimed_job job = { 0 };
@@ -636,6 +665,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(outcomes),
 		cmocka_unit_test(writes_go_with_done_only),
+		cmocka_unit_test(receipts_are_for_another_attempt),
 		cmocka_unit_test(again_runs_again),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(queue_verbs),

@@ -190,7 +190,7 @@ def test_f40_third_parties(world, report, long_form):
     took = world.rig.oracle.drained(300 if long_form else 90)
     judge_budget(world, "fails")
     for kind in RETRY_AFTER_S:
-        judge_retry_after(world, kind, 1 if long_form else 5)
+        judge_retry_after(world, kind, 5)
     for kind in KINDS:
         report(f"F40 {kind}", struck.get(kind, len(world.calls[kind])), world.judge(kind), took)
     world.judge("good")

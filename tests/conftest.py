@@ -9,6 +9,7 @@ import pytest
 from harness import brokers
 from harness import postgres as pg
 from harness.services import Service
+from harness.third_party import ThirdParty
 from harness.windlass import BUILD, Windlass
 
 pytest_plugins = ["harness.tables"]
@@ -139,6 +140,14 @@ def sqlite_url(tmp_path):
 def store_url(request):
     """Runs the test on both stores."""
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "pg_url")
+
+
+@pytest.fixture
+def third():
+    """A party that jobs call; see harness/third_party.py."""
+    party = ThirdParty()
+    yield party
+    party.close()
 
 
 @pytest.fixture

@@ -9,18 +9,10 @@ import time
 import pytest
 
 from harness.rig import Rig
-from harness.third_party import ThirdParty
 from harness.windlass import ROOT, wait_for
 
 POINTS = ["after_intent_commit", "after_http_send", "after_http_recv", "before_commit", "after_commit_before_ack"]
 AT_ONCE = 20
-
-
-@pytest.fixture
-def third():
-    party = ThirdParty()
-    yield party
-    party.close()
 
 
 @pytest.fixture

@@ -9,15 +9,7 @@ import time
 import pytest
 
 from harness.rig import Rig, attempts
-from harness.third_party import ThirdParty
 from harness.windlass import ROOT, wait_for
-
-
-@pytest.fixture
-def third():
-    party = ThirdParty()
-    yield party
-    party.close()
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ static void enable_answered(struct exchange *exchange)
 	struct strbuf json;
 
 	if (exchange->task.rc < 0 && exchange->task.error.code == ERROR_NOT_FOUND) {
-		exchange_refuse(exchange, 404, "unknown-endpoint", "that address is not disabled");
+		exchange_refuse(exchange, 404, "unknown-address", "that address is not disabled");
 		return;
 	}
 	if (exchange->task.rc < 0) {

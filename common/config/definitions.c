@@ -5,35 +5,18 @@
 #include "common/config/definitions.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/arena.h"
 #include "common/base/strbuf.h"
 #include "common/config/definitions_files.h"
 #include "common/config/definitions_hooks.h"
+#include "common/config/definitions_impl.h"
 #include "common/config/definitions_keys.h"
 #include "common/config/definitions_payload.h"
 #include "common/config/definitions_targets.h"
 #include "common/config/sql_template.h"
 #include "common/config/suggest.h"
-
-struct definitions {
-	atomic_int references;
-	struct arena *arena;
-	struct job_type *types; /* in the order of the file */
-	size_t type_count;
-	struct queue_definition *queues;
-	size_t queue_count;
-	struct source_definition *sources;
-	size_t source_count;
-	struct target_definition *targets;
-	size_t target_count;
-	const struct job_type **by_name; /* sorted */
-	const char *file;
-	bool webhooks, webhooks_http;
-};
 
 struct reading { /* of one file */
 	struct key_reader keys;
@@ -596,98 +579,4 @@ void definitions_unref(struct definitions **defs)
 	}
 	arena_free(&gone->arena);
 	free(gone);
-}
-
-const struct job_type *definitions_type(const struct definitions *defs, const char *name)
-{
-	size_t low = 0, high = defs->type_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(name, defs->by_name[middle]->name);
-
-		if (order == 0)
-			return defs->by_name[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NULL;
-}
-
-size_t definitions_type_count(const struct definitions *defs)
-{
-	return defs->type_count;
-}
-
-const struct job_type *definitions_type_at(const struct definitions *defs, size_t index)
-{
-	CHECK(index < defs->type_count);
-	return &defs->types[index];
-}
-
-const struct queue_definition *definitions_queue(const struct definitions *defs, const char *name)
-{
-	for (size_t i = 0; i < defs->queue_count; i++) {
-		if (strcmp(defs->queues[i].name, name) == 0)
-			return &defs->queues[i];
-	}
-	return NULL;
-}
-
-size_t definitions_queue_count(const struct definitions *defs)
-{
-	return defs->queue_count;
-}
-
-const struct queue_definition *definitions_queue_at(const struct definitions *defs, size_t index)
-{
-	CHECK(index < defs->queue_count);
-	return &defs->queues[index];
-}
-
-size_t definitions_source_count(const struct definitions *defs)
-{
-	return defs->source_count;
-}
-
-const struct source_definition *definitions_source_at(const struct definitions *defs, size_t index)
-{
-	CHECK(index < defs->source_count);
-	return &defs->sources[index];
-}
-
-const struct source_definition *definitions_source(const struct definitions *defs, const char *name)
-{
-	for (size_t i = 0; i < defs->source_count; i++) {
-		if (strcmp(defs->sources[i].name, name) == 0)
-			return &defs->sources[i];
-	}
-	return NULL;
-}
-
-size_t definitions_target_count(const struct definitions *defs)
-{
-	return defs->target_count;
-}
-
-const struct target_definition *definitions_target_at(const struct definitions *defs, size_t index)
-{
-	CHECK(index < defs->target_count);
-	return &defs->targets[index];
-}
-
-const struct target_definition *definitions_target(const struct definitions *defs, const char *name)
-{
-	for (size_t i = 0; i < defs->target_count; i++) {
-		if (strcmp(defs->targets[i].name, name) == 0)
-			return &defs->targets[i];
-	}
-	return NULL;
-}
-
-const char *definitions_file(const struct definitions *defs)
-{
-	return defs->file;
 }

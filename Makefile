@@ -186,7 +186,7 @@ run: all ## build and start everything on 127.0.0.1:8080 with SQLite and the exa
 check: $(TESTS_test) venv ## the tests that need no server, under a minute
 	@$(VENV)/bin/python tests/run --build $(BUILD)/test --suites unit,fuzz,scenario --no-servers $(if $(T),--only '$(T)')
 test: $(TESTS_test) venv jars ## all tests; T=file or T=file/test selects
-	@$(VENV)/bin/python tests/run --build $(BUILD)/test $(if $(T),--only '$(T)')
+	@$(VENV)/bin/python tests/run --build $(BUILD)/test $(if $(T),--only '$(T)',--again)
 asan ubsan tsan: %: $(BUILD)/%/all-tests venv ## unit and scenario tests under a sanitizer
 	@$(VENV)/bin/python tests/run --build $(BUILD)/$@ --suites unit,integration,fuzz,scenario $(if $(T),--only '$(T)')
 faults: $(BUILD)/test/windlass $(JOBS_test) venv jars ## the fault matrix in its long form, ends in a table

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pytest plugin of tests/run: one line a test while it goes, and the counts in the file TEST_REPORT names."""
+"""pytest plugin of tests/run: one line a test while it goes; the counts, and which tests may be run again, in the file TEST_REPORT names."""
 
 import json
 import os
@@ -10,12 +10,15 @@ class Progress:
     def __init__(self):
         self.outcome = {}  # test id -> the worst of setup, call and teardown
         self.seconds = {}
+        self.final = set()  # those that no second run may excuse: a guarantee did not hold
 
     def pytest_runtest_logreport(self, report):
         rank = ("passed", "skipped", "failed")
         before = self.outcome.get(report.nodeid, "passed")
         self.outcome[report.nodeid] = max(before, report.outcome, key=rank.index)
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        if report.failed and "oracle.Breach" in report.longreprtext:
+            self.final.add(report.nodeid)
         if report.when == "teardown":
             word = {"passed": "ok", "skipped": "skip", "failed": "FAIL"}[self.outcome[report.nodeid]]
             print(f"\r{word:4} {report.nodeid}  {self.seconds[report.nodeid]:.2f} s", flush=True)
@@ -31,6 +34,7 @@ class Progress:
     def pytest_sessionfinish(self):
         outcomes = list(self.outcome.values())
         counts = {word: outcomes.count(word) for word in ("passed", "failed", "skipped")}
+        counts["again"] = [test for test in self.seconds if self.outcome[test] == "failed" and test not in self.final]
         pathlib.Path(os.environ["TEST_REPORT"]).write_text(json.dumps(counts))
 
 

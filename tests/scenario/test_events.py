@@ -201,12 +201,6 @@ def test_no_more_watches_than_allowed(windlass, sqlite_url, keys):
     wait_for(lambda: watchers(gateway, keys) == 0, timeout_s=60)  # who left is noticed without an event
 
 
-def resident_kib(process):
-    for line in open(f"/proc/{process.popen.pid}/status"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-
-
 def test_slow_readers_are_ended_and_cost_no_memory(windlass, sqlite_url):
     gateway = start(windlass, sqlite_url)
     api, text = gateway.api(), "x" * 100_000
@@ -214,14 +208,14 @@ def test_slow_readers_are_ended_and_cost_no_memory(windlass, sqlite_url):
     with Stream(gateway.url, "/v1/events", timeout_s=60) as good:
         api.post_job("note.add", {"who": "x", "text": text})
         good.next()
-        before, ids = resident_kib(gateway), set()
+        before, ids = gateway.resident_kib(), set()
         for _ in range(120):
             ids.add(api.enqueue("note.add", {"who": "x", "text": text}))
             while good.next().job()["id"] not in ids:
                 pass
         wait_for(lambda: gateway.metrics().get('windlass_watch_ends_total{why="overrun"}') == len(slow), timeout_s=30)
         wait_for(lambda: gateway.metrics().get("windlass_watchers") == 1, timeout_s=60)
-        assert resident_kib(gateway) - before < 40_000
+        assert gateway.resident_kib() - before < 40_000
     said = []
     for stream in slow:
         try:

@@ -95,11 +95,6 @@ def test_what_is_no_json_is_refused(gateway):
     assert api.get("/v1/jobs").json()["items"] == []
 
 
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-
-
 BOMBS = {
     "depth 1e6": ("/v1/jobs/batch", nested(1000000)), "depth 1e6, unclosed": ("/v1/jobs/batch", b"[" * 1000000), "objects 1e6 deep": ("/v1/jobs/batch", b'{"a":' * 1000000),
     "1e5 keys": ("/v1/jobs/batch", b"[" + job(keys(100000)) + b"]"), "1e5 equal keys": ("/v1/jobs/batch", b"[" + job(b"{" + b'"k":1,' * 100000 + b'"k":1}') + b"]"), "1e5 unknown members": ("/v1/jobs/batch", b"[" + keys(100000) + b"]"),
@@ -119,7 +114,7 @@ def test_bombs_do_not_make_it_grow(gateway):
             answer = send(api, path, body, "application/x-ndjson" if name == "lines of nothing" else "application/json")
             assert answer.status_code in (400, 413, 422), (name, answer.text[:300])
             told["cases"] += 1
-        sizes.append(resident_kib(gateway.pid))
+        sizes.append(gateway.resident_kib())
     assert api.post_job("mail.send").status_code == 202
     assert sizes[1] < sizes[0] + 8192 and sizes[1] < 150 * 1024 and len(api.get("/v1/jobs").json()["items"]) == 1, sizes
 

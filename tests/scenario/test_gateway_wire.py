@@ -227,16 +227,11 @@ def test_bodies_over_the_limit(gateway, host):
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     streamed = post(host, b"Transfer-Encoding: chunked", length=False, body=chunk * 6 + b"0\r\n\r\n")
     assert status(raw(gateway, streamed)) == 413
-    before = resident_kib(gateway.pid)
+    before = gateway.resident_kib()
     endless = post(host, b"Transfer-Encoding: chunked", length=False, body=chunk * 2000)
     assert status(raw(gateway, endless)) in (413, None)
-    assert resident_kib(gateway.pid) - before < 20000
+    assert gateway.resident_kib() - before < 20000
     assert gateway.ready()
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 def test_clients_that_leave(gateway, host):

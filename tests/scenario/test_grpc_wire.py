@@ -146,12 +146,6 @@ def test_cases(gateway, capsys):
 
 # ---- floods
 
-def rss_kb(process):
-    for line in open(f"/proc/{process.pid}/status"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-
-
 def rapid_reset(raw):
     """HEADERS and RST_STREAM, again and again (CVE-2023-44487)."""
     for first in range(1, 40001, 200):
@@ -215,7 +209,7 @@ def test_floods(gateway, long_form):
     told = row("gRPC/HTTP2", "floods: the connection is cut, memory stays flat, others are served", cases=0)
     with Door(gateway.grpc) as door:
         door.enqueue("note.count")
-        before = rss_kb(gateway)
+        before = gateway.resident_kib()
         for flood in FLOODS * (10 if long_form else 1):
             with Raw(gateway.grpc, timeout_s=30) as raw:
                 flood(raw)
@@ -223,7 +217,7 @@ def test_floods(gateway, long_form):
                 assert end or raw.closed, f"{flood.__name__} may go on: {raw.frames[-3:]}"
             assert door.enqueue("note.count").job.id, flood.__name__
             told["cases"] += 1
-        assert rss_kb(gateway) - before < 16 * 1024
+        assert gateway.resident_kib() - before < 16 * 1024
         wait_for(lambda: metric(gateway, "windlass_grpc_connections") == 1)
         assert metric(gateway, "windlass_grpc_connections_cut_total") >= told["cases"]
 
@@ -232,12 +226,12 @@ def test_memory_of_many_unfinished_messages(gateway):
     """Windows full of requests that never end, and answers that nobody reads."""
     with Door(gateway.grpc) as door:
         door.enqueue("note.count")
-        before = rss_kb(gateway)
+        before = gateway.resident_kib()
         with Raw(gateway.grpc) as raw:
             for stream in range(1, 400, 2):
                 raw.send(raw.head(stream, _path="/windlass.v1.Jobs/Enqueue"), DataFrame(stream, b"\0\0\3\xff\xff" + b"x" * 4000))
             assert raw.alive()
-            assert rss_kb(gateway) - before < 24 * 1024
+            assert gateway.resident_kib() - before < 24 * 1024
             assert door.enqueue("note.count").job.id
         wait_for(lambda: metric(gateway, "windlass_grpc_streams") == 0)
 
@@ -253,12 +247,12 @@ def test_a_reader_that_does_not_read(gateway):
     """Windows of nothing: what was asked for waits within bounds, and others do not."""
     with Door(gateway.grpc) as door, Raw(gateway.grpc, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}) as raw:
         id = door.enqueue("note.add", {"who": "x" * 200_000}).job.id
-        before = rss_kb(gateway)
+        before = gateway.resident_kib()
         ask = message(b"\x0a" + bytes([len(id)]) + id.encode())
         for stream in range(1, 100, 2):
             raw.send(*raw.ask(stream, ask, _path="/windlass.v1.Jobs/Get"))
         assert raw.alive() and door.get(id).id == id
-        assert rss_kb(gateway) - before < 64 * 1024
+        assert gateway.resident_kib() - before < 64 * 1024
         raw.send(WindowUpdateFrame(0, 50 * 210_000), *(WindowUpdateFrame(s, 210_000) for s in range(1, 100, 2)))
         assert raw.verdict(99) == "grpc 0"
 

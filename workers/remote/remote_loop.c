@@ -3,10 +3,15 @@
  * whose socket is ready. What libcurl wants watched it says by two callbacks. To find a connection
  * that can be used again, a multi handle looks at all it has to that host: with 2,000 under way
  * that costs more than the call. So there are several, each with so many transfers at most, and the
- * first that has room takes the next. */
+ * first that has room takes the next.
+ *
+ * libcurl 7.88 now and then leaves the end of an HTTP/2 stream in its buffer when it was read
+ * together with what another stream was waiting for, and then waits for a socket that has nothing
+ * more to say. So where HTTP/2 was spoken each socket is looked at once in a while all the same. */
 #include "workers/remote/remote_loop.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -17,12 +22,17 @@
 
 #define EVENTS_MAX 256
 #define NEVER_MS   INT64_MAX
+#define LOOK_MS    250
 
 struct part {
 	struct remote_loop *loop;
 	CURLM *multi;
 	size_t count;     /* transfers in it */
 	int64_t timer_ms; /* when libcurl wants to be called, or NEVER_MS */
+	bool multiplexed; /* HTTP/2 was spoken */
+	int64_t look_ms;  /* then: when its sockets are looked at again */
+	int *fds;         /* its sockets */
+	size_t fd_count, fd_room;
 };
 
 struct remote_loop {
@@ -40,6 +50,26 @@ static uint64_t key_of(const struct part *part, int fd)
 	return (uint64_t)(part - part->loop->parts) << 32 | (uint32_t)fd;
 }
 
+static void remove_fd(struct part *part, int fd)
+{
+	size_t i = 0;
+
+	while (i < part->fd_count && part->fds[i] != fd)
+		i++;
+	if (i < part->fd_count)
+		part->fds[i] = part->fds[--part->fd_count];
+}
+
+static void add_fd(struct part *part, int fd)
+{
+	remove_fd(part, fd); /* closed and opened again behind our back */
+	if (part->fd_count == part->fd_room) {
+		part->fd_room = part->fd_room ? 2 * part->fd_room : 16;
+		part->fds = xrealloc(part->fds, part->fd_room * sizeof(*part->fds));
+	}
+	part->fds[part->fd_count++] = fd;
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known)
 {
 	struct part *part = ctx;
@@ -50,12 +80,15 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
 	if (what == CURL_POLL_REMOVE) {
 		/* may be closed already */
 		(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		remove_fd(part, fd);
 		return 0;
 	}
 	event.events =
 		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-	if (!known)
+	if (!known) {
 		CHECK(curl_multi_assign(part->multi, fd, part) == CURLM_OK);
+		add_fd(part, fd);
+	}
 	if (epoll_ctl(loop->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0)
 		return 0;
 	/* A descriptor that was closed and opened again behind our back is the other case. */
@@ -79,11 +112,28 @@ static int on_timer(CURLM *multi, long timeout_ms, void *ctx)
 static void collect(struct remote_loop *loop, struct part *part)
 {
 	CURLMsg *message;
+	long version;
 	int left;
 
 	while ((message = curl_multi_info_read(part->multi, &left))) {
-		if (message->msg == CURLMSG_DONE)
-			loop->done(loop->ctx, message->easy_handle, message->data.result);
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		CHECK(curl_easy_getinfo(message->easy_handle, CURLINFO_HTTP_VERSION, &version) ==
+		      CURLE_OK);
+		part->multiplexed = part->multiplexed || version == CURL_HTTP_VERSION_2_0;
+		loop->done(loop->ctx, message->easy_handle, message->data.result);
+	}
+}
+
+static void look(struct part *part)
+{
+	int running;
+
+	part->look_ms = clock_mono_ms() + LOOK_MS;
+	/* a socket that goes away meanwhile has the last one in its place: that one waits */
+	for (size_t i = 0; i < part->fd_count; i++) {
+		CHECK(curl_multi_socket_action(part->multi, part->fds[i], CURL_CSELECT_IN,
+					       &running) == CURLM_OK);
 	}
 }
 
@@ -108,8 +158,12 @@ static int64_t next_timer_ms(const struct remote_loop *loop)
 	int64_t first_ms = NEVER_MS;
 
 	for (size_t i = 0; i < loop->part_count; i++) {
-		if (loop->parts[i].timer_ms < first_ms)
-			first_ms = loop->parts[i].timer_ms;
+		const struct part *part = &loop->parts[i];
+
+		if (part->timer_ms < first_ms)
+			first_ms = part->timer_ms;
+		if (part->multiplexed && part->count && part->look_ms < first_ms)
+			first_ms = part->look_ms;
 	}
 	return first_ms;
 }
@@ -134,6 +188,8 @@ void remote_loop_run(struct remote_loop *loop, int64_t timeout_ms)
 			CHECK(curl_multi_socket_action(part->multi, CURL_SOCKET_TIMEOUT, 0,
 						       &running) == CURLM_OK);
 		}
+		if (part->multiplexed && part->count && clock_mono_ms() >= part->look_ms)
+			look(part);
 		collect(loop, part);
 	}
 }
@@ -201,8 +257,10 @@ void remote_loop_free(struct remote_loop **loop)
 {
 	struct remote_loop *l = *loop;
 
-	for (size_t i = 0; i < l->part_count; i++)
+	for (size_t i = 0; i < l->part_count; i++) {
 		curl_multi_cleanup(l->parts[i].multi);
+		free(l->parts[i].fds);
+	}
 	close(l->wake_fd);
 	close(l->epoll_fd);
 	free(l);

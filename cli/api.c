@@ -109,6 +109,19 @@ void api_print_text(FILE *out, const char *text)
 	strbuf_release(&shown);
 }
 
+void api_add_parameter(struct strbuf *query, const char *name, const char *value)
+{
+	strbuf_printf(query, "%c%s=", query->len ? '&' : '?', name);
+	for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
+		if ((*p | 32) >= 'a' && (*p | 32) <= 'z')
+			strbuf_addch(query, (char)*p);
+		else if ((*p >= '0' && *p <= '9') || strchr("-._~", *p))
+			strbuf_addch(query, (char)*p);
+		else
+			strbuf_printf(query, "%%%02X", *p);
+	}
+}
+
 /* jansson leaves DEL, C1 and bidi controls as they are; its line ends are never a string's. */
 void api_print_json(const json_t *value)
 {

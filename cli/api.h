@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "common/base/check.h"
+#include "common/base/strbuf.h"
 #include "common/config/settings.h"
 
 #include "cli/command.h"
@@ -24,6 +25,8 @@ void api_close(struct api *api);
  * exit code, said why. */
 int api_call(struct api *api, const char *method, const char *path, const char *body,
 	     int64_t timeout_ms, json_t **answer_r) must_check;
+/* Adds "?name=value", or "&name=value" to what is there already; percent-encoded, RFC 3986. */
+void api_add_parameter(struct strbuf *query, const char *name, const char *value);
 void api_print_json(const json_t *value);
 /* A line of outside text, with what a terminal would act on as escapes (strbuf_shown). */
 void api_print_text(FILE *out, const char *text);

@@ -19,20 +19,6 @@ struct jobs {
 	bool json;
 };
 
-/* Percent-encoded, RFC 3986. */
-static void add_parameter(struct strbuf *query, const char *name, const char *value)
-{
-	strbuf_printf(query, "%c%s=", query->len ? '&' : '?', name);
-	for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
-		if ((*p | 32) >= 'a' && (*p | 32) <= 'z')
-			strbuf_addch(query, (char)*p);
-		else if ((*p >= '0' && *p <= '9') || strchr("-._~", *p))
-			strbuf_addch(query, (char)*p);
-		else
-			strbuf_printf(query, "%%%02X", *p);
-	}
-}
-
 static const char **resolve_option(struct jobs *jobs, int option)
 {
 	return option == 'c'   ? &jobs->call
@@ -72,11 +58,11 @@ static int read_options(struct jobs *jobs, int argc, char **argv)
 		else if (option == 'j')
 			jobs->json = true;
 		else if (options[index].name)
-			add_parameter(&jobs->query, options[index].name, optarg);
+			api_add_parameter(&jobs->query, options[index].name, optarg);
 		else
 			return EX_USAGE;
 	}
-	add_parameter(&jobs->query, "limit", jobs->limit ? jobs->limit : "20");
+	api_add_parameter(&jobs->query, "limit", jobs->limit ? jobs->limit : "20");
 	return EX_OK;
 }
 

@@ -50,6 +50,10 @@ static const struct command commands[] = {
 	  "  --json         as JSON\n" },
 	{ "targets", command_targets, "", "See the third parties that workers call.",
 	  "  --json         as JSON\n" },
+	{ "audit", command_audit, "", "See who changed what while it ran.",
+	  "  --who KEY --action A --object NAME   which ones to list\n"
+	  "  --limit N      how many (50)\n"
+	  "  --json         as JSON\n" },
 	{ "sources", command_sources, "",
 	  "See what comes from other services, and how far it is read.",
 	  "  --json         as JSON\n" },

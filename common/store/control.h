@@ -5,6 +5,7 @@
 #define COMMON_STORE_CONTROL_H
 #include "common/base/arena.h"
 #include "common/job/job.h"
+#include "common/store/audit.h"
 #include "common/store/claim.h"
 #include "common/store/query.h"
 #include "common/store/store.h"
@@ -42,11 +43,13 @@ int control_resolve(struct store *store, const struct reach *reach, const struct
 		    struct error *err_r) must_check;
 /* Discarded (or as filter->state says: discarded or cancelled) jobs that match go back to waiting;
  * rate_per_s > 0 spreads their due times. Compensated ones are left out. dry_run only counts. At
- * most filter->limit of them (0: 10,000); *count_r. */
+ * most filter->limit of them (0: 10,000); *count_r. Where none are found, and when it is dry, there
+ * is no audit. */
 int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s,
-		    bool dry_run, int64_t *count_r, struct error *err_r) must_check;
+		    bool dry_run, const struct audit *audit, int64_t *count_r,
+		    struct error *err_r) must_check;
 /* Paused queues are not claimed from; persisted; unknown names are made (a queue is a name). */
-int control_pause(struct store *store, const char *queue, bool paused,
+int control_pause(struct store *store, const char *queue, bool paused, const struct audit *audit,
 		  struct error *err_r) must_check;
 
 /* Cancel requests for running jobs: which of these ids are asked to stop. Fills asked_r[i]. */

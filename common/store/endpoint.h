@@ -6,6 +6,7 @@
 #define COMMON_STORE_ENDPOINT_H
 #include "common/base/arena.h"
 #include "common/base/uuid.h"
+#include "common/store/audit.h"
 #include "common/store/store.h"
 
 /* The newest are remembered; one that was forgotten answers 410 again. */
@@ -21,6 +22,7 @@ struct endpoint_view {
 int endpoint_disabled(struct store *store, struct arena *arena, struct endpoint_view **views_r,
 		      size_t *count_r, struct error *err_r) must_check;
 /* 0; ERROR_NOT_FOUND: it is not disabled. */
-int endpoint_enable(struct store *store, const char *url, struct error *err_r) must_check;
+int endpoint_enable(struct store *store, const char *url, const struct audit *audit,
+		    struct error *err_r) must_check;
 
 #endif

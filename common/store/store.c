@@ -309,18 +309,20 @@ int control_retry(struct store *store, const struct reach *reach, const struct u
 }
 
 int control_redrive(struct store *store, const struct job_filter *filter, double rate_per_s,
-		    bool dry_run, int64_t *count_r, struct error *err_r)
+		    bool dry_run, const struct audit *audit, int64_t *count_r, struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
 	CHECK(!filter->state || filter->state == JOB_DISCARDED || filter->state == JOB_CANCELLED);
 	*count_r = 0;
-	return store->ops->control_redrive(store, filter, rate_per_s, dry_run, count_r, err_r);
+	return store->ops->control_redrive(store, filter, rate_per_s, dry_run, audit, count_r,
+					   err_r);
 }
 
-int control_pause(struct store *store, const char *queue, bool paused, struct error *err_r)
+int control_pause(struct store *store, const char *queue, bool paused, const struct audit *audit,
+		  struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	return store->ops->control_pause(store, queue, paused, err_r);
+	return store->ops->control_pause(store, queue, paused, audit, err_r);
 }
 
 int control_cancels(struct store *store, const struct uuid *ids, size_t count, bool *asked_r,
@@ -379,10 +381,21 @@ int endpoint_disabled(struct store *store, struct arena *arena, struct endpoint_
 	return store->ops->endpoint_disabled(store, arena, views_r, count_r, err_r);
 }
 
-int endpoint_enable(struct store *store, const char *url, struct error *err_r)
+int endpoint_enable(struct store *store, const char *url, const struct audit *audit,
+		    struct error *err_r)
 {
 	CHECK(store->use == STORE_WRITE);
-	return store->ops->endpoint_enable(store, url, err_r);
+	return store->ops->endpoint_enable(store, url, audit, err_r);
+}
+
+/* ---- audit */
+
+int audit_list(struct store *store, const struct audit_filter *filter, struct arena *arena,
+	       struct audit_view **views_r, size_t *count_r, struct error *err_r)
+{
+	CHECK(filter->limit >= 1 && filter->limit <= AUDIT_LIMIT_MAX);
+	*count_r = 0;
+	return store->ops->audit_list(store, filter, arena, views_r, count_r, err_r);
 }
 
 int query_queues(struct store *store, struct arena *arena, struct queue_view **queues_r,

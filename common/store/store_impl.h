@@ -5,6 +5,7 @@
 #define COMMON_STORE_STORE_IMPL_H
 #include "common/store/acceptance.h"
 #include "common/store/admission.h"
+#include "common/store/audit.h"
 #include "common/store/bell.h"
 #include "common/store/claim.h"
 #include "common/store/completion.h"
@@ -56,7 +57,9 @@ struct store_ops {
 	int (*outbox_depth)(struct store *, int64_t *, struct error *);
 	int (*endpoint_disabled)(struct store *, struct arena *, struct endpoint_view **, size_t *,
 				 struct error *);
-	int (*endpoint_enable)(struct store *, const char *, struct error *);
+	int (*endpoint_enable)(struct store *, const char *, const struct audit *, struct error *);
+	int (*audit_list)(struct store *, const struct audit_filter *, struct arena *,
+			  struct audit_view **, size_t *, struct error *);
 	int (*position_load)(struct store *, struct position *, size_t, struct error *);
 	int (*position_save)(struct store *, const struct position *, size_t, struct error *);
 
@@ -66,9 +69,10 @@ struct store_ops {
 			     enum job_state *, struct error *);
 	int (*control_resolve)(struct store *, const struct reach *, const struct uuid *,
 			       const struct call_verdict *, enum job_state *, struct error *);
-	int (*control_redrive)(struct store *, const struct job_filter *, double, bool, int64_t *,
-			       struct error *);
-	int (*control_pause)(struct store *, const char *, bool, struct error *);
+	int (*control_redrive)(struct store *, const struct job_filter *, double, bool,
+			       const struct audit *, int64_t *, struct error *);
+	int (*control_pause)(struct store *, const char *, bool, const struct audit *,
+			     struct error *);
 	int (*control_cancels)(struct store *, const struct uuid *, size_t, bool *, struct error *);
 
 	int (*query_job)(struct store *, const struct reach *, const struct uuid *, struct arena *,

@@ -7,6 +7,7 @@
 #include "common/config/job_request.h"
 #include "common/http/server.h"
 #include "common/json/json_text.h"
+#include "common/store/audit.h"
 #include "producers/gateway/admit.h"
 #include "producers/gateway/gateway.h"
 #include "producers/gateway/readers.h"
@@ -96,6 +97,10 @@ void exchange_ask(struct exchange *exchange, exchange_ask_fn *ask, exchange_step
 void exchange_compute(struct exchange *exchange, exchange_ask_fn *compute, exchange_step_fn *next);
 /* exchange_ask for the job exchange->id within exchange->reach, into exchange->view. */
 void exchange_ask_job(struct exchange *exchange, exchange_step_fn *next);
+
+/* What the store notes of a change that this caller asks for; in the request's arena. audit.c */
+struct audit *exchange_audit(struct exchange *exchange, const char *action, const char *object,
+			     const char *detail);
 
 /* For those that park by themselves: park with the next step; wake. */
 void exchange_park(struct exchange *exchange, exchange_step_fn *next);

@@ -124,7 +124,11 @@ static int ask_pause(struct exchange *exchange, struct store *store, struct erro
 		if (pause->unknown)
 			return 0;
 	}
-	return control_pause(store, exchange->part, pause->paused, err_r);
+	return control_pause(store, exchange->part, pause->paused,
+			     exchange_audit(exchange,
+					    pause->paused ? "queue.pause" : "queue.resume",
+					    exchange->part, NULL),
+			     err_r);
 }
 
 static void pause_answered(struct exchange *exchange)

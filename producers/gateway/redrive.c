@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /v1/jobs/redrive: discarded (or cancelled) jobs that match go back to waiting. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/store/control.h"
@@ -13,6 +14,7 @@ struct redrive {
 	struct job_filter filter;
 	double rate_per_s;
 	bool dry_run;
+	const char *asked; /* the body, for the audit */
 	int64_t count;
 };
 
@@ -71,12 +73,25 @@ static bool read_numbers(struct exchange *exchange, struct redrive *redrive)
 	return true;
 }
 
+static const char *dump_body(struct exchange *exchange)
+{
+	char *text = exchange->body ? json_dumps(exchange->body, JSON_COMPACT) : NULL;
+	const char *copy = text ? arena_strdup(exchange_arena(exchange), text) : NULL;
+
+	free(text);
+	return copy;
+}
+
 static int ask_redrive(struct exchange *exchange, struct store *store, struct error *err_r)
 {
 	struct redrive *redrive = exchange->own;
 
+	const struct audit *audit =
+		exchange_audit(exchange, "jobs.redrive",
+			       redrive->filter.queue ? redrive->filter.queue : "", redrive->asked);
+
 	return control_redrive(store, &redrive->filter, redrive->rate_per_s, redrive->dry_run,
-			       &redrive->count, err_r);
+			       audit, &redrive->count, err_r);
 }
 
 static void redrive_answered(struct exchange *exchange)
@@ -113,6 +128,7 @@ void redrive_jobs(struct exchange *exchange)
 	if (bytes > 0 && (!exchange_parse_body(exchange) ||
 			  !exchange_check_members(exchange, members, ARRAY_LEN(members))))
 		return;
+	redrive->asked = dump_body(exchange);
 	if (read_state(exchange, redrive) && read_name(exchange, "type", &filter->type) &&
 	    read_name(exchange, "queue", &filter->queue) &&
 	    read_name(exchange, "tag", &filter->tag) && read_numbers(exchange, redrive))

@@ -22,6 +22,7 @@ const struct route routes[] = {
 	{ "POST", "/v1/queues/{name}/resume", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_OPTIONAL,
 	  resume_queue },
 	{ "GET", "/v1/workers", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, list_workers },
+	{ "GET", "/v1/audit", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, list_audit },
 	{ "GET", "/v1/targets", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE, list_targets },
 	{ "GET", "/v1/webhooks/disabled", ACCESS_OPERATOR, SCOPE_ADMIN, BODY_NONE,
 	  list_disabled_webhooks },

@@ -56,7 +56,9 @@ void list_disabled_webhooks(struct exchange *exchange)
 
 static int ask_enable(struct exchange *exchange, struct store *store, struct error *err_r)
 {
-	return endpoint_enable(store, exchange->own, err_r);
+	return endpoint_enable(store, exchange->own,
+			       exchange_audit(exchange, "webhook.enable", exchange->own, NULL),
+			       err_r);
 }
 
 static void enable_answered(struct exchange *exchange)

@@ -294,10 +294,10 @@ static void leaves_paused_queues(struct fixture *fx)
 	struct scene *scene = scene_new(fx);
 
 	accept_one(fx, "a", "q", NULL);
-	check_store(fx, control_pause(fx->store, "q", true, &fx->error));
+	check_store(fx, control_pause(fx->store, "q", true, NULL, &fx->error));
 	turn(scene);
 	assert_int_equal(scene->fake.sent_count, 0);
-	check_store(fx, control_pause(fx->store, "q", false, &fx->error));
+	check_store(fx, control_pause(fx->store, "q", false, NULL, &fx->error));
 	turn(scene);
 	assert_int_equal(scene->fake.sent_count, 1);
 	scene_free(scene);

@@ -40,9 +40,9 @@ static void paused_queues_are_not_dispatched(struct fixture *fx)
 {
 	accept_job(fx, a_job("mail"));
 	assert_int_equal(dispatch_some(fx, "other", 10, 60000).count, 0);
-	check_store(fx, control_pause(fx->other, "q", true, &fx->error));
+	check_store(fx, control_pause(fx->other, "q", true, NULL, &fx->error));
 	assert_int_equal(dispatch_some(fx, "q", 10, 60000).count, 0);
-	check_store(fx, control_pause(fx->other, "q", false, &fx->error));
+	check_store(fx, control_pause(fx->other, "q", false, NULL, &fx->error));
 	assert_int_equal(dispatch_some(fx, "q", 10, 60000).count, 1);
 }
 

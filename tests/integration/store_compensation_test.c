@@ -119,14 +119,14 @@ static void redrive_skips_the_compensated(struct fixture *fx)
 	spared[1] = ended_job(fx, "order", true, JOB_DISCARDED);
 	ended_job(fx, "order", false, JOB_DISCARDED);
 	ended_job(fx, "plain", true, JOB_DISCARDED);
-	check_store(fx, control_redrive(fx->other, &filter, 0, true, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, true, NULL, &count, &fx->error));
 	assert_int_equal(count, 2);
-	check_store(fx, control_redrive(fx->other, &filter, 0, false, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, false, NULL, &count, &fx->error));
 	assert_int_equal(count, 2);
 	assert_int_equal(claim_some(fx, 10).count, 2);
 	for (size_t i = 0; i < ARRAY_LEN(spared); i++)
 		assert_int_equal(state_of(fx, &spared[i]), JOB_DISCARDED);
-	check_store(fx, control_redrive(fx->other, &filter, 0, false, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, false, NULL, &count, &fx->error));
 	assert_int_equal(count, 0);
 }
 

@@ -391,12 +391,12 @@ static void claimed_job_is_whole(struct fixture *fx)
 static void paused_queues_are_skipped(struct fixture *fx)
 {
 	accept_job(fx, a_job("mail"));
-	check_store(fx, control_pause(fx->other, "q", true, &fx->error));
+	check_store(fx, control_pause(fx->other, "q", true, NULL, &fx->error));
 	assert_true(queue_of(fx, "q").paused);
 	assert_int_equal(claim_some(fx, 10).count, 0);
-	check_store(fx, control_pause(fx->other, "q", false, &fx->error));
+	check_store(fx, control_pause(fx->other, "q", false, NULL, &fx->error));
 	assert_int_equal(claim_some(fx, 10).count, 1);
-	check_store(fx, control_pause(fx->other, "never-seen", true, &fx->error));
+	check_store(fx, control_pause(fx->other, "never-seen", true, NULL, &fx->error));
 	assert_true(queue_of(fx, "never-seen").paused);
 }
 

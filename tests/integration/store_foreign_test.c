@@ -144,7 +144,8 @@ static void dead_letters_are_discarded_jobs(struct fixture *fx)
 		assert_string_equal(view_of(fx, &job->id).reason, "not JSON");
 		assert_string_equal(view_of(fx, &job->id).payload, job->payload);
 		assert_int_equal(view_of(fx, &job->id).attempt_count, 1);
-		check_store(fx, control_redrive(fx->other, &filter, 0, false, &moved, &fx->error));
+		check_store(fx, control_redrive(fx->other, &filter, 0, false, NULL, &moved,
+						&fx->error));
 		assert_int_equal(moved, 1);
 		again = claim_this(fx, &job->id);
 		assert_int_equal(again->attempt, 2);

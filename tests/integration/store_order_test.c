@@ -259,7 +259,7 @@ static void redriven_goes_before_the_later(struct fixture *fx)
 		a[i] = keyed(fx, "a");
 	finish_job(fx, claim_only(fx, &a[0]), JOB_DISCARDED);
 	job = claim_only(fx, &a[1]);
-	check_store(fx, control_redrive(fx->other, &filter, 0, false, &moved, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, false, NULL, &moved, &fx->error));
 	assert_int_equal(moved, 1);
 	claim_nothing(fx);
 	finish_job(fx, job, JOB_COMPLETED);

@@ -100,11 +100,13 @@ static void reach_limits_what_is_done(struct fixture *fx)
 			check_store(fx, control_cancel(fx->store, NULL, &jobs[i].id, NULL, &state,
 						       &fx->error));
 		}
-		check_store(fx, control_redrive(fx->store, &filter, 0, false, &count, &fx->error));
+		check_store(fx, control_redrive(fx->store, &filter, 0, false, NULL, &count,
+						&fx->error));
 		if (count != want)
 			fail_msg("reach %zu redrives %d instead of %d", r, (int)count, (int)want);
 		filter.reach = reaches[0].reach;
-		check_store(fx, control_redrive(fx->store, &filter, 0, false, &count, &fx->error));
+		check_store(fx, control_redrive(fx->store, &filter, 0, false, NULL, &count,
+						&fx->error));
 	}
 }
 

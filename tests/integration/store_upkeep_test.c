@@ -203,19 +203,19 @@ static void redrive(struct fixture *fx)
 
 	discard_some(fx, "mail", 4);
 	discard_some(fx, "other", 2);
-	check_store(fx, control_redrive(fx->other, &filter, 0, true, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, true, NULL, &count, &fx->error));
 	assert_int_equal(count, 4);
 	assert_int_equal(claim_some(fx, 10).count, 0);
 	filter.limit = 3;
-	check_store(fx, control_redrive(fx->other, &filter, 0, false, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, false, NULL, &count, &fx->error));
 	assert_int_equal(count, 3);
 	assert_int_equal(claim_some(fx, 10).count, 3);
 	filter = (struct job_filter){ 0 };
-	check_store(fx, control_redrive(fx->other, &filter, 1, false, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 1, false, NULL, &count, &fx->error));
 	assert_int_equal(count, 3);
 	assert_true(claim_some(fx, 10).count <= 1); /* one a second */
 	assert_true(queue_of(fx, "q").scheduled >= 2);
-	check_store(fx, control_redrive(fx->other, &filter, 0, false, &count, &fx->error));
+	check_store(fx, control_redrive(fx->other, &filter, 0, false, NULL, &count, &fx->error));
 	assert_int_equal(count, 0);
 }
 

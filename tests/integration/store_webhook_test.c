@@ -360,8 +360,8 @@ static void endpoints_are_remembered(struct fixture *fx)
 	assert_uuid(&views[0].job, &id);
 	assert_true(views[0].since_ms >= views[1].since_ms && views[1].since_ms > 0);
 	assert_string_equal(views[1].url, HOOK);
-	check_store(fx, endpoint_enable(fx->other, CALLBACK, &fx->error));
-	assert_int_equal(endpoint_enable(fx->other, CALLBACK, &fx->error), -1);
+	check_store(fx, endpoint_enable(fx->other, CALLBACK, NULL, &fx->error));
+	assert_int_equal(endpoint_enable(fx->other, CALLBACK, NULL, &fx->error), -1);
 	assert_int_equal(fx->error.code, ERROR_NOT_FOUND);
 	assert_int_equal(disabled(fx, &views), 1);
 	assert_string_equal(views[0].url, HOOK);

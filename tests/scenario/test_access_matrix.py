@@ -40,6 +40,7 @@ MAY = {
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
     "get /v1/targets": {"admin"},
+    "get /v1/audit": {"admin"},
     "get /v1/workers": {"admin"},
     "post /graphql": set(SCOPES),  # its fields ask for their own
     "get /graphql": set(SCOPES),

@@ -295,8 +295,24 @@ static int find_dead(struct postgres *pg, const struct job_filter *filter, struc
 	return 0;
 }
 
+static int send_back_noted(struct postgres *pg, const struct uuid *ids, size_t count,
+			   double rate_per_s, const struct audit *audit, int64_t *count_r,
+			   struct error *err_r)
+{
+	postgres_begin(pg);
+	int rc = send_back(pg, ids, count, rate_per_s, count_r, err_r);
+
+	if (rc == 0) {
+		postgres_audit(pg, audit);
+		rc = postgres_commit_fly(pg, err_r);
+	}
+	postgres_rollback(pg);
+	return rc;
+}
+
 static int redrive_once(struct postgres *pg, const struct job_filter *filter, double rate_per_s,
-			bool dry_run, int64_t *count_r, struct error *err_r)
+			bool dry_run, const struct audit *audit, int64_t *count_r,
+			struct error *err_r)
 {
 	struct uuid *ids;
 	size_t count;
@@ -306,16 +322,20 @@ static int redrive_once(struct postgres *pg, const struct job_filter *filter, do
 	if (find_dead(pg, filter, &ids, &count, err_r) < 0)
 		return -1;
 	*count_r = (int64_t)count;
-	return dry_run || !count ? 0 : send_back(pg, ids, count, rate_per_s, count_r, err_r);
+	if (dry_run || !count)
+		return 0;
+	return send_back_noted(pg, ids, count, rate_per_s, audit, count_r, err_r);
 }
 
 int postgres_control_redrive(struct store *store, const struct job_filter *filter,
-			     double rate_per_s, bool dry_run, int64_t *count_r, struct error *err_r)
+			     double rate_per_s, bool dry_run, const struct audit *audit,
+			     int64_t *count_r, struct error *err_r)
 {
 	int rc = -1;
 
 	for (int tries = 0; tries < CONTENTION_TRIES && rc < 0; tries++) {
-		rc = redrive_once(postgres_of(store), filter, rate_per_s, dry_run, count_r, err_r);
+		rc = redrive_once(postgres_of(store), filter, rate_per_s, dry_run, audit, count_r,
+				  err_r);
 		if (rc < 0 && err_r->code != ERROR_CONTENTION)
 			break;
 	}
@@ -324,7 +344,8 @@ int postgres_control_redrive(struct store *store, const struct job_filter *filte
 
 /* ---- queues and requests */
 
-int postgres_control_pause(struct store *store, const char *queue, bool paused, struct error *err_r)
+int postgres_control_pause(struct store *store, const char *queue, bool paused,
+			   const struct audit *audit, struct error *err_r)
 {
 	struct postgres *pg = postgres_of(store);
 
@@ -335,6 +356,7 @@ int postgres_control_pause(struct store *store, const char *queue, bool paused, 
 	postgres_arg_text(pg, queue);
 	postgres_arg_bool(pg, paused);
 	postgres_send(pg);
+	postgres_audit(pg, audit);
 	return postgres_fly(pg, err_r);
 }
 

@@ -64,12 +64,9 @@ int postgres_endpoint_disabled(struct store *store, struct arena *arena,
 	return 0;
 }
 
-int postgres_endpoint_enable(struct store *store, const char *url, struct error *err_r)
+static int enable_noted(struct postgres *pg, const char *url, const struct audit *audit,
+			struct error *err_r)
 {
-	struct postgres *pg = postgres_of(store);
-
-	if (postgres_enter(pg, err_r) < 0)
-		return -1;
 	postgres_say(pg, enable);
 	postgres_arg_text(pg, url);
 	size_t place = postgres_send(pg);
@@ -78,5 +75,20 @@ int postgres_endpoint_enable(struct store *store, const char *url, struct error 
 		return -1;
 	if (!postgres_rows(pg, place))
 		return error_set(err_r, ERROR_NOT_FOUND, "that address is not disabled");
-	return 0;
+	postgres_audit(pg, audit);
+	return postgres_commit_fly(pg, err_r);
+}
+
+int postgres_endpoint_enable(struct store *store, const char *url, const struct audit *audit,
+			     struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_begin(pg);
+	int rc = enable_noted(pg, url, audit, err_r);
+
+	postgres_rollback(pg);
+	return rc;
 }

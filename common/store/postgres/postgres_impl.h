@@ -478,6 +478,9 @@ size_t adopt_send(struct postgres *pg, struct completion *const *items, size_t c
 /* ---- endpoint.c: rows that ride in the end of a webhook job, if there are any */
 void endpoint_send(struct postgres *pg, struct completion *const *items, size_t count);
 
+/* ---- audit.c: queues the row of what the open transaction, or the flight, does; NULL: none */
+void postgres_audit(struct postgres *pg, const struct audit *audit);
+
 /* ---- outbox.c, position.c: rows that ride in a completion, if there are any */
 void outbox_send(struct postgres *pg, struct completion *const *items, size_t count);
 void positions_send(struct postgres *pg, const struct position *positions, size_t count);
@@ -514,7 +517,10 @@ int postgres_outbox_depth(struct store *store, int64_t *depth_r, struct error *e
 int postgres_endpoint_disabled(struct store *store, struct arena *arena,
 			       struct endpoint_view **views_r, size_t *count_r,
 			       struct error *err_r);
-int postgres_endpoint_enable(struct store *store, const char *url, struct error *err_r);
+int postgres_endpoint_enable(struct store *store, const char *url, const struct audit *audit,
+			     struct error *err_r);
+int postgres_audit_list(struct store *store, const struct audit_filter *filter, struct arena *arena,
+			struct audit_view **views_r, size_t *count_r, struct error *err_r);
 int postgres_position_load(struct store *store, struct position *positions, size_t count,
 			   struct error *err_r);
 int postgres_position_save(struct store *store, const struct position *positions, size_t count,
@@ -533,10 +539,10 @@ int postgres_control_resolve(struct store *store, const struct reach *reach, con
 int postgres_control_retry(struct store *store, const struct reach *reach, const struct uuid *id,
 			   enum job_state *state_r, struct error *err_r);
 int postgres_control_redrive(struct store *store, const struct job_filter *filter,
-			     double rate_per_s, bool dry_run, int64_t *count_r,
-			     struct error *err_r);
+			     double rate_per_s, bool dry_run, const struct audit *audit,
+			     int64_t *count_r, struct error *err_r);
 int postgres_control_pause(struct store *store, const char *queue, bool paused,
-			   struct error *err_r);
+			   const struct audit *audit, struct error *err_r);
 int postgres_control_cancels(struct store *store, const struct uuid *ids, size_t count,
 			     bool *asked_r, struct error *err_r);
 int postgres_query_job(struct store *store, const struct reach *reach, const struct uuid *id,

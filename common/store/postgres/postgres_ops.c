@@ -27,6 +27,7 @@ const struct store_ops postgres_store_ops = {
 	.share_secret = postgres_share_secret,
 	.endpoint_disabled = postgres_endpoint_disabled,
 	.endpoint_enable = postgres_endpoint_enable,
+	.audit_list = postgres_audit_list,
 	.position_load = postgres_position_load,
 	.position_save = postgres_position_save,
 	.control_cancel = postgres_control_cancel,

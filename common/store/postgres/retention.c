@@ -96,6 +96,21 @@ static int drop_days(struct retention *r, struct error *err_r)
 	return rc < 0 ? -1 : 0;
 }
 
+/* The oldest are the first by number. */
+static int trim_audit(struct retention *r, struct error *err_r)
+{
+	const char *args[] = { r->keep_dead };
+	PGresult *result = ask(r,
+			       "DELETE FROM windlass.audit WHERE n IN (SELECT n FROM (SELECT n, at"
+			       " FROM windlass.audit ORDER BY n LIMIT 1000) AS first WHERE at <"
+			       " now() - $1::interval)",
+			       1, args);
+	int rc = judge(r, result, err_r);
+
+	PQclear(result);
+	return rc < 0 ? -1 : 0;
+}
+
 static int work(struct retention *r, struct error *err_r)
 {
 	PGresult *settings = PQexec(
@@ -118,7 +133,7 @@ static int work(struct retention *r, struct error *err_r)
 	PQclear(lock);
 	if (!mine)
 		return rc;
-	if (make_days(r, err_r) < 0 || drop_days(r, err_r) < 0)
+	if (make_days(r, err_r) < 0 || trim_audit(r, err_r) < 0 || drop_days(r, err_r) < 0)
 		return -1;
 	return trim(r, "done_default", err_r);
 }

@@ -300,6 +300,7 @@ const struct store_ops sqlite_store_ops = {
 	.share_secret = sqlite_share_secret,
 	.endpoint_disabled = sqlite_endpoint_disabled,
 	.endpoint_enable = sqlite_endpoint_enable,
+	.audit_list = sqlite_audit_list,
 	.position_load = sqlite_position_load,
 	.position_save = sqlite_position_save,
 	.reader_query = sqlite_reader_query,

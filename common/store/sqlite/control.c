@@ -245,7 +245,7 @@ static int find_redrivable(struct sqlite_store *store, const struct job_filter *
 
 /* *count_r: found, and then how many of them could still be redriven. */
 static int revive_all(struct sqlite_store *store, const struct uuid *ids, int64_t *count_r,
-		      double rate_per_s, struct error *err_r)
+		      double rate_per_s, const struct audit *audit, struct error *err_r)
 {
 	int64_t revived = 0;
 
@@ -263,12 +263,13 @@ static int revive_all(struct sqlite_store *store, const struct uuid *ids, int64_
 		revived += rc;
 	}
 	*count_r = revived;
-	return sqlite_commit(store, err_r);
+	return end(store, sqlite_audit(store, audit, err_r), err_r);
 }
 
 /* The search reads, and only what it found is changed inside the writers' mutex. */
 int sqlite_control_redrive(struct store *base, const struct job_filter *filter, double rate_per_s,
-			   bool dry_run, int64_t *count_r, struct error *err_r)
+			   bool dry_run, const struct audit *audit, int64_t *count_r,
+			   struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	int64_t limit = filter->limit ? (int64_t)filter->limit : 10000;
@@ -286,25 +287,26 @@ int sqlite_control_redrive(struct store *base, const struct job_filter *filter, 
 	rc = find_redrivable(store, filter, ids, limit, count_r, err_r);
 	store->deadline_ns = 0;
 	if (rc == 0 && !dry_run && *count_r)
-		rc = revive_all(store, ids, count_r, rate_per_s, err_r);
+		rc = revive_all(store, ids, count_r, rate_per_s, audit, err_r);
 	free(ids);
 	return rc;
 }
 
-int sqlite_control_pause(struct store *base, const char *queue, bool paused, struct error *err_r)
+int sqlite_control_pause(struct store *base, const char *queue, bool paused,
+			 const struct audit *audit, struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
 	if (sqlite_begin(store, SQLITE_DURABLE, err_r))
 		return -1;
-	if (sqlite_run(
-		    store, err_r,
-		    "INSERT INTO windlass_queue (name, paused) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET paused = ?2",
-		    "si", queue, (int64_t)paused)) {
-		sqlite_rollback(store);
-		return -1;
-	}
-	return sqlite_commit(store, err_r);
+	int rc = sqlite_run(
+		store, err_r,
+		"INSERT INTO windlass_queue (name, paused) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET paused = ?2",
+		"si", queue, (int64_t)paused);
+
+	if (rc == 0)
+		rc = sqlite_audit(store, audit, err_r);
+	return end(store, rc, err_r);
 }
 
 int sqlite_control_cancels(struct store *base, const struct uuid *ids, size_t count, bool *asked_r,

@@ -46,7 +46,8 @@ int sqlite_endpoint_disabled(struct store *base, struct arena *arena,
 	return rc;
 }
 
-int sqlite_endpoint_enable(struct store *base, const char *url, struct error *err_r)
+int sqlite_endpoint_enable(struct store *base, const char *url, const struct audit *audit,
+			   struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 
@@ -60,6 +61,10 @@ int sqlite_endpoint_enable(struct store *base, const char *url, struct error *er
 	if (!store->changed) {
 		sqlite_rollback(store);
 		return error_set(err_r, ERROR_NOT_FOUND, "that address is not disabled");
+	}
+	if (sqlite_audit(store, audit, err_r)) {
+		sqlite_rollback(store);
+		return -1;
 	}
 	return sqlite_commit(store, err_r);
 }

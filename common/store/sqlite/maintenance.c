@@ -229,13 +229,38 @@ static int forget_job(struct sqlite_store *store, const struct uuid *id, struct 
 	       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id);
 }
 
+/* The oldest are the first by number. */
+static const char old_audit[] =
+	"SELECT n FROM (SELECT n, at FROM windlass_audit ORDER BY n LIMIT ?2) WHERE at < ?1";
+
+static int trim_audit(struct sqlite_store *store, int64_t before_ms, struct error *err_r)
+{
+	int64_t one;
+	int rc = sqlite_number(store, err_r, &one, old_audit, "ii", before_ms, (int64_t)1);
+
+	if (rc != 1)
+		return rc;
+	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
+		return -1;
+	if (sqlite_run(store, err_r,
+		       "DELETE FROM windlass_audit WHERE n IN (SELECT n FROM (SELECT n, at FROM "
+		       "windlass_audit ORDER BY n LIMIT ?2) WHERE at < ?1)",
+		       "ii", before_ms, (int64_t)RETENTION_MAX)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
 int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t keep_dead_ms,
 				 struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 	struct old old = { .count = 0 };
 
-	if (sqlite_ensure(store, err_r) || find_old(store, keep_ms, keep_dead_ms, &old, err_r))
+	if (sqlite_ensure(store, err_r) ||
+	    trim_audit(store, clock_wall_ms() - keep_dead_ms, err_r) ||
+	    find_old(store, keep_ms, keep_dead_ms, &old, err_r))
 		return -1;
 	if (!old.count)
 		return 0;

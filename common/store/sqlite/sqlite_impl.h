@@ -277,6 +277,10 @@ void bell_file_unlock(struct bell_file *file);
 int sqlite_disable_endpoint(struct sqlite_store *store, const char *url, const struct uuid *job,
 			    struct error *err_r) must_check;
 
+/* ---- audit.c: what the open write transaction does; NULL: nothing is noted. */
+int sqlite_audit(struct sqlite_store *store, const struct audit *audit,
+		 struct error *err_r) must_check;
+
 /* ---- the operations that store_ops lists and other files hold */
 int sqlite_acceptance_commit(struct store *, struct acceptance *const *, size_t, struct error *);
 int sqlite_acceptance_probe(struct store *, struct acceptance *const *, size_t, bool *,
@@ -295,9 +299,9 @@ int sqlite_control_retry(struct store *, const struct reach *, const struct uuid
 			 enum job_state *, struct error *);
 int sqlite_control_resolve(struct store *, const struct reach *, const struct uuid *,
 			   const struct call_verdict *, enum job_state *, struct error *);
-int sqlite_control_redrive(struct store *, const struct job_filter *, double, bool, int64_t *,
-			   struct error *);
-int sqlite_control_pause(struct store *, const char *, bool, struct error *);
+int sqlite_control_redrive(struct store *, const struct job_filter *, double, bool,
+			   const struct audit *, int64_t *, struct error *);
+int sqlite_control_pause(struct store *, const char *, bool, const struct audit *, struct error *);
 int sqlite_control_cancels(struct store *, const struct uuid *, size_t, bool *, struct error *);
 int sqlite_query_job(struct store *, const struct reach *, const struct uuid *, struct arena *,
 		     struct job_view *, struct error *);
@@ -334,7 +338,9 @@ int sqlite_outbox_delete(struct store *, const int64_t *, size_t, struct error *
 int sqlite_outbox_depth(struct store *, int64_t *, struct error *);
 int sqlite_endpoint_disabled(struct store *, struct arena *, struct endpoint_view **, size_t *,
 			     struct error *);
-int sqlite_endpoint_enable(struct store *, const char *, struct error *);
+int sqlite_endpoint_enable(struct store *, const char *, const struct audit *, struct error *);
+int sqlite_audit_list(struct store *, const struct audit_filter *, struct arena *,
+		      struct audit_view **, size_t *, struct error *);
 int sqlite_position_load(struct store *, struct position *, size_t, struct error *);
 int sqlite_position_save(struct store *, const struct position *, size_t, struct error *);
 /* Inside a write transaction. */

@@ -12,10 +12,12 @@
 
 static void print_queues(const json_t *items)
 {
-	static const char *const headings[] = { "QUEUE",  "PAUSED", "AVAILABLE", "SCHEDULED",
-						"PARKED", "QUEUED", "RUNNING",   "OLDEST" };
-	static const char *const members[] = { "name",   "paused", "available", "scheduled",
-					       "parked", "queued", "running",   "oldest_seconds" };
+	static const char *const headings[] = { "QUEUE",     "PAUSED",  "AVAILABLE",
+						"SCHEDULED", "WAITING", "PARKED",
+						"QUEUED",    "RUNNING", "OLDEST" };
+	static const char *const members[] = { "name",      "paused",  "available",
+					       "scheduled", "waiting", "parked",
+					       "queued",    "running", "oldest_seconds" };
 
 	api_print_table(items, headings, members, ARRAY_LEN(headings));
 }

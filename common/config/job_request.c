@@ -12,7 +12,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/digest.h"
+#include "common/config/job_request_impl.h"
 #include "common/config/suggest.h"
+#include "common/job/chain.h"
 
 #define HOUR_MS         INT64_C(3600000)
 #define DAY_MS          (24 * HOUR_MS)
@@ -20,18 +22,7 @@
 #define ID_AHEAD_MAX_MS (5 * 60 * INT64_C(1000))
 #define DURATION_MAX_MS (3650 * DAY_MS)
 
-struct request {
-	const struct job_request_context *ctx;
-	const struct job_type *type;
-	struct arena *arena;
-	struct new_job *job;
-	struct job_request_error *err;
-};
-
-static int refuse(struct request *request, const char *pointer, const char *fmt, ...)
-	printf_like(3, 4);
-
-static int refuse(struct request *request, const char *pointer, const char *fmt, ...)
+int request_refuse_at(struct request *request, const char *pointer, const char *fmt, ...)
 {
 	va_list args;
 
@@ -43,9 +34,7 @@ static int refuse(struct request *request, const char *pointer, const char *fmt,
 	return -1;
 }
 
-/* ---- kinds of values */
-
-/* "90s" or a number of seconds. */
+/* ---- kinds of values. A duration: "90s" or a number of seconds. */
 static int get_duration(struct request *request, const char *pointer, const json_t *value,
 			int64_t min_ms, int64_t max_ms, int64_t *ms_r)
 {
@@ -62,7 +51,7 @@ static int get_duration(struct request *request, const char *pointer, const json
 	}
 	if (good && *ms_r >= min_ms && *ms_r <= max_ms)
 		return 0;
-	return refuse(
+	return request_refuse_at(
 		request, pointer,
 		"%s; expected a duration of %s to %s, as in \"90s\", \"5m\", \"1h\" or seconds",
 		good ? "out of range" : "not a duration", duration_format(min_ms, low),
@@ -75,7 +64,7 @@ static int get_name(struct request *request, const char *pointer, const json_t *
 	const char *name = json_string_value(value);
 
 	if (!name || !job_name_valid(name))
-		return refuse(
+		return request_refuse_at(
 			request, pointer,
 			"expected a name of 1 to %d letters, digits and . _ : -, the first a letter or digit",
 			JOB_TYPE_MAX);
@@ -90,18 +79,18 @@ static int get_key(struct request *request, const char *pointer, const json_t *v
 	size_t bytes = json_string_length(value);
 
 	if (!key || !bytes || bytes > JOB_KEY_MAX)
-		return refuse(request, pointer, "expected a text of 1 to %d bytes", JOB_KEY_MAX);
+		return request_refuse_at(request, pointer, "expected a text of 1 to %d bytes",
+					 JOB_KEY_MAX);
 	for (const char *p = key; *p; p++) {
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			return refuse(request, pointer, "control characters are not allowed here");
+			return request_refuse_at(request, pointer,
+						 "control characters are not allowed here");
 	}
 	*key_r = arena_strdup(request->arena, key);
 	return 0;
 }
 
 /* ---- members, one function each */
-
-typedef int member_fn(struct request *request, const char *pointer, const json_t *value);
 
 static int on_id(struct request *request, const char *pointer, const json_t *value)
 {
@@ -111,34 +100,36 @@ static int on_id(struct request *request, const char *pointer, const json_t *val
 	if (!json_is_string(value) ||
 	    !uuid_parse_n(json_string_value(value), json_string_length(value), id) ||
 	    uuid_version(id) != 7)
-		return refuse(request, pointer, "expected a UUID of version 7");
+		return request_refuse_at(request, pointer, "expected a UUID of version 7");
 	age_ms = request->ctx->now_ms - uuid_time_ms(id);
 	if (age_ms > ID_AGE_MAX_MS)
-		return refuse(
+		return request_refuse_at(
 			request, pointer,
 			"its time lies more than 24 hours back; make the id when the job is made");
 	if (age_ms < -ID_AHEAD_MAX_MS)
-		return refuse(request, pointer,
-			      "its time lies more than 5 minutes ahead; check the clock");
+		return request_refuse_at(
+			request, pointer,
+			"its time lies more than 5 minutes ahead; check the clock");
 	request->job->client_id = true;
 	return 0;
 }
 
 static int on_queue(struct request *request, const char *pointer, const json_t *value)
 {
-	const char *name = NULL;
 	const struct queue_definition *queue;
+	const char *name = NULL;
 
 	if (get_name(request, pointer, value, &name) != 0)
 		return -1;
 	if (webhook_reserved(name))
-		return refuse(request, pointer,
-			      "queues that begin with " RESERVED_PREFIX " are Windlass's own");
+		return request_refuse_at(request, pointer,
+					 "queues that begin with " RESERVED_PREFIX
+					 " are Windlass's own");
 	queue = definitions_queue(request->ctx->defs, name);
 	if (!queue)
-		return refuse(request, pointer,
-			      "unknown queue \"%s\": no job type or queue definition names it",
-			      name);
+		return request_refuse_at(
+			request, pointer,
+			"unknown queue \"%s\": no job type or queue definition names it", name);
 	request->job->queue = queue->name;
 	return 0;
 }
@@ -148,7 +139,7 @@ static int on_priority(struct request *request, const char *pointer, const json_
 	if (json_is_string(value) &&
 	    job_priority_parse(json_string_value(value), &request->job->priority))
 		return 0;
-	return refuse(request, pointer, "expected \"high\", \"normal\" or \"low\"");
+	return request_refuse_at(request, pointer, "expected \"high\", \"normal\" or \"low\"");
 }
 
 static int on_delay(struct request *request, const char *pointer, const json_t *value)
@@ -161,10 +152,11 @@ static int on_run_at(struct request *request, const char *pointer, const json_t 
 	int64_t due_ms;
 
 	if (!json_is_string(value) || clock_parse(json_string_value(value), &due_ms) != 0)
-		return refuse(request, pointer,
-			      "expected a time of RFC 3339, as in \"2026-11-23T06:40:00Z\"");
+		return request_refuse_at(
+			request, pointer,
+			"expected a time of RFC 3339, as in \"2026-11-23T06:40:00Z\"");
 	if (due_ms > request->ctx->now_ms + DURATION_MAX_MS)
-		return refuse(request, pointer, "more than ten years ahead");
+		return request_refuse_at(request, pointer, "more than ten years ahead");
 	request->job->due_ms = due_ms > request->ctx->now_ms ? due_ms : 0; /* past: now */
 	return 0;
 }
@@ -184,7 +176,7 @@ static int on_max_attempts(struct request *request, const char *pointer, const j
 	json_int_t n = json_is_integer(value) ? json_integer_value(value) : 0;
 
 	if (n < 1 || n > 1000)
-		return refuse(request, pointer, "expected a whole number of 1 to 1000");
+		return request_refuse_at(request, pointer, "expected a whole number of 1 to 1000");
 	request->job->max_attempts = (int)n;
 	return 0;
 }
@@ -201,7 +193,8 @@ static int on_tags(struct request *request, const char *pointer, const json_t *v
 	int rc = 0;
 
 	if (!json_is_array(value) || count > JOB_TAGS_MAX)
-		return refuse(request, pointer, "expected a list of at most %d tags", JOB_TAGS_MAX);
+		return request_refuse_at(request, pointer, "expected a list of at most %d tags",
+					 JOB_TAGS_MAX);
 	strbuf_init(&tags);
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		const char *tag = NULL;
@@ -225,12 +218,13 @@ static int on_callback(struct request *request, const char *pointer, const json_
 	bool http;
 
 	if (!definitions_webhooks(request->ctx->defs, &http))
-		return refuse(request, pointer,
-			      "there are no webhooks here: WINDLASS_WEBHOOK_SECRET, which signs "
-			      "them, is not set");
+		return request_refuse_at(
+			request, pointer,
+			"there are no webhooks here: WINDLASS_WEBHOOK_SECRET, which signs "
+			"them, is not set");
 	fault = url ? webhook_url_fault(url, http) : "expected a URL";
 	if (fault)
-		return refuse(request, pointer, "%s", fault);
+		return request_refuse_at(request, pointer, "%s", fault);
 	request->job->callback = arena_strdup(request->arena, url);
 	return 0;
 }
@@ -244,7 +238,7 @@ static int on_conflict(struct request *request, const char *pointer, const json_
 	else if (text && strcmp(text, "replace") == 0)
 		request->job->unique_conflict = UNIQUE_REPLACE;
 	else
-		return refuse(request, pointer, "expected \"return\" or \"replace\"");
+		return request_refuse_at(request, pointer, "expected \"return\" or \"replace\"");
 	return 0;
 }
 
@@ -269,9 +263,6 @@ static int on_nothing(struct request *request, const char *pointer, const json_t
 
 /* ---- tables of members */
 
-#define DOOR      1u /* of a request from outside */
-#define FOLLOW_UP 2u /* of the options of a follow-up */
-
 struct member {
 	const char *name;
 	unsigned where;
@@ -279,20 +270,23 @@ struct member {
 };
 
 static const struct member members[] = {
-	{ "type", DOOR, on_nothing },
-	{ "payload", DOOR, on_nothing },
+	{ "type", DOOR | THEN, on_nothing },
+	{ "payload", DOOR | THEN, on_nothing },
 	{ "id", DOOR, on_id },
-	{ "queue", DOOR | FOLLOW_UP, on_queue },
-	{ "priority", DOOR | FOLLOW_UP, on_priority },
+	{ "queue", DOOR | FOLLOW_UP | THEN, on_queue },
+	{ "priority", DOOR | FOLLOW_UP | THEN, on_priority },
 	{ "delay", DOOR | FOLLOW_UP, on_delay },
 	{ "run_at", DOOR | FOLLOW_UP, on_run_at },
-	{ "order_key", DOOR | FOLLOW_UP, on_order_key },
-	{ "fair_key", DOOR | FOLLOW_UP, on_fair_key },
+	{ "order_key", DOOR | FOLLOW_UP | THEN, on_order_key },
+	{ "fair_key", DOOR | FOLLOW_UP | THEN, on_fair_key },
 	{ "unique", DOOR | FOLLOW_UP, on_unique },
-	{ "max_attempts", DOOR | FOLLOW_UP, on_max_attempts },
-	{ "timeout", DOOR | FOLLOW_UP, on_timeout },
-	{ "tags", DOOR | FOLLOW_UP, on_tags },
-	{ "callback_url", DOOR | FOLLOW_UP, on_callback },
+	{ "max_attempts", DOOR | FOLLOW_UP | THEN, on_max_attempts },
+	{ "timeout", DOOR | FOLLOW_UP | THEN, on_timeout },
+	{ "tags", DOOR | FOLLOW_UP | THEN, on_tags },
+	{ "callback_url", DOOR | FOLLOW_UP | THEN, on_callback },
+	{ "after", DOOR, request_on_after },
+	{ "then", DOOR | THEN, on_nothing }, /* read behind the others */
+	{ "on_failure", THEN, request_on_failure },
 };
 
 static const struct member unique_members[] = {
@@ -324,16 +318,16 @@ static int refuse_member(struct request *request, const char *pointer, const cha
 
 	for (size_t i = 0; i < ARRAY_LEN(later_members); i++) {
 		if (strcmp(later_members[i], name) == 0)
-			return refuse(request, pointer, "\"%s\" is not available in this version",
-				      name);
+			return request_refuse_at(request, pointer,
+						 "\"%s\" is not available in this version", name);
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (table[i].where & where)
 			suggest_offer(&suggest, table[i].name);
 	}
-	return refuse(request, pointer, "unknown member%s%s%s",
-		      suggest.best ? "; did you mean \"" : "", suggest.best ? suggest.best : "",
-		      suggest.best ? "\"?" : "");
+	return request_refuse_at(request, pointer, "unknown member%s%s%s",
+				 suggest.best ? "; did you mean \"" : "",
+				 suggest.best ? suggest.best : "", suggest.best ? "\"?" : "");
 }
 
 static int read_member(struct request *request, const char *parent, const char *name,
@@ -366,15 +360,17 @@ static int read_members(struct request *request, const char *parent, json_t *obj
 static int on_unique(struct request *request, const char *pointer, const json_t *value)
 {
 	if (!json_is_object(value))
-		return refuse(request, pointer,
-			      "expected an object with \"key\", \"for\", \"on_conflict\"");
+		return request_refuse_at(
+			request, pointer,
+			"expected an object with \"key\", \"for\", \"on_conflict\"");
 	/* Only walked; jansson's iteration wants it writable. */
 	if (read_members(request, pointer, (json_t *)(uintptr_t)value, unique_members,
 			 ARRAY_LEN(unique_members), DOOR) != 0)
 		return -1;
 	return request->job->unique_key
 		       ? 0
-		       : refuse(request, child_pointer(request, pointer, "key"), "missing");
+		       : request_refuse_at(request, child_pointer(request, pointer, "key"),
+					   "missing");
 }
 
 /* ---- type and payload */
@@ -408,13 +404,14 @@ static int put_type(struct request *request, const char *name)
 	const struct job_type *type = name ? definitions_type(request->ctx->defs, name) : NULL;
 
 	if (name && webhook_reserved(name))
-		return refuse(request, "/type",
-			      "types that begin with " RESERVED_PREFIX " are Windlass's own");
+		return request_refuse_at(request, "/type",
+					 "types that begin with " RESERVED_PREFIX
+					 " are Windlass's own");
 	if (!type) {
-		(void)refuse(request, "/type",
-			     name ? "unknown job type \"%.150s\""
-				  : "expected the name of a job type%s",
-			     name ? name : "");
+		(void)request_refuse_at(request, "/type",
+					name ? "unknown job type \"%.150s\""
+					     : "expected the name of a job type%s",
+					name ? name : "");
 		if (name)
 			request->err->fault = JOB_REQUEST_UNKNOWN_TYPE;
 		return -1;
@@ -431,13 +428,16 @@ static int put_type(struct request *request, const char *name)
 static int put_payload(struct request *request, struct json_slice payload, json_t *parsed)
 {
 	if (payload.bytes > request->ctx->payload_bytes_max) {
-		(void)refuse(request, "/payload", "%zu bytes; expected at most %zu", payload.bytes,
-			     request->ctx->payload_bytes_max);
+		(void)request_refuse_at(request, "/payload", "%zu bytes; expected at most %zu",
+					payload.bytes, request->ctx->payload_bytes_max);
 		request->err->fault = JOB_REQUEST_TOO_LARGE;
 		return -1;
 	}
 	request->job->payload = payload.bytes ? payload.text : "{}";
 	request->job->payload_bytes = payload.bytes ? payload.bytes : 2;
+	if (request->job->after_count &&
+	    chain_refers(request->job->payload, request->job->payload_bytes))
+		return request_check_references(request);
 	return check_payload(request->type, parsed, "/payload", request->arena, request->err);
 }
 
@@ -446,7 +446,14 @@ static struct request request_init(const struct job_request_context *ctx, struct
 {
 	*job = (struct new_job){ 0 };
 	*err = (struct job_request_error){ 0 };
-	return (struct request){ .ctx = ctx, .arena = arena, .job = job, .err = err };
+	return (struct request){
+		.ctx = ctx,
+		.arena = arena,
+		.job = job,
+		.err = err,
+		.where = DOOR,
+		.on_failure = EDGE_DISCARD,
+	};
 }
 
 static int read_payload(struct request *request, struct json_slice text, json_t *root)
@@ -457,7 +464,8 @@ static int read_payload(struct request *request, struct json_slice text, json_t 
 
 	/* Slices are found by the name as it is written; jansson has undone escapes. */
 	if (parsed && !payload.bytes)
-		return refuse(request, "/payload", "write the name \"payload\" without escapes");
+		return request_refuse_at(request, "/payload",
+					 "write the name \"payload\" without escapes");
 	none = parsed ? NULL : json_object();
 	rc = put_payload(request, payload, parsed ? parsed : none);
 	json_decref(none);
@@ -466,20 +474,28 @@ static int read_payload(struct request *request, struct json_slice text, json_t 
 
 static int check_times(struct request *request, bool delay, bool run_at)
 {
+	if (request->job->after_count && (delay || run_at))
+		return request_refuse_at(
+			request, delay ? "/delay" : "/run_at",
+			"not available for a job that waits for others (\"after\")");
 	if (delay && run_at)
-		return refuse(request, "/run_at",
-			      "\"delay\" is there as well; expected one of them");
+		return request_refuse_at(request, "/run_at",
+					 "\"delay\" is there as well; expected one of them");
 	return 0;
 }
 
 static int read_tree(struct request *request, struct json_slice text, json_t *root)
 {
 	if (!json_is_object(root))
-		return refuse(request, "", "expected an object with \"type\" and \"payload\"");
+		return request_refuse_at(request, "",
+					 "expected an object with \"type\" and \"payload\"");
 	if (put_type(request, json_string_value(json_object_get(root, "type"))) != 0 ||
-	    read_members(request, "", root, members, ARRAY_LEN(members), DOOR) != 0 ||
+	    read_members(request, "", root, members, ARRAY_LEN(members), request->where) != 0 ||
 	    read_payload(request, text, root) != 0)
 		return -1;
+	if (json_object_get(root, "then") && !json_slice_get(text, "then").bytes)
+		return request_refuse_at(request, "/then",
+					 "write the name \"then\" without escapes");
 	return check_times(request, json_object_get(root, "delay"),
 			   json_object_get(root, "run_at"));
 }
@@ -522,7 +538,8 @@ static json_t *tree_of(struct request *request, struct json_slice text)
 	json_t *tree = json_text_parse(text.text, text.bytes, &error);
 
 	if (!tree)
-		(void)refuse(request, "", "%d:%d: %s", error.line, error.column, error.message);
+		(void)request_refuse_at(request, "", "%d:%d: %s", error.line, error.column,
+					error.message);
 	return tree;
 }
 
@@ -540,7 +557,7 @@ static int read_others(struct request *request, struct json_slice text)
 		const char *name = arena_strndup(request->arena, member.key.text, member.key.bytes);
 
 		rc = value ? read_member(request, "", name, value, members, ARRAY_LEN(members),
-					 DOOR)
+					 request->where)
 			   : -1;
 		json_decref(value);
 	}
@@ -560,7 +577,7 @@ static int put_valid_payload(struct request *request, struct json_slice payload)
 	return rc;
 }
 
-static int read_text(struct request *request, struct json_slice text)
+int request_read_text(struct request *request, struct json_slice text)
 {
 	struct outline outline;
 
@@ -586,13 +603,13 @@ int job_request_parse(const struct job_request_context *ctx, struct json_slice r
 {
 	struct request reading = request_init(ctx, arena, job_r, err_r);
 
-	if ((root ? read_tree(&reading, request, root) : read_text(&reading, request)) != 0)
+	if ((root ? read_tree(&reading, request, root) : request_read_text(&reading, request)) != 0)
 		return -1;
 	if (job_r->client_id)
 		digest_sha256(request.text, request.bytes, job_r->fingerprint);
 	else
 		uuid_v7(&job_r->id);
-	return 0;
+	return request_read_then(&reading, request);
 }
 
 static int read_options(struct request *request, struct json_slice options)
@@ -605,16 +622,16 @@ static int read_options(struct request *request, struct json_slice options)
 		return 0;
 	root = json_text_parse(options.text, options.bytes, &error);
 	if (!root)
-		return refuse(request, "/options", "%d:%d: %s", error.line, error.column,
-			      error.message);
+		return request_refuse_at(request, "/options", "%d:%d: %s", error.line, error.column,
+					 error.message);
 	if (!json_is_object(root))
-		rc = refuse(request, "/options", "expected an object");
+		rc = request_refuse_at(request, "/options", "expected an object");
 	if (rc == 0)
 		rc = read_members(request, "/options", root, members, ARRAY_LEN(members),
 				  FOLLOW_UP);
 	if (rc == 0 && json_object_get(root, "delay") && json_object_get(root, "run_at"))
-		rc = refuse(request, "/options/run_at",
-			    "\"delay\" is there as well; expected one of them");
+		rc = request_refuse_at(request, "/options/run_at",
+				       "\"delay\" is there as well; expected one of them");
 	json_decref(root);
 	return rc;
 }
@@ -638,8 +655,8 @@ int job_request_follow_up(const struct job_request_context *ctx, const struct uu
 		return put_payload(&reading, payload, NULL);
 	parsed = json_text_parse(payload.text, payload.bytes, &error);
 	if (!parsed)
-		return refuse(&reading, "/payload", "%d:%d: %s", error.line, error.column,
-			      error.message);
+		return request_refuse_at(&reading, "/payload", "%d:%d: %s", error.line,
+					 error.column, error.message);
 	rc = put_payload(&reading, payload, parsed);
 	json_decref(parsed);
 	if (rc != 0 || read_options(&reading, options) != 0)

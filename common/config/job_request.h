@@ -28,13 +28,16 @@ struct job_request_error {
 struct job_request_context {
 	const struct definitions *defs;
 	const char *tenant, *owner;
+	bool after_any; /* new_job.after_any */
 	size_t payload_bytes_max;
 	/* wall clock, for the age check of client-made ids (at most 24 h old, 5 minutes ahead) */
 	int64_t now_ms;
 };
 
 /* request: text of an object {type, payload, id?, queue?, priority?, delay? | run_at?, order_key?,
- * fair_key?, unique?: {key, for, on_conflict}, max_attempts?, timeout?, tags?, callback_url?};
+ * fair_key?, unique?: {key, for, on_conflict}, max_attempts?, timeout?, tags?, callback_url?,
+ * after?: [id | {id, on_failure?}] or {name: the same}, then?: one request like this or a list of
+ * them, without id, after, delay, run_at and unique, with on_failure?};
  * root: the same parsed, or NULL: json_text_check has taken the text, and no tree is made of more
  * than it needs. Unknown members are refused by name. payload absent means {}. Strings of *job_r
  * live in the arena or in the request's text, which must outlive it. Without a client-made id a new

@@ -39,11 +39,29 @@ enum job_outcome {
 
 enum unique_conflict { UNIQUE_RETURN = 0, UNIQUE_REPLACE };
 
+/* what a waiting job does when one that it waits for is discarded or cancelled; numbers are stored
+ */
+enum edge_failure {
+	EDGE_DISCARD = 1, /* it is discarded, too */
+	EDGE_RUN,         /* as if that one had completed, without a result */
+	EDGE_WAIT,        /* it goes on waiting: that one may be retried */
+};
+
 #define JOB_TYPE_MAX    128 /* bytes of a job type, queue, tenant, owner, tag or key name */
 #define JOB_KEY_MAX     255 /* bytes of an idempotency, order, fair or unique key */
 #define JOB_TAGS_MAX    16
-#define JOB_STRIKES_MAX 3 /* the third strike discards */
+#define JOB_STRIKES_MAX 3   /* the third strike discards */
+#define JOB_AFTER_MAX   256 /* jobs that one job waits for */
+#define JOB_THEN_MAX    16  /* jobs that wait for one, in one request */
+#define JOB_THEN_DEPTH  8
 #define JOB_AGAIN_MAX   5 /* unmet row expectations before it becomes a retry */
+
+/* One job that another waits for. */
+struct job_after {
+	struct uuid id;
+	const char *name; /* in ${after.<name>.…} of the payload */
+	enum edge_failure on_failure;
+};
 
 /* A job to be accepted, complete and checked. All strings are borrowed and live as long as the
  * submission. */
@@ -71,6 +89,13 @@ struct new_job {
 	const char *traceparent; /* or NULL */
 	bool client_id;          /* the client made the id: compare fingerprints on conflict */
 	uint8_t fingerprint[32]; /* of the request, when client_id */
+	/* it waits until these have completed; none: it does not */
+	const struct job_after *after;
+	size_t after_count;
+	bool after_any; /* they may be any of the tenant's jobs; else only the owner's own */
+	/* jobs that are stored with it and wait for it, chain_then_id() */
+	struct new_job *then;
+	size_t then_count;
 };
 
 /* Names for people and APIs: "available", "high", "retry" ... */

@@ -18,6 +18,10 @@ enum acceptance_verdict {
 	/* client-made id exists with another fingerprint or for another tenant or owner; nothing
 	 * stored. bad_index names the job */
 	ACCEPTANCE_ID_TAKEN,
+	/* a job waits for one that is not there, or not its owner's to know; nothing stored.
+	 * bad_index names the job, bad_after the edge */
+	ACCEPTANCE_NO_SUCH_JOB,
+	ACCEPTANCE_CIRCLE, /* jobs wait for each other; nothing stored. bad_index names one */
 	ACCEPTANCE_FAILED, /* this request alone could not be stored; error says why */
 };
 
@@ -43,16 +47,16 @@ struct acceptance {
 	/* answer */
 	enum acceptance_verdict verdict;
 	struct accepted_job *accepted; /* job_count entries, supplied by the caller */
-	size_t bad_index;
+	size_t bad_index, bad_after;
 	struct error error;
 };
 
 /* Stores all of them in one transaction (idempotency rows, jobs, ready rows, unique keys, depth
- * tallies), set-based. No two of them may share an idempotency (scope, key), a client-made id or a
- * unique key (type, key): the caller keeps such twins for the next batch. When the transaction
- * fails because of one of them, each is tried alone (verdict ACCEPTANCE_FAILED). 0: every verdict
- * is set and durable. -1: ERROR_UNAVAILABLE (nothing stored) or ERROR_UNKNOWN; then
- * acceptance_probe tells. */
+ * tallies; jobs that wait with their edges, and each job's `then`), set-based. No two of them may
+ * share an idempotency (scope, key), a client-made id or a unique key (type, key): the caller keeps
+ * such twins for the next batch. When the transaction fails because of one of them, each is tried
+ * alone (verdict ACCEPTANCE_FAILED). 0: every verdict is set and durable. -1: ERROR_UNAVAILABLE
+ * (nothing stored) or ERROR_UNKNOWN; then acceptance_probe tells. */
 int acceptance_commit(struct store *store, struct acceptance *const *requests, size_t count,
 		      struct error *err_r) must_check;
 /* After ERROR_UNKNOWN: *stored_r tells whether that transaction committed (reads ids back). -1:

@@ -40,6 +40,9 @@ struct job_view {
 	bool cancel_asked;
 	const char *open_calls; /* JSON array text: the steps a parked job waits for; or NULL */
 	const char *steps;      /* JSON object text, or NULL; not in lists */
+	/* JSON array of the jobs that it waits for: name, id, on_failure, ended; or NULL; not in
+	 * lists */
+	const char *after;
 	struct attempt_view *attempts; /* oldest first; not in lists */
 	size_t attempt_count;
 };
@@ -95,6 +98,7 @@ struct queue_view {
 	int64_t available; /* from tallies: approximate while transactions run */
 	int64_t scheduled; /* scheduled and retryable */
 	int64_t parked;    /* a person has to decide; counted, there are few */
+	int64_t waiting;   /* for other jobs; counted */
 	int64_t queued;    /* on a broker, or taken from it and not adopted */
 	int64_t running;   /* in leases of workers */
 	int64_t oldest_ms; /* age of the oldest available job; -1: none */

@@ -465,6 +465,14 @@ int session_release_batch(struct store *store, const struct uuid *batch, struct 
 
 /* ---- maintenance */
 
+int chain_sweep(struct store *store, const struct uuid *ended, size_t count, struct arena *arena,
+		struct chain_swept *swept_r, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && count <= CHAIN_HINTS_MAX);
+	*swept_r = (struct chain_swept){ 0 };
+	return store->ops->chain_sweep(store, ended, count, arena, swept_r, err_r);
+}
+
 int maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,
 			struct error *err_r)
 {

@@ -7,6 +7,7 @@
 #include "common/store/admission.h"
 #include "common/store/audit.h"
 #include "common/store/bell.h"
+#include "common/store/chain.h"
 #include "common/store/claim.h"
 #include "common/store/completion.h"
 #include "common/store/control.h"
@@ -99,6 +100,8 @@ struct store_ops {
 			     int64_t *, struct error *);
 	int (*session_release_batch)(struct store *, const struct uuid *, struct error *);
 
+	int (*chain_sweep)(struct store *, const struct uuid *, size_t, struct arena *,
+			   struct chain_swept *, struct error *);
 	int (*maintenance_promote)(struct store *, int64_t *, int64_t *, struct error *);
 	int (*maintenance_release)(struct store *, int64_t *, struct error *);
 	int (*maintenance_fold)(struct store *, struct error *);

@@ -20,6 +20,7 @@ struct job_request_context enqueue_context(const struct exchange *exchange)
 		.defs = exchange->defs,
 		.tenant = exchange->caller->tenant,
 		.owner = exchange->caller->id,
+		.after_any = caller_reads_all(exchange->caller),
 		.payload_bytes_max = (size_t)exchange->gateway->settings->body_bytes_max,
 		.now_ms = clock_wall_ms(),
 	};
@@ -50,6 +51,15 @@ const char *enqueue_traceparent(const struct exchange *exchange)
 	const char *text = request_header(exchange->request, "traceparent");
 
 	return text && job_traceparent_valid(text) ? text : NULL;
+}
+
+bool enqueue_in_scope(const struct exchange *exchange, const struct new_job *job)
+{
+	bool may = caller_may_enqueue(exchange->caller, job->type, job->queue);
+
+	for (size_t i = 0; may && i < job->then_count; i++)
+		may = enqueue_in_scope(exchange, &job->then[i]);
+	return may;
 }
 
 /* ---- the idempotency key */
@@ -178,6 +188,23 @@ static bool result_refused(struct exchange *exchange)
 	return true;
 }
 
+static void refuse_after(struct exchange *exchange, const char *slug, const char *detail)
+{
+	const struct acceptance *acceptance = &exchange->submission.acceptance;
+	struct arena *arena = exchange_arena(exchange);
+	const char *edge = "";
+
+	if (acceptance->verdict == ACCEPTANCE_NO_SUCH_JOB)
+		edge = arena_printf(
+			arena, "/%s",
+			acceptance->jobs[acceptance->bad_index].after[acceptance->bad_after].name);
+	exchange_refuse_at(exchange, 422, slug,
+			   acceptance->job_count == 1 ? arena_printf(arena, "/after%s", edge)
+						      : arena_printf(arena, "/%zu/after%s",
+								     acceptance->bad_index, edge),
+			   detail);
+}
+
 bool enqueue_refused(struct exchange *exchange)
 {
 	const struct acceptance *acceptance = &exchange->submission.acceptance;
@@ -202,6 +229,13 @@ bool enqueue_refused(struct exchange *exchange)
 						 acceptance->bad_index);
 		exchange_refuse_at(exchange, 422, "id-taken", pointer,
 				   "this id was used for another job");
+		return true;
+	case ACCEPTANCE_NO_SUCH_JOB:
+		refuse_after(exchange, "no-such-job",
+			     "no job of this id is there to be waited for");
+		return true;
+	case ACCEPTANCE_CIRCLE:
+		refuse_after(exchange, "circle", "jobs would wait for each other for ever");
 		return true;
 	case ACCEPTANCE_FAILED:
 		break;
@@ -352,7 +386,7 @@ void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *r
 		refuse_request(exchange, &error);
 		return;
 	}
-	if (!caller_may_enqueue(exchange->caller, exchange->job.type, exchange->job.queue)) {
+	if (!enqueue_in_scope(exchange, &exchange->job)) {
 		exchange_refuse_at(exchange, 403, "not-in-scope", "/type", ENQUEUE_NOT_IN_SCOPE);
 		return;
 	}

@@ -9,6 +9,8 @@
 
 /* The context of this caller for job_request_parse. */
 struct job_request_context enqueue_context(const struct exchange *exchange);
+/* May this caller enqueue it, and all that is to follow it? */
+bool enqueue_in_scope(const struct exchange *exchange, const struct new_job *job);
 /* A W3C traceparent header's value, or NULL. */
 const char *enqueue_traceparent(const struct exchange *exchange);
 

@@ -141,9 +141,26 @@ void job_json_write(struct strbuf *out, const struct job_view *view, const struc
 	add_attempts(out, view);
 	add_raw(out, "open_calls", view->open_calls,
 		view->open_calls ? strlen(view->open_calls) : 0);
+	add_raw(out, "after", view->after, view->after ? strlen(view->after) : 0);
 	add_raw(out, "steps", view->steps, view->steps ? strlen(view->steps) : 0);
 	add_who(out, view);
 	strbuf_addch(out, '}');
+}
+
+/* {id, type, then?} of each, to any depth: what is told once, at acceptance. */
+static void add_then(struct strbuf *out, const struct new_job *job)
+{
+	if (!job->then_count)
+		return;
+	add_name(out, "then");
+	for (size_t i = 0; i < job->then_count; i++) {
+		strbuf_addstr(out, i ? ",{\"id\":" : "[{\"id\":");
+		job_json_id(out, &job->then[i].id);
+		add_text(out, "type", job->then[i].type);
+		add_then(out, &job->then[i]);
+		strbuf_addch(out, '}');
+	}
+	strbuf_addch(out, ']');
 }
 
 void job_json_accepted(struct strbuf *out, const struct new_job *job,
@@ -161,6 +178,9 @@ void job_json_accepted(struct strbuf *out, const struct new_job *job,
 		add_name(out, "replaced");
 		job_json_id(out, &accepted->replaced);
 	}
+	/* of a replay without a client-made id these are not the ids of then */
+	if (uuid_equal(&accepted->id, &job->id))
+		add_then(out, job);
 	strbuf_addch(out, '}');
 }
 

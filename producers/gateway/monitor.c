@@ -46,7 +46,7 @@ static void set_gauges(struct monitor *monitor, const struct queue_view *queues,
 		} depths[] = {
 			{ "available", queue->available }, { "scheduled", queue->scheduled },
 			{ "parked", queue->parked },       { "queued", queue->queued },
-			{ "running", queue->running },
+			{ "running", queue->running },     { "waiting", queue->waiting },
 		};
 		for (size_t j = 0; j < ARRAY_LEN(depths); j++) {
 			metric_set(metrics_series(metrics, METRIC_QUEUE_DEPTH, queue->name,

@@ -107,7 +107,7 @@ static void take_job(struct exchange *exchange, struct batch *batch, struct json
 				     text.bytes, context.payload_bytes_max));
 	else if (job_request_parse(&context, text, NULL, exchange_arena(exchange), job, &error) < 0)
 		add_refused(exchange, batch, &error);
-	else if (!caller_may_enqueue(exchange->caller, job->type, job->queue))
+	else if (!enqueue_in_scope(exchange, job))
 		add_bad(exchange, batch, "/type", ENQUEUE_NOT_IN_SCOPE);
 	else if (is_twin(batch, job))
 		add_bad(exchange, batch, "",

@@ -29,6 +29,8 @@ static void add_queue(struct strbuf *json, const struct queue_view *queue, bool 
 	strbuf_addi(json, queue->scheduled);
 	strbuf_addstr(json, ",\"parked\":");
 	strbuf_addi(json, queue->parked);
+	strbuf_addstr(json, ",\"waiting\":");
+	strbuf_addi(json, queue->waiting);
 	strbuf_addstr(json, ",\"queued\":");
 	strbuf_addi(json, queue->queued);
 	strbuf_addstr(json, ",\"running\":");

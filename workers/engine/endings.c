@@ -147,6 +147,8 @@ static void gone(struct engine *engine, struct hand *hand)
 	if (completion->fate == COMPLETION_COMMITTED && completion->kind == COMPLETION_LATER &&
 	    completion->delay_ms > 0)
 		keeper_due(engine->keeper, completion->delay_ms);
+	if (completion->fate == COMPLETION_COMMITTED && completion->kind == COMPLETION_FINISH)
+		keeper_ended(engine->keeper, &task->job->id);
 	if (completion->fate == COMPLETION_COMMITTED && completion->disables)
 		endpoints_add(engine->endpoints, completion->disables);
 	if (hand->lost)

@@ -4,6 +4,7 @@
 #include "workers/engine/keeper.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/idmap.h"
 #include "common/base/log.h"
+#include "common/store/chain.h"
 #include "common/store/completion.h"
 #include "common/store/control.h"
 #include "common/store/maintenance.h"
@@ -27,6 +29,9 @@
 #define PROGRESS_MS      1000
 #define PROGRESS_SEEN_MS 200 /* while somebody watches */
 #define TARGETS_MS       2000
+#define CHAINS_MS        250 /* while jobs wait for others */
+#define CHAINS_IDLE_MS   1000
+#define CHAINS_AT_ONCE   20 /* sweeps, before other chores have their turn */
 #define PROGRESS_AT_ONCE 256
 #define NOTE_BYTES_MAX   1024
 
@@ -41,6 +46,7 @@ enum chore_name {
 	CHORE_TYPES,
 	CHORE_TARGETS,
 	CHORE_ENDPOINTS,
+	CHORE_CHAINS,
 	CHORE_COUNT
 };
 
@@ -55,7 +61,8 @@ struct keeper {
 	int64_t due_ms[CHORE_COUNT]; /* the thread's own; monotonic, 0: only when asked for */
 	int64_t promoted_ms;         /* the last look */
 	char *targets;               /* as they were reported last, or NULL */
-	_Atomic bool away; /* the last chore could not reach the store; read by any thread */
+	_Atomic bool away;   /* the last chore could not reach the store; read by any thread */
+	_Atomic bool chains; /* jobs wait for others, as far as is known */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;
@@ -65,6 +72,8 @@ struct keeper {
 	struct uuid *asked;     /* about cancels; NULL: nothing */
 	size_t asked_count;
 	struct definitions *types; /* to be registered, or NULL */
+	struct uuid *ended;        /* while jobs wait for others; room for CHAIN_HINTS_MAX */
+	size_t ended_count;
 };
 
 struct chore {
@@ -270,6 +279,50 @@ static int64_t run_endpoints(struct keeper *k, struct error *err_r)
 	return rc < 0 ? -1 : ENDPOINTS_MS;
 }
 
+static size_t take_ended(struct keeper *k, struct uuid *ids)
+{
+	size_t count;
+
+	pthread_mutex_lock(&k->lock);
+	count = k->ended_count;
+	memcpy(ids, k->ended, count * sizeof(*ids));
+	k->ended_count = 0;
+	pthread_mutex_unlock(&k->lock);
+	return count;
+}
+
+static int sweep_chains(struct keeper *k, const struct uuid *ended, size_t count,
+			struct arena *arena, struct chain_swept *swept, struct error *err_r)
+{
+	if (chain_sweep(k->o.store, ended, count, arena, swept, err_r) < 0)
+		return -1;
+	if (swept->ended_count)
+		bell_ring_ended(k->o.bell, swept->ended, swept->ended_count);
+	if (swept->freed || swept->ended_count) { /* an end may have made jobs */
+		bell_ring(k->o.bell, BELL_READY);
+		k->o.ready(k->o.ctx);
+	}
+	atomic_store(&k->chains, swept->pending);
+	return 0;
+}
+
+static int64_t run_chains(struct keeper *k, struct error *err_r)
+{
+	struct arena *arena = arena_new(0);
+	struct uuid *ended = ARENA_ARRAY(arena, struct uuid, CHAIN_HINTS_MAX);
+	size_t count = take_ended(k, ended);
+	struct chain_swept swept = { .more = true };
+	int rc = count ? sweep_chains(k, ended, count, arena, &swept, err_r) : 0;
+
+	swept.more = true;
+	for (int i = 0; rc == 0 && swept.more && i < CHAINS_AT_ONCE; i++)
+		rc = sweep_chains(k, NULL, 0, arena, &swept, err_r);
+	arena_free(&arena);
+	if (rc < 0)
+		return -1;
+	return swept.more ? 1 : swept.pending ? CHAINS_MS : CHAINS_IDLE_MS;
+}
+
 static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_RENEW] = { "renew", run_renew },
 	[CHORE_PROMOTE] = { "promote", run_promote },
@@ -281,6 +334,7 @@ static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_TYPES] = { "types", run_types },
 	[CHORE_TARGETS] = { "targets", run_targets },
 	[CHORE_ENDPOINTS] = { "endpoints", run_endpoints },
+	[CHORE_CHAINS] = { "chains", run_chains },
 };
 
 /* ---- the page */
@@ -326,6 +380,10 @@ static void hear(struct keeper *k, int64_t now_ms)
 {
 	if (k->kicked)
 		due_by(k, CHORE_PROMOTE, k->promoted_ms + PROMOTE_GAP_MS);
+	if (k->kicked && !k->chains)
+		due_by(k, CHORE_CHAINS, now_ms + PROMOTE_GAP_MS);
+	if (k->ended_count)
+		due_by(k, CHORE_CHAINS, now_ms);
 	if (k->promote_by_ms)
 		due_by(k, CHORE_PROMOTE, k->promote_by_ms);
 	if (k->asked)
@@ -397,7 +455,8 @@ struct keeper *keeper_new(const struct keeper_options *options)
 	k->due_ms[CHORE_RENEW] = now_ms + options->lease_ms / 3;
 	k->due_ms[CHORE_PROMOTE] = k->due_ms[CHORE_RELEASE] = k->due_ms[CHORE_FOLD] =
 		k->due_ms[CHORE_RETENTION] = k->due_ms[CHORE_TARGETS] = k->due_ms[CHORE_ENDPOINTS] =
-			now_ms;
+			k->due_ms[CHORE_CHAINS] = now_ms;
+	k->ended = xcalloc(CHAIN_HINTS_MAX, sizeof(*k->ended));
 	CHECK(pthread_mutex_init(&k->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0);
 	CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
@@ -427,6 +486,19 @@ void keeper_due(struct keeper *keeper, int64_t delay_ms)
 		keeper->promote_by_ms = due_ms;
 		pthread_cond_signal(&keeper->wake);
 	}
+	pthread_mutex_unlock(&keeper->lock);
+}
+
+void keeper_ended(struct keeper *keeper, const struct uuid *id)
+{
+	if (!atomic_load_explicit(&keeper->chains, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&keeper->lock);
+	/* One too many is found by the walk. */
+	if (keeper->ended_count < CHAIN_HINTS_MAX)
+		keeper->ended[keeper->ended_count++] = *id;
+	if (keeper->ended_count == 1)
+		pthread_cond_signal(&keeper->wake);
 	pthread_mutex_unlock(&keeper->lock);
 }
 
@@ -517,6 +589,7 @@ void keeper_free(struct keeper **keeper)
 		free(note);
 	idmap_free(&(*keeper)->progress);
 	free((*keeper)->asked);
+	free((*keeper)->ended);
 	free((*keeper)->targets);
 	if ((*keeper)->types)
 		definitions_unref(&(*keeper)->types);

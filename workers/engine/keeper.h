@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper thread: everything that an engine does with the store besides jobs: its session,
  * promotion of due jobs, leases of the dead, folding, retention, progress, cancel requests,
- * endpoints that are disabled. Has a store connection of its own. What does not say "any thread" is
- * called on the engine's loop thread. */
+ * endpoints that are disabled, jobs that wait for others. Has a store connection of its own. What
+ * does not say "any thread" is called on the engine's loop thread. */
 #ifndef WORKERS_ENGINE_KEEPER_H
 #define WORKERS_ENGINE_KEEPER_H
 #include <stdbool.h>
@@ -39,6 +39,8 @@ keeper_new(const struct keeper_options *options); /* starts the thread; the sess
 void keeper_kick(struct keeper *keeper);
 /* A job of ours is due after this. */
 void keeper_due(struct keeper *keeper, int64_t delay_ms);
+/* This one has ended: somebody may wait for it. Costs nothing while nobody waits for any. */
+void keeper_ended(struct keeper *keeper, const struct uuid *id);
 /* Which of these are to be cancelled? Copied; a new question replaces one that has not been asked
  * yet. */
 void keeper_ask_cancels(struct keeper *keeper, const struct uuid *ids, size_t count);

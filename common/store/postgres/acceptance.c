@@ -6,6 +6,7 @@
 
 #include "common/base/failpoint.h"
 #include "common/base/idmap.h"
+#include "common/job/chain.h"
 #include "common/store/postgres/postgres_impl.h"
 
 /* One transaction's work. */
@@ -19,6 +20,7 @@ struct round {
 		bool known; /* a client-made id that is stored already, with the same fingerprint */
 	} * entries;        /* every job of every request */
 	size_t entry_count;
+	bool chains; /* some wait for others, or have a `then` */
 };
 
 static const struct new_job *job_of(const struct entry *entry)
@@ -44,6 +46,8 @@ static void round_init(struct round *round)
 		request->verdict = 0;
 		error_clear(&request->error);
 		for (size_t k = 0; k < request->job_count; k++) {
+			round->chains = round->chains || request->jobs[k].after_count ||
+					request->jobs[k].then_count;
 			round->entries[n++] = (struct entry){ .request = request, .index = k };
 			request->accepted[k] = (struct accepted_job){ .id = request->jobs[k].id,
 								      .state = JOB_AVAILABLE };
@@ -115,6 +119,80 @@ static int settle_ids(struct round *round, struct error *err_r)
 	for (int row = 0; row < PQntuples(result); row++)
 		known_row(round, result, row);
 	replay_known(round);
+	return 0;
+}
+
+/* ---- jobs that wait for others */
+
+static bool is_new(const struct entry *entry)
+{
+	return !entry->known && !entry->request->verdict;
+}
+
+/* The jobs with those edges only that lead out of the request, the others with a nil id. What has a
+ * unique key may not be stored at all, so it does not count as being there. */
+static const struct new_job **outward(struct round *round)
+{
+	const struct new_job **jobs =
+		ARENA_ARRAY(round->pg->scratch, const struct new_job *, round->entry_count);
+	struct idmap *own = idmap_new();
+
+	for (size_t i = 0; i < round->entry_count; i++)
+		if (is_new(&round->entries[i]) && !job_of(&round->entries[i])->unique_key)
+			idmap_put(own, &job_of(&round->entries[i])->id, round->entries[i].request);
+	for (size_t i = 0; i < round->entry_count; i++) {
+		const struct entry *entry = &round->entries[i];
+		const struct new_job *job = job_of(entry);
+		struct job_after *after;
+		struct new_job *asked;
+
+		if (!job->after_count || !is_new(entry))
+			continue;
+		asked = arena_dup(round->pg->scratch, job, sizeof(*job));
+		after = ARENA_ARRAY(round->pg->scratch, struct job_after, job->after_count);
+		asked->after = after;
+		for (size_t k = 0; k < job->after_count; k++) {
+			bool here = idmap_get(own, &job->after[k].id) == entry->request;
+
+			after[k].id = here ? (struct uuid){ 0 } : job->after[k].id;
+		}
+		jobs[i] = asked;
+	}
+	idmap_free(&own);
+	return jobs;
+}
+
+static void refuse_circles(struct round *round)
+{
+	for (size_t i = 0; i < round->count; i++) {
+		struct acceptance *request = round->requests[i];
+
+		if (!request->verdict &&
+		    chain_has_cycle(request->jobs, request->job_count, &request->bad_index))
+			request->verdict = ACCEPTANCE_CIRCLE;
+	}
+}
+
+static int settle_after(struct round *round, struct error *err_r)
+{
+	if (!round->chains)
+		return 0;
+	refuse_circles(round);
+	size_t place = chain_send_unknown(round->pg, outward(round), round->entry_count);
+
+	if (postgres_fly(round->pg, err_r) < 0)
+		return -1;
+	const PGresult *result = postgres_result(round->pg, place);
+
+	for (int row = 0; row < PQntuples(result); row++) {
+		const struct entry *entry = &round->entries[result_i64(result, row, 0)];
+
+		if (entry->request->verdict)
+			continue;
+		entry->request->verdict = ACCEPTANCE_NO_SUCH_JOB;
+		entry->request->bad_index = entry->index;
+		entry->request->bad_after = (size_t)result_i64(result, row, 1);
+	}
 	return 0;
 }
 
@@ -303,16 +381,37 @@ static int settle_unique(struct round *round, struct error *err_r)
 
 /* ---- storing */
 
+static size_t with_then(const struct new_job *job)
+{
+	size_t n = 1;
+
+	for (size_t i = 0; i < job->then_count; i++)
+		n += with_then(&job->then[i]);
+	return n;
+}
+
+static size_t add_with_then(struct new_job *job, struct new_job **list)
+{
+	size_t n = 1;
+
+	list[0] = job;
+	for (size_t i = 0; i < job->then_count; i++)
+		n += add_with_then(&job->then[i], list + n);
+	return n;
+}
+
 static size_t collect(struct round *round, struct new_job ***jobs_r)
 {
-	size_t n = 0;
+	size_t n = 0, most = round->entry_count;
 
-	*jobs_r = ARENA_ARRAY(round->pg->scratch, struct new_job *, round->entry_count);
+	for (size_t i = 0; round->chains && i < round->entry_count; i++)
+		most += with_then(job_of(&round->entries[i])) - 1;
+	*jobs_r = ARENA_ARRAY(round->pg->scratch, struct new_job *, most);
 	for (size_t i = 0; i < round->entry_count; i++) {
 		struct entry *entry = &round->entries[i];
 
 		if (!entry->request->verdict && !entry->known && !answer_of(entry)->unique_conflict)
-			(*jobs_r)[n++] = &entry->request->jobs[entry->index];
+			n += add_with_then(&entry->request->jobs[entry->index], *jobs_r + n);
 	}
 	return n;
 }
@@ -331,7 +430,9 @@ static void mark_scheduled(struct round *round, const PGresult *result)
 	for (size_t i = 0; i < round->entry_count; i++)
 		if (idmap_get(later, &job_of(&round->entries[i])->id) &&
 		    !answer_of(&round->entries[i])->unique_conflict)
-			answer_of(&round->entries[i])->state = JOB_SCHEDULED;
+			answer_of(&round->entries[i])->state =
+				job_of(&round->entries[i])->after_count ? JOB_WAITING
+									: JOB_SCHEDULED;
 	idmap_free(&later);
 }
 
@@ -342,6 +443,8 @@ static int store(struct round *round, struct error *err_r)
 	size_t count = collect(round, &jobs);
 	size_t place = count ? postgres_insert_jobs(pg, jobs, count, false) : 0;
 
+	if (count && round->chains)
+		chain_send_edges(pg, jobs, count);
 	/* Before the COMMIT, so that acceptance_probe knows what should be there. */
 	for (size_t i = 0; i < round->count; i++)
 		if (!round->requests[i]->verdict)
@@ -369,8 +472,9 @@ static int run(struct postgres *pg, struct acceptance *const *requests, size_t c
 		return -1;
 	round_init(&round);
 	postgres_begin(pg);
-	int rc = settle_ids(&round, err_r) < 0 || settle_keys(&round, err_r) < 0 ||
-		 settle_unique(&round, err_r) < 0 || store(&round, err_r) < 0;
+	int rc = settle_ids(&round, err_r) < 0 || settle_after(&round, err_r) < 0 ||
+		 settle_keys(&round, err_r) < 0 || settle_unique(&round, err_r) < 0 ||
+		 store(&round, err_r) < 0;
 
 	if (rc)
 		postgres_rollback(pg);

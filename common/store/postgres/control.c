@@ -127,12 +127,15 @@ static const char back_to_waiting[] =
 	" seq, due, since, attempt, priority, queue, order_key, fair_key) "
 	" SELECT s.id," NEXT_SEQ_SQL(
 		"j.seq", "j.queue",
-		"j.order_key") ", CASE WHEN s.s > 0 THEN now() + s.s * interval '1 s' END, now() + s.s *"
+		"j.order_key") ", CASE WHEN EXISTS (SELECT FROM windlass.edge e WHERE e.id = s.id) THEN 'infinity'"
+			       " WHEN s.s > 0 THEN now() + s.s * interval '1 s' END, now() + s.s *"
 			       " interval '1 s', s.attempt, j.priority, j.queue,   j.order_key, j.fair_key"
 			       " FROM spread s JOIN windlass.jobs j ON j.id = s.id ORDER BY s.s"
 			       " RETURNING queue, due), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
 			       " counts, reason)  SELECT id, now(), attempt, 0, false, 'redriven'"
-			       " FROM gone), unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
+			       " FROM gone), waits AS (UPDATE windlass.edge e SET state = NULL, result = NULL, reason = NULL WHERE e.id IN (SELECT id FROM"
+			       " gone) AND EXISTS (SELECT FROM windlass.jobs j WHERE j.id = e.before)),"
+			       " unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
 			       " FROM gone))," CUT_SQL(
 				       "gone",
 				       "h.ids && ARRAY(SELECT id FROM gone)") ","
@@ -178,6 +181,20 @@ static int revive(struct postgres *pg, const struct uuid *id, struct error *err_
 	return postgres_rows(pg, place) ? error_set(err_r, ERROR_CONFLICT, CONTROL_COMPENSATED) : 0;
 }
 
+/* It may be one that waits for others, as before. */
+static int back_in(struct postgres *pg, const struct uuid *id, enum job_state *state_r,
+		   struct error *err_r)
+{
+	postgres_say(pg, "SELECT FROM windlass.edge WHERE id = $1::uuid LIMIT 1");
+	postgres_arg_uuid(pg, id);
+	size_t place = postgres_send(pg);
+
+	if (postgres_fly(pg, err_r) < 0)
+		return -1;
+	*state_r = postgres_rows(pg, place) ? JOB_WAITING : JOB_AVAILABLE;
+	return 0;
+}
+
 static int retry(struct postgres *pg, const struct uuid *id, const void *arg, enum job_state *state,
 		 struct error *err_r)
 {
@@ -188,8 +205,7 @@ static int retry(struct postgres *pg, const struct uuid *id, const void *arg, en
 		return 1;
 	if (*state == JOB_DISCARDED || *state == JOB_CANCELLED) {
 		moved = revive(pg, id, err_r);
-		if (moved < 0)
-			return -1;
+		return moved < 0 || back_in(pg, id, state, err_r) < 0 ? -1 : moved;
 	} else if (*state == JOB_SCHEDULED || *state == JOB_RETRYABLE) {
 		postgres_say(pg, run_now);
 		postgres_arg_uuid(pg, id);

@@ -63,8 +63,8 @@ static struct cell cell_of(const void *rows, size_t row, size_t column)
 		return cell_number(job->priority);
 	case COLUMN_traceparent:
 		return cell_text(job->traceparent);
-	case COLUMN_due_ms:
-		return cell_number(job->due_ms);
+	case COLUMN_due_ms: /* a job that waits for others is due at infinity */
+		return cell_number(job->after_count ? INT64_MAX : job->due_ms);
 	case COLUMN_delay_ms:
 		return cell_number(job->delay_ms);
 	case COLUMN_max_attempts:
@@ -100,9 +100,9 @@ static struct cell cell_of(const void *rows, size_t row, size_t column)
 
 static const char items_begin[] =
 	"WITH item AS MATERIALIZED (SELECT i.*, nextval('windlass.job_seq') AS seq, CASE WHEN"
-	" delay_ms > 0 THEN now() + delay_ms * interval '1 ms' WHEN due_ms > 0"
-	" AND to_timestamp(due_ms / 1000.0) > now() THEN to_timestamp(due_ms / 1000.0) END AS"
-	" due FROM (";
+	" delay_ms > 0 THEN now() + delay_ms * interval '1 ms' WHEN due_ms > 0 THEN CASE WHEN"
+	" due_ms = 9223372036854775807 THEN 'infinity' WHEN to_timestamp(due_ms / 1000.0) > now()"
+	" THEN to_timestamp(due_ms / 1000.0) END END AS due FROM (";
 static const char into_jobs[] = ") AS i), stored AS (INSERT INTO windlass.jobs (created, " IN_JOBS
 				") SELECT now(), " IN_JOBS " FROM item";
 static const char into_ready[] = "), waiting AS (INSERT INTO windlass.ready (since, " IN_READY

@@ -20,7 +20,7 @@
  * if that is a broker's and nothing is known of a worker. */
 #define JOB_STATE_SQL(id)                                                                      \
 	" coalesce(d.state, CASE WHEN r.id IS NOT NULL THEN CASE WHEN r.due IS NULL THEN 2"    \
-	" WHEN r.due = 'infinity' THEN 7"                                                      \
+	" WHEN r.due = 'infinity' THEN CASE WHEN r.attempt = 0 THEN 6 ELSE 7 END"              \
 	" WHEN r.attempt = 0 THEN 1 ELSE 5 END WHEN EXISTS (SELECT FROM windlass.lease b"      \
 	" WHERE b.until IS NOT NULL AND " id " = ANY (b.ids) AND NOT EXISTS (SELECT FROM"      \
 	" windlass.progress g WHERE g.id = " id " AND g.attempt >= b.attempts[array_position(" \
@@ -141,8 +141,9 @@ struct postgres {
 	size_t order_place;
 	/* tenant, type, key: where maintenance_fold looks next; NULL: from the start */
 	char *unique_walk[3];
-	size_t failed_at;      /* place of the first statement that failed in the last flight */
-	struct arena *scratch; /* of the operation that runs */
+	struct uuid chain_walk; /* where chain_sweep looks next */
+	size_t failed_at;       /* place of the first statement that failed in the last flight */
+	struct arena *scratch;  /* of the operation that runs */
 };
 
 static inline struct postgres *postgres_of(struct store *store)
@@ -329,6 +330,13 @@ int postgres_cancel_asked(struct postgres *pg, const struct uuid *ids, size_t co
 			  struct error *err_r) must_check;
 /* Cancels, in a transaction of its own, waiting jobs whose cancel request raced with a retry. */
 int postgres_cancel_raced(struct postgres *pg, struct error *err_r) must_check;
+
+/* ---- chain.c */
+/* Queues the question which jobs are waited for and are not there: a row has the number of a job
+ * and that of its edge. A job that is NULL has none, nor does a nil id count. */
+size_t chain_send_unknown(struct postgres *pg, const struct new_job *const *jobs, size_t count);
+/* Queues the insertion of the edges of jobs, some of which have some. */
+void chain_send_edges(struct postgres *pg, struct new_job *const *jobs, size_t count);
 
 /* ---- history.c: what earlier attempts of jobs left. Results have the job's number in column 0,
  * ordered. */
@@ -576,6 +584,8 @@ int postgres_session_sweep(struct store *store, const struct uuid *session,
 			   struct error *err_r);
 int postgres_session_release_batch(struct store *store, const struct uuid *batch,
 				   struct error *err_r);
+int postgres_chain_sweep(struct store *store, const struct uuid *ended, size_t count,
+			 struct arena *arena, struct chain_swept *swept_r, struct error *err_r);
 int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,
 				 struct error *err_r);
 int postgres_maintenance_release(struct store *store, int64_t *released_r, struct error *err_r);

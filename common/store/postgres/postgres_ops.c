@@ -50,6 +50,7 @@ const struct store_ops postgres_store_ops = {
 	.session_end = postgres_session_end,
 	.session_sweep = postgres_session_sweep,
 	.session_release_batch = postgres_session_release_batch,
+	.chain_sweep = postgres_chain_sweep,
 	.maintenance_promote = postgres_maintenance_promote,
 	.maintenance_release = postgres_maintenance_release,
 	.maintenance_fold = postgres_maintenance_fold,

@@ -46,7 +46,7 @@ enum {
 			" coalesce(d.reason, (SELECT a.reason FROM windlass.attempt a WHERE a.id = j.id"                                           \
 			"  AND (a.counts OR r.due = 'infinity' AND a.outcome <> 0) AND d.id IS NULL ORDER BY a.n DESC LIMIT 1)),"                  \
 			" p.part, p.note, d.id IS NULL AND c.id IS NOT NULL,"                                                                      \
-			" CASE WHEN r.due = 'infinity' THEN (SELECT json_agg(o.step ORDER BY o.step)::text"                                        \
+			" CASE WHEN r.due = 'infinity' AND r.attempt > 0 THEN (SELECT json_agg(o.step ORDER BY o.step)::text"                      \
 			"  FROM windlass.call o WHERE o.id = j.id AND o.status = 0) END"
 #define VIEW_JOINS                                                                            \
 	" LEFT JOIN windlass.done d ON d.id = j.id LEFT JOIN windlass.ready r ON r.id = j.id" \
@@ -89,6 +89,10 @@ static const char one_job[] =
 	"SELECT" VIEW_COLUMNS ", j.payload FROM windlass.jobs j" VIEW_JOINS
 	" WHERE j.id = $1::uuid AND" REACH_SQL("j.tenant", "j.owner", "j.type", "j.queue", "2", "3",
 					       "4", "5");
+static const char edges_of[] =
+	"SELECT json_agg(json_build_object('name', name, 'id', before, 'on_failure',"
+	" (ARRAY['discard', 'run', 'wait'])[on_failure], 'ended', state IS NOT NULL) ORDER BY n)"
+	"::text FROM windlass.edge WHERE id = $1::uuid";
 static const char attempts_of[] =
 	"SELECT attempt, outcome, at, reason FROM windlass.attempt WHERE id = $1::uuid AND outcome"
 	" <> 0 ORDER BY n";
@@ -164,6 +168,10 @@ int postgres_query_job(struct store *store, const struct reach *reach, const str
 	postgres_arg_uuid(pg, id);
 	size_t attempts = postgres_send(pg), steps = history_send_steps(pg, id, 1);
 
+	postgres_say(pg, edges_of);
+	postgres_arg_uuid(pg, id);
+	size_t edges = postgres_send(pg);
+
 	if (postgres_fly(pg, err_r) < 0)
 		return -1;
 	const PGresult *result = postgres_result(pg, job);
@@ -174,6 +182,7 @@ int postgres_query_job(struct store *store, const struct reach *reach, const str
 	view_r->payload = result_dup(result, 0, V_EXTRA, arena);
 	view_r->payload_bytes = result_bytes(result, 0, V_EXTRA);
 	view_r->steps = history_steps(postgres_result(pg, steps), 0, arena);
+	view_r->after = result_dup(postgres_result(pg, edges), 0, 0, arena);
 	result = postgres_result(pg, attempts);
 	read_attempts(result, 0, PQntuples(result), arena, view_r);
 	return 0;
@@ -194,10 +203,13 @@ int postgres_query_job(struct store *store, const struct reach *reach, const str
 
 static const char list_all[] = LIST("windlass.jobs j", "j.id", "true");
 static const char list_scheduled[] =
-	LIST(WAITING, "x.id", "x.due IS NOT NULL AND x.attempt = 0 AND d.id IS NULL");
+	LIST(WAITING, "x.id", "x.due < 'infinity' AND x.attempt = 0 AND d.id IS NULL");
 static const char list_retryable[] =
 	LIST(WAITING, "x.id", "x.due < 'infinity' AND x.attempt > 0 AND d.id IS NULL");
-static const char list_parked[] = LIST(WAITING, "x.id", "x.due = 'infinity' AND d.id IS NULL");
+static const char list_parked[] =
+	LIST(WAITING, "x.id", "x.due = 'infinity' AND x.attempt > 0 AND d.id IS NULL");
+static const char list_waiting[] =
+	LIST(WAITING, "x.id", "x.due = 'infinity' AND x.attempt = 0 AND d.id IS NULL");
 static const char list_available[] = LIST(WAITING, "x.id", "x.due IS NULL AND d.id IS NULL");
 /* In a broker's lease, and nothing is known of a worker: as in JOB_STATE_SQL. */
 #define LEASED                                                                                    \
@@ -215,7 +227,6 @@ static const char list_discarded[] =
 	LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 9");
 static const char list_cancelled[] =
 	LIST("windlass.done x JOIN windlass.jobs j ON j.id = x.id", "x.id", "x.state = 10");
-static const char list_none[] = LIST("windlass.jobs j", "j.id", "false");
 
 static const char *list_of(enum job_state state)
 {
@@ -239,7 +250,7 @@ static const char *list_of(enum job_state state)
 	case JOB_PARKED:
 		return list_parked;
 	case JOB_WAITING:
-		return list_none;
+		return list_waiting;
 	}
 	return list_all;
 }

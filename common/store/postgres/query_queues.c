@@ -6,7 +6,8 @@
  */
 static const char all_queues[] =
 	"WITH depth AS (SELECT queue, sum(available)::int8 AS available, sum(scheduled)::int8 AS"
-	" scheduled FROM windlass.tally GROUP BY queue), parked AS (SELECT queue, count(*) AS n"
+	" scheduled FROM windlass.tally GROUP BY queue), parked AS (SELECT queue, count(*) AS n,"
+	" count(*) FILTER (WHERE attempt = 0) AS waiting"
 	" FROM windlass.ready WHERE due = 'infinity' GROUP BY queue), running AS (SELECT j.queue, count(*)"
 	" FILTER (WHERE l.until IS NULL) AS n, count(*) FILTER (WHERE l.until IS NOT NULL) AS out"
 	" FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids) AS u(id) "
@@ -18,7 +19,7 @@ static const char all_queues[] =
 	" (SELECT (extract(epoch FROM clock_timestamp() - min(o.since)) * 1000)::int8 "
 	" FROM generate_series(0, 2) AS p CROSS JOIN LATERAL (SELECT r.since"
 	" FROM windlass.ready r WHERE r.queue = n.name   AND r.priority = p::int2"
-	" AND r.due IS NULL ORDER BY r.seq LIMIT 1) o), coalesce(k.n, 0) FROM name n LEFT"
+	" AND r.due IS NULL ORDER BY r.seq LIMIT 1) o), coalesce(k.n - k.waiting, 0), coalesce(k.waiting, 0) FROM name n LEFT"
 	" JOIN windlass.queue q ON q.name = n.name LEFT JOIN depth d ON d.queue = n.name LEFT"
 	" JOIN parked k ON k.queue = n.name LEFT JOIN running u ON u.queue = n.name ORDER BY n.name";
 
@@ -48,6 +49,7 @@ int postgres_query_queues(struct store *store, struct arena *arena, struct queue
 			.queued = result_i64(result, row, 5),
 			.oldest_ms = result_null(result, row, 6) ? -1 : result_i64(result, row, 6),
 			.parked = result_i64(result, row, 7),
+			.waiting = result_i64(result, row, 8),
 		};
 	return 0;
 }

@@ -111,6 +111,18 @@ static int trim_audit(struct retention *r, struct error *err_r)
 	return rc < 0 ? -1 : 0;
 }
 
+/* Edges of jobs that are gone; those of jobs that wait or may be retried stay. */
+static int drop_edges(struct retention *r, struct error *err_r)
+{
+	PGresult *result =
+		PQexec(r->conn, "DELETE FROM windlass.edge e WHERE NOT EXISTS (SELECT FROM"
+				" windlass.jobs j WHERE j.id = e.id)");
+	int rc = judge(r, result, err_r);
+
+	PQclear(result);
+	return rc;
+}
+
 static int work(struct retention *r, struct error *err_r)
 {
 	PGresult *settings = PQexec(
@@ -133,7 +145,8 @@ static int work(struct retention *r, struct error *err_r)
 	PQclear(lock);
 	if (!mine)
 		return rc;
-	if (make_days(r, err_r) < 0 || trim_audit(r, err_r) < 0 || drop_days(r, err_r) < 0)
+	if (make_days(r, err_r) < 0 || trim_audit(r, err_r) < 0 || drop_days(r, err_r) < 0 ||
+	    drop_edges(r, err_r) < 0)
 		return -1;
 	return trim(r, "done_default", err_r);
 }

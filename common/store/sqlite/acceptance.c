@@ -150,6 +150,9 @@ static int accept_one(struct sqlite_store *store, struct acceptance *request, st
 		return 0;
 	if (check_ids(store, request, &known, err_r))
 		return -1;
+	if (!request->verdict && known < request->job_count &&
+	    sqlite_check_chains(store, request, err_r))
+		return -1;
 	if (request->verdict)
 		return 0;
 	for (size_t i = 0; i < request->job_count; i++)

@@ -324,6 +324,7 @@ const struct store_ops sqlite_store_ops = {
 	.session_end = sqlite_session_end,
 	.session_sweep = sqlite_session_sweep,
 	.session_release_batch = sqlite_session_release_batch,
+	.chain_sweep = sqlite_chain_sweep,
 	.maintenance_promote = sqlite_maintenance_promote,
 	.maintenance_release = sqlite_maintenance_release,
 	.maintenance_fold = sqlite_maintenance_fold,

@@ -112,6 +112,11 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	waiting.order_key = sqlite_column_dup(stmt, 3, store->tx.arena);
 	waiting.seq = sqlite3_column_int64(stmt, 4);
 	sqlite_done(stmt);
+	rc = sqlite_chain_again(store, id, err_r);
+	if (rc < 0)
+		return -1;
+	if (rc)
+		waiting.due_ms = SQLITE_NEVER;
 	if (sqlite_history(store, id, waiting.attempt, 0, false, NULL, NULL, err_r) ||
 	    sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id) ||
 	    sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1", "u", id) ||
@@ -157,8 +162,7 @@ static int retry(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		rc = revive(store, id, 0, err_r);
 		if (rc == 0)
 			return error_set(err_r, ERROR_CONFLICT, CONTROL_COMPENSATED);
-		rc = rc < 0 ? -1 : 0;
-		break;
+		return rc < 0 || sqlite_state(store, id, state, err_r) < 0 ? -1 : 0;
 	case JOB_AVAILABLE:
 		break;
 	default:

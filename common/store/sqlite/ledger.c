@@ -89,7 +89,7 @@ int sqlite_state(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		store, err_r, &state,
 		"SELECT coalesce((SELECT state FROM windlass_done WHERE id = ?1), "
 		"(SELECT CASE WHEN due IS NULL THEN 2 WHEN due = " SQLITE_NEVER_SQL
-		" THEN 7 WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
+		" THEN CASE attempt WHEN 0 THEN 6 ELSE 7 END WHEN attempt = 0 THEN 1 ELSE 5 END FROM windlass_ready "
 		"WHERE id = ?1), CASE WHEN EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND "
 		"instr(l.ids, ?1) % 16 = 1) AND NOT EXISTS (SELECT 1 FROM windlass_progress p WHERE p.id = ?1) "
 		"THEN 3 ELSE 4 END) FROM windlass_jobs WHERE id = ?1",
@@ -280,13 +280,16 @@ int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool ag
 	struct sqlite_waiting waiting = {
 		.queue = job->queue,
 		.priority = (int)job->priority,
-		.due_ms = job->delay_ms > 0 ? now + job->delay_ms : job->due_ms,
+		.due_ms = job->after_count    ? SQLITE_NEVER
+			  : job->delay_ms > 0 ? now + job->delay_ms
+					      : job->due_ms,
 	};
 	int rc;
 
 	*accepted_r = (struct accepted_job){ .id = job->id,
-					     .state = waiting.due_ms > now ? JOB_SCHEDULED
-									   : JOB_AVAILABLE };
+					     .state = job->after_count       ? JOB_WAITING
+						      : waiting.due_ms > now ? JOB_SCHEDULED
+									     : JOB_AVAILABLE };
 	if (again) {
 		rc = sqlite_state(store, &job->id, &accepted_r->state, err_r);
 		if (rc)
@@ -305,7 +308,9 @@ int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool ag
 		return -1;
 	waiting.order_key = job->order_key;
 	waiting.seq = seq;
-	return sqlite_wait(store, &job->id, &waiting, err_r);
+	if (sqlite_wait(store, &job->id, &waiting, err_r))
+		return -1;
+	return job->after_count || job->then_count ? sqlite_add_chain(store, job, err_r) : 0;
 }
 
 /* ---- on_discard */

@@ -225,6 +225,7 @@ static int forget_job(struct sqlite_store *store, const struct uuid *id, struct 
 	       sqlite_run(store, err_r, "DELETE FROM windlass_call WHERE id = ?1", "u", id) ||
 	       sqlite_run(store, err_r, "DELETE FROM windlass_progress WHERE id = ?1", "u", id) ||
 	       sqlite_run(store, err_r, "DELETE FROM windlass_cancel WHERE id = ?1", "u", id) ||
+	       sqlite_run(store, err_r, "DELETE FROM windlass_edge WHERE id = ?1", "u", id) ||
 	       sqlite_run(store, err_r, "DELETE FROM windlass_jobs WHERE id = ?1", "u", id) ||
 	       sqlite_run(store, err_r, "DELETE FROM windlass_done WHERE id = ?1", "u", id);
 }

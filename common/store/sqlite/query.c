@@ -19,7 +19,7 @@
 	"FROM windlass_lease l WHERE instr(l.ids, j.id) % 16 = 1 LIMIT 1) END, "                                                   \
 	"EXISTS (SELECT 1 FROM windlass_lease l WHERE l.until IS NOT NULL AND instr(l.ids, j.id) % 16 = 1), "                      \
 	"CASE WHEN r.due = " SQLITE_NEVER_SQL                                                                                      \
-	" THEN (SELECT json_group_array(step) FROM (SELECT step FROM windlass_call o "                                             \
+	" AND r.attempt > 0 THEN (SELECT json_group_array(step) FROM (SELECT step FROM windlass_call o "                           \
 	"WHERE o.id = j.id AND o.status = 0 ORDER BY step)) END "
 #define VIEW_JOINS                                                                            \
 	"LEFT JOIN windlass_done d ON d.id = j.id LEFT JOIN windlass_ready r ON r.id = j.id " \
@@ -84,7 +84,7 @@ static void fill_state(sqlite3_stmt *stmt, struct arena *arena, struct job_view 
 		view->due_ms = sqlite3_column_int64(stmt, V_SINCE);
 		view->state = JOB_AVAILABLE;
 		if (sqlite3_column_int(stmt, V_LATER) == 2) {
-			view->state = JOB_PARKED;
+			view->state = view->attempt ? JOB_PARKED : JOB_WAITING;
 			view->due_ms = 0;
 			view->open_calls = sqlite_column_dup(stmt, V_OPEN_CALLS, arena);
 		} else if (sqlite3_column_int(stmt, V_LATER)) {
@@ -201,6 +201,26 @@ static int read_foreign(struct sqlite_store *store, const struct reach *reach, c
 	return rc == 0 ? error_set(err_r, ERROR_NOT_FOUND, "no such job") : rc < 0 ? -1 : 0;
 }
 
+static int read_edges(struct sqlite_store *store, struct arena *arena, struct job_view *view,
+		      struct error *err_r)
+{
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r,
+		"SELECT json_group_array(json_object('name', name, 'id', lower(substr(h, 1, 8) || '-' || "
+		"substr(h, 9, 4) || '-' || substr(h, 13, 4) || '-' || substr(h, 17, 4) || '-' || substr(h, 21)), "
+		"'on_failure', CASE on_failure WHEN 1 THEN 'discard' WHEN 2 THEN 'run' ELSE 'wait' END, 'ended', "
+		"json(CASE WHEN state IS NULL THEN 'false' ELSE 'true' END))) FROM (SELECT *, hex(before) AS h "
+		"FROM windlass_edge WHERE id = ?1 ORDER BY n) HAVING count(*) > 0",
+		"u", &view->id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
+
+	if (rc != 1)
+		return rc;
+	view->after = sqlite_column_dup(stmt, 0, arena);
+	sqlite_done(stmt);
+	return 0;
+}
+
 static int read_one(struct sqlite_store *store, const struct reach *reach, const char *rules,
 		    const struct uuid *id, struct arena *arena, struct job_view *view_r,
 		    struct error *err_r)
@@ -223,7 +243,7 @@ static int read_one(struct sqlite_store *store, const struct reach *reach, const
 	view_r->payload_bytes = (size_t)sqlite3_column_bytes(stmt, V_EXTRA);
 	sqlite_done(stmt);
 	if (sqlite_steps(store, id, arena, &steps, err_r) ||
-	    read_attempts(store, arena, view_r, err_r))
+	    read_attempts(store, arena, view_r, err_r) || read_edges(store, arena, view_r, err_r))
 		return -1;
 	view_r->steps = steps;
 	return 0;
@@ -285,13 +305,18 @@ int sqlite_query_views(struct store *base, const struct uuid *ids, size_t count,
 
 static const char list_all[] = LIST("windlass_jobs k", "");
 static const char list_available[] = LIST("windlass_ready k", "k.due IS NULL AND ");
-static const char list_scheduled[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
-					  "k.due IS NOT NULL AND k.attempt = 0 AND ");
+static const char list_scheduled[] =
+	LIST("windlass_ready k INDEXED BY windlass_ready_later",
+	     "k.due IS NOT NULL AND k.due < " SQLITE_NEVER_SQL " AND k.attempt = 0 AND ");
 static const char list_retryable[] =
 	LIST("windlass_ready k INDEXED BY windlass_ready_later",
 	     "k.due IS NOT NULL AND k.due < " SQLITE_NEVER_SQL " AND k.attempt > 0 AND ");
-static const char list_parked[] = LIST("windlass_ready k INDEXED BY windlass_ready_later",
-				       "k.due IS NOT NULL AND k.due = " SQLITE_NEVER_SQL " AND ");
+static const char list_parked[] =
+	LIST("windlass_ready k INDEXED BY windlass_ready_later",
+	     "k.due IS NOT NULL AND k.due = " SQLITE_NEVER_SQL " AND k.attempt > 0 AND ");
+static const char list_waiting[] =
+	LIST("windlass_ready k INDEXED BY windlass_ready_later",
+	     "k.due IS NOT NULL AND k.due = " SQLITE_NEVER_SQL " AND k.attempt = 0 AND ");
 #define HELD(which)                                                                                         \
 	"(WITH RECURSIVE held(id, ids, n) AS (SELECT substr(ids, 1, 16), ids, 1 FROM windlass_lease WHERE " \
 	"length(ids) > 0 AND " which                                                                        \
@@ -322,6 +347,8 @@ static const char *list_of(enum job_state state)
 		return list_queued;
 	case JOB_PARKED:
 		return list_parked;
+	case JOB_WAITING:
+		return list_waiting;
 	case JOB_RUNNING:
 		return list_running;
 	case JOB_COMPLETED:
@@ -425,8 +452,8 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 		"AND r.due IS NULL ORDER BY r.seq LIMIT 1) AS since FROM (VALUES (0), (1), (2)) p)), count(*) OVER (), "
 		"(SELECT count(*) FROM " HELD(
 			"until IS NOT NULL AND queue = q.name") " WHERE NOT EXISTS "
-								"(SELECT 1 FROM windlass_done d WHERE d.id = k.id)), coalesce(h.n, 0) FROM windlass_queue q "
-								"LEFT JOIN (SELECT queue, count(*) AS n FROM windlass_ready INDEXED BY windlass_ready_due "
+								"(SELECT 1 FROM windlass_done d WHERE d.id = k.id)), coalesce(h.n - h.waiting, 0), coalesce(h.waiting, 0) FROM windlass_queue q "
+								"LEFT JOIN (SELECT queue, count(*) AS n, sum(attempt = 0) AS waiting FROM windlass_ready INDEXED BY windlass_ready_due "
 								"WHERE due IS NOT NULL AND due = " SQLITE_NEVER_SQL
 								" GROUP BY queue) h ON h.queue = q.name ORDER BY q.name",
 		"");
@@ -444,6 +471,7 @@ int sqlite_query_queues(struct store *base, struct arena *arena, struct queue_vi
 			.queued = sqlite3_column_int64(stmt, 7),
 			.running = sqlite3_column_int64(stmt, 4) - sqlite3_column_int64(stmt, 7),
 			.parked = sqlite3_column_int64(stmt, 8),
+			.waiting = sqlite3_column_int64(stmt, 9),
 			.oldest_ms = has(stmt, 5) ? now - sqlite3_column_int64(stmt, 5) : -1,
 		};
 	}

@@ -234,6 +234,17 @@ char *sqlite_reach_rules(const struct reach *reach);
 int sqlite_on_end(struct sqlite_store *store, const struct uuid *id, int attempt,
 		  enum job_state state, const char *reason, struct error *err_r) must_check;
 
+/* ---- chain.c: jobs that wait for others. */
+/* Stores the edges of one that was enlisted just now, and the jobs of its `then`. */
+int sqlite_add_chain(struct sqlite_store *store, const struct new_job *job,
+		     struct error *err_r) must_check;
+/* Sets the verdict of a request whose jobs wait for jobs that are not there, or for each other. */
+int sqlite_check_chains(struct sqlite_store *store, struct acceptance *request,
+			struct error *err_r) must_check;
+/* A job that has ended is to wait again. 1: for others, as before; 0; -1. */
+int sqlite_chain_again(struct sqlite_store *store, const struct uuid *id,
+		       struct error *err_r) must_check;
+
 /* ---- claim.c */
 /* lease_ms > 0: not for a session but for a broker (request->session is its owner, and there is one
  * queue); the lease ends by itself after so long. */
@@ -346,6 +357,8 @@ int sqlite_position_save(struct store *, const struct position *, size_t, struct
 /* Inside a write transaction. */
 int sqlite_keep_positions(struct sqlite_store *store, const struct position *positions,
 			  size_t count, struct error *err_r) must_check;
+int sqlite_chain_sweep(struct store *, const struct uuid *, size_t, struct arena *,
+		       struct chain_swept *, struct error *);
 int sqlite_maintenance_promote(struct store *, int64_t *, int64_t *, struct error *);
 int sqlite_maintenance_release(struct store *, int64_t *, struct error *);
 int sqlite_maintenance_fold(struct store *, struct error *);

@@ -74,6 +74,7 @@ struct claimed_job {
 	/* by a broker, whose message is open until the job is settled or adopted */
 	bool delivered;
 	bool behind; /* foreign: earlier jobs of its order key wait in the store; stored, not run */
+	bool limited; /* others may wait for its end: limits.h */
 };
 
 struct claim {
@@ -82,6 +83,11 @@ struct claim {
 	/* count 0: there may be a lease of this batch all the same, whose jobs could not be read;
 	 * session_release_batch(batch) */
 	bool unread;
+	/* Limits (limits.h) are why not more was taken: worth another try after so long; 0: not */
+	int64_t retry_ms;
+	/* A second lease that may be there, whose jobs nobody has; nil: none. The jobs of queues
+	 * with limits may be in a lease of their own, as their `batch` says. */
+	struct uuid lost;
 };
 
 /* Takes up to request->max jobs: deletes their ready rows (SKIP LOCKED), writes one lease row,

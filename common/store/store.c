@@ -102,6 +102,28 @@ int store_sync_queues(struct store *store, const struct store_queue *queues, siz
 	return count ? store->ops->sync_queues(store, queues, count, err_r) : 0;
 }
 
+int limits_sync(struct store *store, const struct limits_row *rows, size_t count,
+		struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return count ? store->ops->limits_sync(store, rows, count, err_r) : 0;
+}
+
+int limits_set(struct store *store, const struct limits_row *row, const struct audit *audit,
+	       struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return store->ops->limits_set(store, row, audit, err_r);
+}
+
+int limits_list(struct store *store, struct arena *arena, struct limits_view **views_r,
+		size_t *count_r, struct error *err_r)
+{
+	*views_r = NULL;
+	*count_r = 0;
+	return store->ops->limits_list(store, arena, views_r, count_r, err_r);
+}
+
 int store_share_secret(struct store *store, const char *name, uint8_t secret[STORE_SECRET_BYTES],
 		       struct error *err_r)
 {

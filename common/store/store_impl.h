@@ -13,6 +13,7 @@
 #include "common/store/control.h"
 #include "common/store/dispatch.h"
 #include "common/store/endpoint.h"
+#include "common/store/limits.h"
 #include "common/store/maintenance.h"
 #include "common/store/outbox.h"
 #include "common/store/position.h"
@@ -30,6 +31,11 @@ struct store_ops {
 	int (*schema)(struct store *, int *have_r, int *want_r, struct error *);
 	int (*sync_types)(struct store *, const struct store_type *, size_t, struct error *);
 	int (*sync_queues)(struct store *, const struct store_queue *, size_t, struct error *);
+	int (*limits_sync)(struct store *, const struct limits_row *, size_t, struct error *);
+	int (*limits_set)(struct store *, const struct limits_row *, const struct audit *,
+			  struct error *);
+	int (*limits_list)(struct store *, struct arena *, struct limits_view **, size_t *,
+			   struct error *);
 	int (*share_secret)(struct store *, const char *, uint8_t[STORE_SECRET_BYTES],
 			    struct error *);
 

@@ -64,13 +64,21 @@ static bool request_make(struct store_subscriber *self, size_t max)
 	return max > 0 && self->queue_count > 0;
 }
 
+/* The jobs of a lease follow each other. */
 static void claim_add(struct store_subscriber *self, const struct uuid *batch,
 		      const struct claim *claim)
 {
-	if (claim->count)
-		lease_book_add(self->leases, batch, claim->count);
-	else if (claim->unread)
+	for (size_t i = 0, n = 0; i < claim->count; i += n) {
+		const struct uuid *lease = &claim->jobs[i]->batch;
+
+		for (n = 1; i + n < claim->count && uuid_equal(&claim->jobs[i + n]->batch, lease);)
+			n++;
+		lease_book_add(self->leases, lease, n);
+	}
+	if (!claim->count && claim->unread)
 		lease_book_orphan(self->leases, batch, clock_mono_ms());
+	if (!uuid_is_nil(&claim->lost))
+		lease_book_orphan(self->leases, &claim->lost, clock_mono_ms());
 }
 
 static int store_subscriber_take(struct subscriber *subscriber, size_t max, struct arena *arena,

@@ -52,6 +52,7 @@ struct dispatcher {
 	int64_t look_ms;       /* when the store is looked at again */
 	int64_t look_every_ms; /* by what a look costs */
 	bool more;             /* a queue gave as many as it was asked for */
+	int64_t retry_ms;      /* limits held something up that may go after so long; 0: not */
 	struct turns turns;
 	pthread_mutex_t lock;                               /* guards what follows */
 	char trouble[sizeof(((struct error *)0)->message)]; /* "": none */
@@ -280,6 +281,8 @@ static int take(struct dispatcher *d, size_t index, size_t max, int64_t now_ms)
 	} else if (claim.unread) {
 		release_lease(d, &request.batch);
 	}
+	if (claim.retry_ms && (!d->retry_ms || claim.retry_ms < d->retry_ms))
+		d->retry_ms = claim.retry_ms;
 	arena_free(&arena);
 	return rc;
 }
@@ -369,6 +372,8 @@ static int wait_ms(const struct dispatcher *d, int64_t now_ms)
 	}
 	if (d->look_ms - now_ms < wait)
 		wait = d->look_ms - now_ms;
+	if (d->retry_ms && d->retry_ms < wait)
+		wait = d->retry_ms;
 	return wait > 0 ? (int)wait : 0;
 }
 
@@ -392,6 +397,7 @@ int dispatcher_turn(struct dispatcher *d, int64_t now_ms)
 	if (!d->workers)
 		return wait_ms(d, now_ms);
 	d->more = false;
+	d->retry_ms = 0;
 	fill_parcel(d, now_ms);
 	if (d->parcel.count > 0) {
 		send_parcel(d);

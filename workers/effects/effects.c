@@ -170,7 +170,7 @@ static void ring_claimed(struct effects *e, const struct claim *claim)
 static void take_claim(struct effects *e, const struct claim *claim, size_t max)
 {
 	ring_claimed(e, claim);
-	e->poll_ms = clock_mono_ms() + REPAIR_POLL_MS;
+	e->poll_ms = clock_mono_ms() + (claim->retry_ms ? claim->retry_ms : REPAIR_POLL_MS);
 	if (claim->count == 0)
 		e->hunger = HUNGER_NONE;
 	else if ((int64_t)claim->count < min64((int64_t)max, CLAIM_SMALL) &&
@@ -190,8 +190,9 @@ static bool made_ready(const struct completion *done)
 		return done->delay_ms == 0;
 	if (done->kind == COMPLETION_FINISH && done->state != JOB_COMPLETED)
 		return true; /* perhaps an on_discard job */
-	if (done->kind == COMPLETION_FINISH && done->job->order_key)
-		return true; /* perhaps the next of its key, which no claim before could find */
+	if (done->kind == COMPLETION_FINISH && (done->job->order_key || done->job->limited))
+		return true; /* perhaps the next of its key or limit, which no claim before could
+				find */
 	return done->writes.follow_up_count > 0 || done->webhook_count > 0;
 }
 

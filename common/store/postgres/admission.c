@@ -7,8 +7,8 @@
 /* Leases are taken apart once, not once for each of their jobs. IS TRUE: looked up in a hash table
  * whatever the planner thinks of joins. */
 static const char dispatched[] = "SELECT" CLAIMED_SQL(
-	"j.seq") ", t.id, t.batch, t.attempt FROM (SELECT u.id, u.attempt, l.taken AS since,"
-		 " l.batch FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids, l.attempts) AS u(id,"
+	"j.seq") ", t.id, t.batch, t.attempt, t.limited FROM (SELECT u.id, u.attempt, l.taken AS"
+		 " since, l.batch, l.slots IS NOT NULL AS limited FROM windlass.lease l CROSS JOIN LATERAL unnest(l.ids, l.attempts) AS u(id,"
 		 " attempt) WHERE l.batch IN (SELECT unnest($2::uuid[])) AND (u.id IN (SELECT"
 		 " unnest($1::uuid[]))) IS TRUE AND NOT EXISTS (SELECT FROM windlass.done d WHERE d.id ="
 		 " u.id)) t JOIN windlass.jobs j ON j.id = t.id";
@@ -101,9 +101,13 @@ static void read_dispatched(struct check *c)
 			    batch = result_uuid(result, row, CLAIMED_COLUMNS + 1);
 		const struct admission *item = idmap_get(c->by_id, &id);
 
-		if (uuid_equal(&item->batch, &batch) &&
-		    result_i64(result, row, CLAIMED_COLUMNS + 2) == item->attempt)
-			c->claim.jobs[c->claim.count++] = claimed_read(result, row, &batch);
+		if (!uuid_equal(&item->batch, &batch) ||
+		    result_i64(result, row, CLAIMED_COLUMNS + 2) != item->attempt)
+			continue;
+		struct claimed_job *job = claimed_read(result, row, &batch);
+
+		job->limited = result_bool(result, row, CLAIMED_COLUMNS + 3);
+		c->claim.jobs[c->claim.count++] = job;
 	}
 }
 

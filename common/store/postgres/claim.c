@@ -2,14 +2,12 @@
 /* Claims: ready rows become one lease row, in a transaction of their own or as the last statement
  * of a completion. Lanes (a queue at a priority) are scanned in order, each by its index; rows that
  * another claimer holds are skipped. */
+#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/store/claim_cursor.h"
 #include "common/store/postgres/postgres_impl.h"
-
-#define ORDER_KNOWN_MS 1000
 
 /* ctid: the rows are locked, so they stay where they are. One that was promoted meanwhile is found
  * in its old version and is not deleted; whatever is not deleted is not taken. */
@@ -28,15 +26,14 @@
 
 static const char take[] =
 	"WITH lane AS MATERIALIZED (SELECT *" LANES " WHERE NOT EXISTS (SELECT FROM windlass.queue q"
-	" WHERE q.name = l.queue AND (q.paused OR q.ordered))), picked AS MATERIALIZED (SELECT"
+	" WHERE q.name = l.queue AND (q.paused OR q.ordered OR q.managed > 0))), picked AS"
+	" MATERIALIZED (SELECT"
 	" r.place FROM lane CROSS JOIN LATERAL (SELECT r.ctid AS place FROM windlass.ready r"
 	" WHERE r.queue = lane.queue AND r.priority = lane.priority AND r.seq > lane.after"
 	" AND r.due IS NULL ORDER BY r.seq LIMIT lane.share OFFSET lane.skip FOR UPDATE SKIP"
 	" LOCKED) r LIMIT $4::int4)," TAKEN("", "", "");
 
 /* ---- with ordered queues. It costs a twentieth more, which those without need not pay. */
-
-static const char any_ordered[] = "SELECT EXISTS (SELECT FROM windlass.queue WHERE ordered)";
 
 #define PLAIN_ROWS(also)                                                                        \
 	"(SELECT r.ctid AS place, NULL::text AS key, NULL::uuid AS id FROM windlass.ready r"    \
@@ -77,7 +74,8 @@ static const char any_ordered[] = "SELECT EXISTS (SELECT FROM windlass.queue WHE
 	" AS deep, coalesce(s.seq, 9223372036854775807) AS look" LANES " LEFT JOIN windlass.queue q" \
 	" ON q.name = l.queue LEFT JOIN LATERAL (SELECT r.seq FROM windlass.ready r WHERE q.ordered" \
 	" AND r.queue = l.queue AND r.priority = l.priority AND r.due IS NULL ORDER BY r.seq"   \
-	" OFFSET " ORDERED_LOOK " LIMIT 1) s ON true WHERE q.paused IS NOT TRUE), picked AS"    \
+	" OFFSET " ORDERED_LOOK " LIMIT 1) s ON true WHERE q.paused IS NOT TRUE AND"            \
+	" coalesce(q.managed, 0) = 0), picked AS"                                               \
 	" MATERIALIZED (SELECT lane.queue, r.* FROM lane CROSS JOIN LATERAL (SELECT * FROM "    \
 	PLAIN_ROWS(also) " p UNION ALL SELECT * FROM " ORDERED_ROWS(also)                       \
 	" o UNION ALL SELECT * FROM " ORDERED_KEYS(also)                                        \
@@ -114,28 +112,6 @@ static void add_lanes(struct lanes *lanes, const struct claim_request *request, 
 	}
 }
 
-/* Whether there are ordered queues is looked up with every claim until it is known, and once a
- * second then. A queue that has just become one is not served in between. */
-static const char *choose(struct postgres *pg)
-{
-	int64_t now_ms = clock_mono_ms();
-	bool stale = !pg->order_ms || now_ms - pg->order_ms >= ORDER_KNOWN_MS;
-
-	if (stale) {
-		postgres_say(pg, any_ordered);
-		pg->order_place = postgres_send(pg);
-	}
-	return !pg->order_ms || pg->ordered ? take_ordered : take;
-}
-
-static void note_order(struct postgres *pg)
-{
-	if (pg->order_place == SIZE_MAX)
-		return;
-	pg->ordered = result_bool(postgres_result(pg, pg->order_place), 0, 0);
-	pg->order_ms = clock_mono_ms();
-}
-
 /* Of each priority every queue first gets an equal share; then whoever has more gets what is left
  * (its first rows are passed over again: they are locked, not yet deleted). */
 static size_t send_take(struct postgres *pg, const struct claim_request *request, int64_t lease_ms)
@@ -144,10 +120,10 @@ static size_t send_take(struct postgres *pg, const struct claim_request *request
 	size_t share = (request->max + request->queue_count - 1) / request->queue_count;
 	struct lanes lanes;
 
-	pg->order_place = SIZE_MAX;
-	const char *text = lease_ms ? take_until : choose(pg);
-
-	postgres_say(pg, text);
+	queue_kinds_send(pg);
+	postgres_say(pg, lease_ms                                   ? take_until
+			 : !pg->kinds.known_ms || pg->kinds.ordered ? take_ordered
+								    : take);
 	lanes.queues = postgres_arg_array(pg, TYPE_TEXT);
 	lanes.priorities = postgres_arg_array(pg, TYPE_INT2);
 	lanes.after = postgres_arg_array(pg, TYPE_INT8);
@@ -168,21 +144,16 @@ static size_t send_take(struct postgres *pg, const struct claim_request *request
 	return postgres_send(pg);
 }
 
-size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request)
-{
-	return send_take(pg, request, 0);
-}
-
 /* ---- reading */
 
-void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request,
-			 struct arena *arena, struct claim *claim_r)
+static void read_claim(struct postgres *pg, size_t place, const struct claim_request *request,
+		       struct arena *arena, struct claim *claim_r)
 {
 	const PGresult *result = postgres_result(pg, place);
 	size_t taken = (size_t)PQntuples(result);
 	struct error err;
 
-	note_order(pg);
+	queue_kinds_read(pg);
 	*claim_r = (struct claim){ .count = taken };
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, claim_r->count);
 	for (size_t i = 0; i < claim_r->count; i++) {
@@ -219,26 +190,154 @@ static int claim_once(struct postgres *pg, const struct claim_request *request, 
 		return -1;
 	if (FAILPOINT("claim_after_commit"))
 		return error_set(err_r, ERROR_UNKNOWN, "failpoint");
-	postgres_claim_read(pg, place, request, arena, claim_r);
+	read_claim(pg, place, request, arena, claim_r);
 	return 0;
 }
 
-int postgres_claim_again(struct postgres *pg, const struct claim_request *request,
-			 struct arena *arena, struct claim *claim_r, struct error *err_r)
+/* ---- queues with limits are claimed from by a transaction of their own, under their lock */
+
+/* The queues of a request with limits, or without; to be released. Each kind may have
+ * its part of the jobs, rounded up. */
+static bool part_of(struct postgres *pg, const struct claim_request *request, bool managed,
+		    struct claim_request *part_r)
 {
-	return claim_cursor_rewind(request->cursor)
-		       ? claim_once(pg, request, 0, arena, claim_r, err_r)
-		       : 0;
+	const char **queues = xcalloc(request->queue_count + 1, sizeof(*queues));
+
+	*part_r = *request;
+	part_r->queue_count = 0;
+	part_r->queues = queues;
+	for (size_t i = 0; i < request->queue_count; i++)
+		if (queue_kinds_managed(pg, request->queues[i]) == managed)
+			queues[part_r->queue_count++] = request->queues[i];
+	part_r->max = (request->max * part_r->queue_count + request->queue_count - 1) /
+		      request->queue_count;
+	return part_r->queue_count > 0;
 }
+
+static void part_release(struct claim_request *part)
+{
+	free((void *)(uintptr_t)part->queues);
+	part->queues = NULL;
+}
+
+/* Adds what a second transaction took to what the first one did. */
+static void join_claims(struct claim *claim_r, const struct claim *more, struct arena *arena)
+{
+	struct claimed_job **jobs =
+		ARENA_ARRAY(arena, struct claimed_job *, claim_r->count + more->count + 1);
+
+	for (size_t i = 0; i < claim_r->count; i++)
+		jobs[i] = claim_r->jobs[i];
+	for (size_t i = 0; i < more->count; i++)
+		jobs[claim_r->count + i] = more->jobs[i];
+	claim_r->jobs = jobs;
+	claim_r->count += more->count;
+	if (!claim_r->retry_ms)
+		claim_r->retry_ms = more->retry_ms;
+}
+
+/* What the queues of one kind give, beside what was claimed already: a lease of its own then. What
+ * fails beside something that did not is no failure. */
+static int claim_more(struct postgres *pg, struct claim_request *part, bool managed,
+		      int64_t lease_ms, struct arena *arena, struct claim *claim_r,
+		      struct error *err_r)
+{
+	bool second = claim_r->count || claim_r->unread;
+	struct claim more = { 0 };
+	int rc;
+
+	if (second)
+		uuid_v7(&part->batch);
+	rc = managed ? postgres_limited_claim(pg, part, lease_ms, arena, &more, err_r)
+		     : claim_once(pg, part, lease_ms, arena, &more, err_r);
+	if (rc < 0 && !second)
+		return -1;
+	if (second && (more.unread || (rc < 0 && err_r->code == ERROR_UNKNOWN)))
+		claim_r->lost = part->batch;
+	if (!second)
+		*claim_r = more;
+	else if (rc == 0)
+		join_claims(claim_r, &more, arena);
+	return 0;
+}
+
+static int claim_parts(struct postgres *pg, const struct claim_request *request, int64_t lease_ms,
+		       struct arena *arena, struct claim *claim_r, struct error *err_r)
+{
+	struct claim_request limited, plain;
+	bool has_limited = part_of(pg, request, true, &limited),
+	     has_plain = part_of(pg, request, false, &plain);
+	int rc = 0;
+
+	*claim_r = (struct claim){ 0 };
+	if (has_limited)
+		rc = claim_more(pg, &limited, true, lease_ms, arena, claim_r, err_r);
+	plain.max = request->max - claim_r->count;
+	if (rc == 0 && has_plain && plain.max)
+		rc = claim_more(pg, &plain, false, lease_ms, arena, claim_r, err_r);
+	part_release(&limited);
+	part_release(&plain);
+	return rc;
+}
+
+/* ---- with the completion */
+
+size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request)
+{
+	struct claim_request plain;
+	size_t place = SIZE_MAX;
+
+	if (!pg->kinds.managed_count)
+		return send_take(pg, request, 0);
+	if (part_of(pg, request, false, &plain))
+		place = send_take(pg, &plain, 0);
+	part_release(&plain);
+	return place;
+}
+
+/* What was taken with the completion is there, whatever else goes wrong. */
+static void claim_limited(struct postgres *pg, const struct claim_request *request,
+			  struct arena *arena, struct claim *claim_r)
+{
+	struct claim_request limited;
+	struct error err;
+
+	if (claim_r->count < request->max && part_of(pg, request, true, &limited)) {
+		limited.max = request->max - claim_r->count;
+		if (claim_more(pg, &limited, true, 0, arena, claim_r, &err) < 0)
+			claim_r->unread = true;
+		part_release(&limited);
+	}
+}
+
+void postgres_claim_end(struct postgres *pg, size_t place, const struct claim_request *request,
+			struct arena *arena, struct claim *claim_r)
+{
+	struct error err;
+
+	*claim_r = (struct claim){ 0 };
+	if (place != SIZE_MAX)
+		read_claim(pg, place, request, arena, claim_r);
+	if (pg->kinds.managed_count)
+		claim_limited(pg, request, arena, claim_r);
+	if (claim_r->count || claim_r->unread || !claim_cursor_rewind(request->cursor))
+		return;
+	/* Nothing behind the remembered place; what is before it costs a transaction of its own. */
+	if (claim_parts(pg, request, 0, arena, claim_r, &err) < 0)
+		*claim_r = (struct claim){ .unread = true };
+}
+
+/* ---- the operations */
 
 static int take_now(struct postgres *pg, const struct claim_request *request, int64_t lease_ms,
 		    struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
-	if (claim_once(pg, request, lease_ms, arena, claim_r, err_r) < 0)
+	if (queue_kinds_learn(pg, err_r) < 0 ||
+	    claim_parts(pg, request, lease_ms, arena, claim_r, err_r) < 0)
 		return -1;
 	if (claim_r->count || claim_r->unread || !claim_cursor_rewind(request->cursor))
 		return 0;
-	return claim_once(pg, request, lease_ms, arena, claim_r, err_r);
+	return claim_parts(pg, request, lease_ms, arena, claim_r, err_r);
 }
 
 int postgres_claim_take(struct store *store, const struct claim_request *request,

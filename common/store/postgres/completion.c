@@ -269,15 +269,10 @@ static int run_careful(struct commit *c, struct error *err_r)
 static void claim_after(struct commit *c, struct claim *claim_r)
 {
 	const struct claim_request *request = c->batch->claim;
-	struct error err;
 
 	if (!request || !request->queue_count)
 		return;
-	postgres_claim_read(c->pg, c->claim, request, c->arena, claim_r);
-	/* Nothing behind the remembered place; what is before it costs a transaction of its own. */
-	if (!claim_r->count && !claim_r->unread && request->cursor &&
-	    postgres_claim_again(c->pg, request, c->arena, claim_r, &err) < 0)
-		*claim_r = (struct claim){ .unread = true };
+	postgres_claim_end(c->pg, c->claim, request, c->arena, claim_r);
 }
 
 int postgres_completion_commit(struct store *store, const struct completion_batch *batch,

@@ -8,6 +8,7 @@
 
 #include "common/store/postgres/postgres_impl.h"
 #include "common/store/postgres/safe_url.h"
+#include "common/store/ration.h"
 
 /* The engine's statements know their indexes; a queue's statistics are always stale, and a plan
  * made from them may be a thousand times slower. Handlers' write sets are run with these switched
@@ -259,6 +260,8 @@ void postgres_close(struct store *store)
 			strbuf_release(&pg->statement.arrays[i].bytes);
 	for (size_t i = 0; i < ARRAY_LEN(pg->unique_walk); i++)
 		free(pg->unique_walk[i]);
+	queue_kinds_forget(pg);
+	ration_free(&pg->ration);
 	free(pg->answers);
 	arena_free(&pg->scratch);
 	explicit_bzero(pg->url, strlen(pg->url)); /* it may hold a password */

@@ -3,6 +3,7 @@
  * its row of jobs, and a job that takes long becomes its worker's. Called by the fence, inside the
  * completion's transaction. */
 #include "common/store/postgres/postgres_impl.h"
+#include "common/store/ration.h"
 
 /* What exists is left alone: the store has had the job since an earlier delivery. Jobs of one key
  * get their places in the order of the array. */
@@ -93,16 +94,18 @@ size_t foreign_send(struct postgres *pg, struct completion *const *items, size_t
 
 /* ---- adoption */
 
-/* Runs after the leases are locked, in a snapshot of its own. */
+/* Runs after the leases are locked, in a snapshot of its own. What a job holds of limits goes with
+ * it. */
 static const char adopt[] =
 	"WITH item AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int4[],"
-	" $4::uuid[]) AS i(id, batch, attempt, adopted)), won AS MATERIALIZED (SELECT i.* FROM"
-	" item i JOIN windlass.lease l ON l.batch = i.batch AND i.id = ANY (l.ids) WHERE NOT EXISTS"
-	" (SELECT FROM windlass.done d WHERE d.id = i.id))," CUT_SQL(
+	" $4::uuid[], $6::text[]) AS i(id, batch, attempt, adopted, slots)), won AS MATERIALIZED"
+	" (SELECT i.*, l.slots IS NOT NULL AS limited FROM item i JOIN windlass.lease l ON l.batch ="
+	" i.batch AND i.id = ANY (l.ids) WHERE NOT EXISTS (SELECT FROM windlass.done d WHERE d.id ="
+	" i.id))," CUT_SQL(
 		"won",
-		"h.batch IN (SELECT batch FROM won)") ","
-						      " held AS (INSERT INTO windlass.lease (batch, owner, taken, ids, attempts) SELECT adopted,"
-						      " $5::uuid, now(), ARRAY[id], ARRAY[attempt] FROM won) SELECT id FROM won";
+		"h.batch IN (SELECT batch FROM won)") ", held AS (INSERT INTO"
+						      " windlass.lease (batch, owner, taken, ids, attempts, slots) SELECT adopted, $5::uuid, now(),"
+						      " ARRAY[id], ARRAY[attempt], CASE WHEN limited THEN slots END FROM won) SELECT id FROM won";
 
 size_t adopt_send(struct postgres *pg, struct completion *const *items, size_t count,
 		  const struct uuid *session)
@@ -122,5 +125,12 @@ size_t adopt_send(struct postgres *pg, struct completion *const *items, size_t c
 		array_uuid(adopted, &items[i]->adopted);
 	}
 	postgres_arg_uuid(pg, session);
+	struct array *slots = postgres_arg_array(pg, TYPE_TEXT);
+
+	for (size_t i = 0; i < count; i++)
+		if (items[i]->kind == COMPLETION_ADOPT && !items[i]->job->source)
+			array_text(slots,
+				   ration_slots_of(pg->scratch, items[i]->job->queue,
+						   items[i]->job->type, items[i]->job->fair_key));
 	return postgres_send(pg);
 }

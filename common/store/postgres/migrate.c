@@ -193,7 +193,7 @@ int postgres_sync_queues(struct store *store, const struct store_queue *queues, 
 	struct postgres *pg = postgres_of(store);
 	int rc = -1;
 
-	pg->order_ms = 0;
+	queue_kinds_forget(pg);
 	for (int tries = 0; tries < CONTENTION_TRIES && rc < 0; tries++) {
 		if (postgres_enter(pg, err_r) < 0)
 			return -1;

@@ -112,6 +112,15 @@ struct answer {
 	PGresult *result;
 };
 
+/* What is known of queues (queue_kinds.c). */
+struct queue_kinds {
+	int64_t known_ms; /* as of; monotonic; 0: not known */
+	bool ordered;     /* there are such */
+	char **managed;   /* the names of those with limits */
+	size_t managed_count;
+	size_t place; /* in the flight, of what asks for news; SIZE_MAX: it does not */
+};
+
 struct postgres {
 	struct store base;
 	char *url, *role;
@@ -134,11 +143,8 @@ struct postgres {
 	bool (*row)(void *context, const PGresult *result);
 	void *row_context;
 	bool overrun; /* `row` has said enough */
-	/* are there ordered queues? As of order_ms (monotonic; 0: not known), or from this place of
-	 * the flight; SIZE_MAX: it does not ask */
-	bool ordered;
-	int64_t order_ms;
-	size_t order_place;
+	struct queue_kinds kinds;
+	struct ration *ration; /* whose turn it is; NULL: no limited queue was claimed from */
 	/* tenant, type, key: where maintenance_fold looks next; NULL: from the start */
 	char *unique_walk[3];
 	struct uuid chain_walk; /* where chain_sweep looks next */
@@ -365,17 +371,33 @@ int claimed_add_past(struct postgres *pg, struct claim *claim, struct error *err
 void claimed_forget(struct claim *claim);
 
 /* ---- claim.c */
+/* Queues the claim that rides in a completion: from queues without limits. SIZE_MAX: there are
+ * none.
+ */
 size_t postgres_claim_send(struct postgres *pg, const struct claim_request *request);
-/* Reads the claim at `place`, and, for jobs that were handed out before, their history by another
- * flight. Weather there costs only this claim (count 0): its lease is swept. */
-void postgres_claim_read(struct postgres *pg, size_t place, const struct claim_request *request,
-			 struct arena *arena, struct claim *claim_r);
+/* After the COMMIT: reads it, and claims what else there is (from queues with limits; from before
+ * the cursor) in transactions of its own. Weather there costs only that part. */
+void postgres_claim_end(struct postgres *pg, size_t place, const struct claim_request *request,
+			struct arena *arena, struct claim *claim_r);
 
-/* Looks once more from the beginning, in a transaction of its own, unless the request's cursor was
- * there already. */
-int postgres_claim_again(struct postgres *pg, const struct claim_request *request,
-			 struct arena *arena, struct claim *claim_r,
-			 struct error *err_r) must_check;
+/* ---- limited_claim.c: from queues with limits, alone. lease_ms as in dispatch_take; 0: the lease
+ * lives as long as the session. */
+struct ration;
+int postgres_limited_claim(struct postgres *pg, const struct claim_request *request,
+			   int64_t lease_ms, struct arena *arena, struct claim *claim_r,
+			   struct error *err_r) must_check;
+
+/* ---- queue_kinds.c */
+void queue_kinds_forget(struct postgres *pg);
+void queue_kinds_send(struct postgres *pg); /* when it is time */
+void queue_kinds_read(struct postgres *pg); /* after that flight */
+/* when nothing is known */
+int queue_kinds_learn(struct postgres *pg, struct error *err_r) must_check;
+bool queue_kinds_managed(const struct postgres *pg, const char *queue);
+
+/* ---- limits.c */
+/* Six columns from `column` on, as windlass.limits has them; texts are lent. */
+void limits_read_row(const PGresult *result, int row, int column, struct limits *limits_r);
 
 /* ---- fence.c: who may still end or change a job. Items are sorted by id. */
 struct fence {
@@ -506,6 +528,12 @@ int postgres_claim_take(struct store *store, const struct claim_request *request
 			struct arena *arena, struct claim *claim_r, struct error *err_r);
 int postgres_completion_commit(struct store *store, const struct completion_batch *batch,
 			       struct arena *arena, struct claim *claim_r, struct error *err_r);
+int postgres_limits_sync(struct store *store, const struct limits_row *rows, size_t count,
+			 struct error *err_r);
+int postgres_limits_set(struct store *store, const struct limits_row *row,
+			const struct audit *audit, struct error *err_r);
+int postgres_limits_list(struct store *store, struct arena *arena, struct limits_view **views_r,
+			 size_t *count_r, struct error *err_r);
 int postgres_sync_queues(struct store *store, const struct store_queue *queues, size_t count,
 			 struct error *err_r);
 int postgres_admission_check(struct store *store, struct admission *items, size_t count,

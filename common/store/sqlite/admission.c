@@ -13,6 +13,7 @@ struct held {
 	int *attempts;
 	size_t count, hint;
 	int64_t taken;
+	bool limited;
 };
 
 struct admitter {
@@ -33,9 +34,10 @@ static struct held *find_lease(struct admitter *a, const struct uuid *batch, str
 	for (size_t i = 0; i < known; i++)
 		if (uuid_equal(&a->leases[i].batch, batch))
 			return &a->leases[i];
-	stmt = sqlite_bind(a->store, err_r,
-			   "SELECT ids, attempts, taken FROM windlass_lease WHERE batch = ?1", "u",
-			   batch);
+	stmt = sqlite_bind(
+		a->store, err_r,
+		"SELECT ids, attempts, taken, slots FROM windlass_lease WHERE batch = ?1", "u",
+		batch);
 	rc = stmt ? sqlite_next(a->store, stmt, err_r) : -1;
 	if (rc < 0)
 		return NULL;
@@ -44,6 +46,7 @@ static struct held *find_lease(struct admitter *a, const struct uuid *batch, str
 	if (rc == 0)
 		return held;
 	held->taken = sqlite3_column_int64(stmt, 2);
+	held->limited = sqlite3_column_type(stmt, 3) != SQLITE_NULL;
 	rc = sqlite_lease_decode(stmt, 0, a->arena, &held->ids, &held->attempts, &held->count);
 	sqlite_done(stmt);
 	if (rc) {
@@ -88,7 +91,10 @@ static int admit_dispatched(struct admitter *a, struct admission *item, struct e
 	if (rc != 1)
 		return rc;
 	item->verdict = ADMISSION_RUN;
-	return sqlite_handed_out(a->store, &out, &item->batch, &item->job, err_r);
+	if (sqlite_handed_out(a->store, &out, &item->batch, &item->job, err_r))
+		return -1;
+	item->job->limited = held->limited;
+	return 0;
 }
 
 static int is_behind(struct admitter *a, const struct admission *item, struct error *err_r)

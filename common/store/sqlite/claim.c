@@ -14,15 +14,11 @@ struct pick {
 	int priority;
 };
 
-/* A queue that may give something. */
-struct source {
-	const char *queue;
-	bool ordered;
-};
-
 struct picks {
 	struct pick *list;
 	size_t count, max;
+	size_t limited;    /* the first ones: their order is that of turns */
+	const char *slots; /* NULL: there are none */
 };
 
 static int by_order(const void *a, const void *b)
@@ -97,7 +93,7 @@ static int take_range(struct sqlite_store *store, const char *queue, const struc
 
 /* Picks up to `share` rows of a queue and a priority and removes them from ready. Returns how many,
  * or -1. */
-static int pick_some(struct sqlite_store *store, const struct source *source, int priority,
+static int pick_some(struct sqlite_store *store, const struct sqlite_source *source, int priority,
 		     size_t share, struct picks *picks, struct error *err_r)
 {
 	static const char first_rows[] =
@@ -121,8 +117,8 @@ static int pick_some(struct sqlite_store *store, const struct source *source, in
 
 /* Fair within a priority: every queue may give an equal part; what some do not need goes to the
  * others in the next round. */
-static int pick_priority(struct sqlite_store *store, const struct source *sources, size_t count,
-			 int priority, struct picks *picks, struct error *err_r)
+static int pick_priority(struct sqlite_store *store, const struct sqlite_source *sources,
+			 size_t count, int priority, struct picks *picks, struct error *err_r)
 {
 	size_t giving = count, gave;
 
@@ -145,22 +141,36 @@ static int pick_priority(struct sqlite_store *store, const struct source *source
 	return 0;
 }
 
+/* Those with limits come last: *limited_r of them. */
 static int without_paused(struct sqlite_store *store, const struct claim_request *request,
-			  struct source **sources_r, size_t *count_r, struct error *err_r)
+			  struct sqlite_source **sources_r, size_t *count_r, size_t *limited_r,
+			  struct error *err_r)
 {
-	*sources_r = ARENA_ARRAY(store->tx.arena, struct source, request->queue_count + 1);
-	*count_r = 0;
+	struct sqlite_source *list =
+		ARENA_ARRAY(store->tx.arena, struct sqlite_source, 2 * request->queue_count + 1);
+	size_t plain = 0, limited = 0;
+
 	for (size_t i = 0; i < request->queue_count; i++) {
 		int64_t flags = 0;
 
 		if (sqlite_number(store, err_r, &flags,
-				  "SELECT paused + 2 * ordered FROM windlass_queue WHERE name = ?1",
+				  "SELECT paused + 2 * ordered + 4 * managed FROM windlass_queue "
+				  "WHERE name = ?1",
 				  "s", request->queues[i]) < 0)
 			return -1;
-		if (!(flags & 1))
-			(*sources_r)[(*count_r)++] = (struct source){ .queue = request->queues[i],
-								      .ordered = flags & 2 };
+		struct sqlite_source source = { request->queues[i], flags & 2, (int)(flags >> 2) };
+
+		if (flags & 1)
+			continue;
+		if (source.managed)
+			list[request->queue_count + limited++] = source;
+		else
+			list[plain++] = source;
 	}
+	memmove(&list[plain], &list[request->queue_count], limited * sizeof(*list));
+	*sources_r = list;
+	*count_r = plain;
+	*limited_r = limited;
 	return 0;
 }
 
@@ -178,6 +188,7 @@ static int write_lease(struct sqlite_store *store, const struct claim_request *r
 		.count = picks->count,
 		.queue = lease_ms ? request->queues[0] : NULL,
 		.until_ms = lease_ms ? store->tx.now_ms + lease_ms : 0,
+		.slots = picks->slots,
 	};
 
 	for (size_t i = 0; i < picks->count; i++) {
@@ -321,16 +332,21 @@ static int hand_out(struct sqlite_store *store, const struct claim_request *requ
 		    int64_t lease_ms, struct picks *picks, struct arena *arena,
 		    struct claim *claim_r, struct error *err_r)
 {
-	qsort(picks->list, picks->count, sizeof(*picks->list), by_order);
+	qsort(picks->list + picks->limited, picks->count - picks->limited, sizeof(*picks->list),
+	      by_order);
 	if (write_lease(store, request, lease_ms, picks, err_r))
 		return -1;
 	claim_r->jobs = ARENA_ARRAY(arena, struct claimed_job *, picks->count);
-	for (; claim_r->count < picks->count; claim_r->count++)
-		if (sqlite_handed_out(store, &picks->list[claim_r->count].out, &request->batch,
-				      &claim_r->jobs[claim_r->count], err_r)) {
+	for (; claim_r->count < picks->count; claim_r->count++) {
+		size_t i = claim_r->count;
+
+		if (sqlite_handed_out(store, &picks->list[i].out, &request->batch,
+				      &claim_r->jobs[i], err_r)) {
 			sqlite_claim_drop(claim_r);
 			return -1;
 		}
+		claim_r->jobs[i]->limited = i < picks->limited;
+	}
 	return 0;
 }
 
@@ -345,23 +361,50 @@ static int session_lives(struct sqlite_store *store, const struct uuid *session,
 			     session, store->tx.now_ms);
 }
 
+/* Queues with limits may give their part, rounded up. */
+static int pick_limited(struct sqlite_store *store, const struct sqlite_source *sources,
+			size_t count, size_t plain, struct picks *picks, struct claim *claim_r,
+			struct error *err_r)
+{
+	struct sqlite_limited limited = {
+		.sources = sources,
+		.count = count,
+		.max = (picks->max * count + count + plain - 1) / (count + plain),
+	};
+
+	if (!count)
+		return 0;
+	if (sqlite_limited_pick(store, &limited, err_r))
+		return -1;
+	for (size_t i = 0; i < limited.picked_count; i++)
+		picks->list[picks->count++].out = limited.picked[i];
+	picks->limited = picks->count;
+	if (picks->count)
+		picks->slots = limited.slots;
+	claim_r->retry_ms = limited.retry_ms;
+	return 0;
+}
+
 int sqlite_claim(struct sqlite_store *store, const struct claim_request *request, int64_t lease_ms,
 		 struct arena *arena, struct claim *claim_r, struct error *err_r)
 {
 	struct picks picks = { .max = request->max };
-	struct source *sources;
-	size_t count;
+	struct sqlite_source *sources;
+	size_t count, limited;
 	int rc = lease_ms ? 1 : session_lives(store, &request->session, err_r);
 
 	*claim_r = (struct claim){ 0 };
 	if (rc != 1)
 		return rc;
-	if (without_paused(store, request, &sources, &count, err_r))
+	if (without_paused(store, request, &sources, &count, &limited, err_r))
 		return -1;
-	if (!count)
+	if (!count && !limited)
 		return 0;
 	picks.list = ARENA_ARRAY(store->tx.arena, struct pick, request->max);
-	for (int priority = 0; priority < PRIORITY_COUNT && picks.count < picks.max; priority++)
+	if (pick_limited(store, sources + count, limited, count, &picks, claim_r, err_r))
+		return -1;
+	for (int priority = 0; count && priority < PRIORITY_COUNT && picks.count < picks.max;
+	     priority++)
 		if (pick_priority(store, sources, count, priority, &picks, err_r))
 			return -1;
 	store->turn++;

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "common/store/ration.h"
 #include "common/store/sqlite/sqlite_impl.h"
 
 static bool is_forced(const struct completion *item)
@@ -373,6 +374,9 @@ static int adopt(struct sqlite_store *store, struct completion *item, struct sql
 		.ids = &job->id,
 		.attempts = &job->attempt,
 		.count = 1,
+		.slots = lease->limited ? ration_slots_of(store->tx.arena, job->queue, job->type,
+							  job->fair_key)
+					: NULL,
 	};
 	int64_t seq;
 	bool running;

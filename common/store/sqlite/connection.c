@@ -2,6 +2,7 @@
 /* One connection to a SQLite file: opening it with the pragmas that the guarantees need, closing
  * it, and what its failures mean. A connection whose file system failed is never used again: it is
  * closed, and the next operation opens a new one. Also the table of operations. */
+#include "common/store/ration.h"
 #include "common/store/sqlite/sqlite_impl.h"
 
 #include <errno.h>
@@ -240,6 +241,7 @@ static void close_store(struct store *base)
 	sqlite_disconnect(store);
 	if (store->shared)
 		bell_file_close(&store->shared);
+	ration_free(&store->ration);
 	free(store);
 }
 
@@ -285,6 +287,9 @@ const struct store_ops sqlite_store_ops = {
 	.schema = sqlite_schema,
 	.sync_types = sqlite_sync_types,
 	.sync_queues = sqlite_sync_queues,
+	.limits_sync = sqlite_limits_sync,
+	.limits_set = sqlite_limits_set,
+	.limits_list = sqlite_limits_list,
 	.acceptance_commit = sqlite_acceptance_commit,
 	.acceptance_probe = sqlite_acceptance_probe,
 	.claim_take = sqlite_claim_take,

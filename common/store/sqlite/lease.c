@@ -42,14 +42,16 @@ int sqlite_lease_decode(sqlite3_stmt *stmt, int ids_column, struct arena *arena,
 static int load(struct sqlite_store *store, struct sqlite_lease *lease, struct error *err_r)
 {
 	sqlite3_stmt *stmt = sqlite_bind(
-		store, err_r, "SELECT ids, attempts, until FROM windlass_lease WHERE batch = ?1",
-		"u", &lease->batch);
+		store, err_r,
+		"SELECT ids, attempts, until, slots FROM windlass_lease WHERE batch = ?1", "u",
+		&lease->batch);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 
 	if (rc != 1)
 		return rc;
 	lease->found = true;
 	lease->brokers = sqlite3_column_type(stmt, 2) != SQLITE_NULL;
+	lease->limited = sqlite3_column_type(stmt, 3) != SQLITE_NULL;
 	rc = sqlite_lease_decode(stmt, 0, store->tx.arena, &lease->ids, &lease->attempts,
 				 &lease->count);
 	sqlite_done(stmt);
@@ -165,11 +167,11 @@ int sqlite_lease_add(struct sqlite_store *store, const struct sqlite_new_lease *
 		put_attempt(attempts + i * 4, lease->attempts[i]);
 	return sqlite_run(
 		store, err_r,
-		"INSERT INTO windlass_lease (batch, owner, ids, attempts, taken, until, queue) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, nullif(?6, 0), ?7)",
-		"uubbiis", &lease->batch, &lease->owner, lease->ids,
+		"INSERT INTO windlass_lease (batch, owner, ids, attempts, taken, until, queue, slots) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, nullif(?6, 0), ?7, ?8)",
+		"uubbiiss", &lease->batch, &lease->owner, lease->ids,
 		lease->count * sizeof(struct uuid), attempts, lease->count * 4, store->tx.now_ms,
-		lease->until_ms, lease->queue);
+		lease->until_ms, lease->queue, lease->slots);
 }
 
 /* What a released job needs to wait again. 1; 0: it has ended, or waits already. */

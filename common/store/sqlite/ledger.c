@@ -18,6 +18,21 @@ static int is_ordered(struct sqlite_store *store, const char *queue, struct erro
 	return rc < 0 ? -1 : ordered != 0;
 }
 
+static int fair_key_of(struct sqlite_store *store, const struct uuid *id, const char **key_r,
+		       struct error *err_r)
+{
+	sqlite3_stmt *stmt = sqlite_bind(
+		store, err_r, "SELECT fair_key FROM windlass_jobs WHERE id = ?1", "u", id);
+	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
+
+	*key_r = NULL;
+	if (rc != 1)
+		return rc;
+	*key_r = sqlite_column_dup(stmt, 0, store->tx.arena);
+	sqlite_done(stmt);
+	return 0;
+}
+
 int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		const struct sqlite_waiting *waiting, struct error *err_r)
 {
@@ -25,21 +40,24 @@ int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 	bool timed = waiting->due_ms && waiting->due_ms != SQLITE_NEVER;
 	int64_t since = timed ? waiting->due_ms : store->tx.now_ms, seq = waiting->seq;
 	int ordered = waiting->order_key ? is_ordered(store, waiting->queue, err_r) : 0;
+	const char *fair_key = waiting->fair_key;
 
 	if (ordered < 0)
 		return -1;
 	if (!ordered && !waiting->keep_place && sqlite_seq(store, &seq, err_r))
 		return -1;
+	if (!waiting->fresh && fair_key_of(store, id, &fair_key, err_r))
+		return -1;
 	sqlite_count(store, waiting->queue, !later, later, 0);
 	return sqlite_run(
 		store, err_r,
-		later ? "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key, due) "
-			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-		      : "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key) "
-			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-		later ? "uisiiisi" : "uisiiis", id, seq, waiting->queue, (int64_t)waiting->priority,
-		(int64_t)waiting->attempt, since, ordered ? waiting->order_key : NULL,
-		waiting->due_ms);
+		later ? "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key, fair_key, due) "
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+		      : "INSERT INTO windlass_ready (id, seq, queue, priority, attempt, since, order_key, fair_key) "
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+		later ? "uisiiissi" : "uisiiiss", id, seq, waiting->queue,
+		(int64_t)waiting->priority, (int64_t)waiting->attempt, since,
+		ordered ? waiting->order_key : NULL, fair_key, waiting->due_ms);
 }
 
 int sqlite_open_key(struct sqlite_store *store, const char *queue, const char *key,
@@ -307,6 +325,8 @@ int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool ag
 	if (sqlite_seq(store, &seq, err_r) || sqlite_insert_job(store, job, false, seq, err_r))
 		return -1;
 	waiting.order_key = job->order_key;
+	waiting.fair_key = job->fair_key;
+	waiting.fresh = true;
 	waiting.seq = seq;
 	if (sqlite_wait(store, &job->id, &waiting, err_r))
 		return -1;

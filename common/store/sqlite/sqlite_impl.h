@@ -32,6 +32,7 @@ struct sqlite_lease {
 	bool found;   /* the row exists */
 	bool changed; /* ids were removed: written back at the end */
 	bool brokers; /* valid until a time */
+	bool limited; /* its jobs came from queues with limits */
 	size_t count, hint;
 	struct uuid *ids;
 	int *attempts;
@@ -80,7 +81,8 @@ struct sqlite_store {
 	struct sqlite_guest guests[SQLITE_GUESTS_MAX];
 	uint64_t guest_clock;
 	struct sqlite_tx tx;
-	size_t turn;                        /* where the next claim starts among its queues */
+	struct ration *ration; /* whose turn it is; NULL: no limited queue was claimed from */
+	size_t turn;           /* where the next claim starts among its queues */
 	struct uuid unique_seen, done_seen; /* how far housekeeping has walked */
 };
 
@@ -152,6 +154,7 @@ struct sqlite_new_lease {
 	size_t count;
 	const char *queue; /* of a broker's; else NULL */
 	int64_t until_ms;  /* of a broker's; else 0 */
+	const char *slots; /* what its jobs hold of limits (ration.h); NULL: none has any */
 };
 int sqlite_lease_add(struct sqlite_store *store, const struct sqlite_new_lease *lease,
 		     struct error *err_r) must_check;
@@ -178,6 +181,9 @@ struct sqlite_waiting {
 	const char *order_key;
 	int64_t seq;
 	bool keep_place; /* it never left: it waits where it waited (seq is set) */
+	/* A new job: fair_key is its fair key; that of others is looked up. */
+	bool fresh;
+	const char *fair_key;
 };
 int sqlite_wait(struct sqlite_store *store, const struct uuid *id,
 		const struct sqlite_waiting *waiting, struct error *err_r) must_check;
@@ -265,6 +271,28 @@ int sqlite_handed_out(struct sqlite_store *store, const struct sqlite_hand_out *
 		      struct error *err_r) must_check;
 void sqlite_claim_drop(struct claim *claim); /* frees the jobs of a claim that was not committed */
 
+/* A queue that may give something. */
+struct sqlite_source {
+	const char *queue;
+	bool ordered;
+	int managed; /* 1: it has limits; 2: and its keys take turns */
+};
+
+/* ---- limited_claim.c: from queues with limits. */
+struct sqlite_limited {
+	const struct sqlite_source *sources;
+	size_t count, max;
+	/* what was taken, in order; none of it waits any more, all of it is counted as running */
+	struct sqlite_hand_out *picked;
+	size_t picked_count;
+	const char *slots; /* for the lease */
+	int64_t retry_ms;  /* struct claim */
+};
+int sqlite_limited_pick(struct sqlite_store *store, struct sqlite_limited *limited,
+			struct error *err_r) must_check;
+/* Six columns from `column` on, as windlass_limits has them; texts are lent. */
+void sqlite_limits_row(sqlite3_stmt *stmt, int column, struct limits *limits_r);
+
 /* ---- guest.c: statements of handlers. */
 int sqlite_authorise(void *store, int action, const char *a, const char *b, const char *database,
 		     const char *trigger);
@@ -293,6 +321,11 @@ int sqlite_audit(struct sqlite_store *store, const struct audit *audit,
 		 struct error *err_r) must_check;
 
 /* ---- the operations that store_ops lists and other files hold */
+int sqlite_limits_sync(struct store *, const struct limits_row *, size_t, struct error *);
+int sqlite_limits_set(struct store *, const struct limits_row *, const struct audit *,
+		      struct error *);
+int sqlite_limits_list(struct store *, struct arena *, struct limits_view **, size_t *,
+		       struct error *);
 int sqlite_acceptance_commit(struct store *, struct acceptance *const *, size_t, struct error *);
 int sqlite_acceptance_probe(struct store *, struct acceptance *const *, size_t, bool *,
 			    struct error *);

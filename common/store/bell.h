@@ -18,6 +18,7 @@ enum {
 	BELL_PAUSE = 8,
 	BELL_MOVED = 16, /* of jobs that have not ended; rung only while somebody watches */
 	BELL_WATCH = 32, /* listened for by those who ring MOVED; never reported */
+	BELL_SCALE = 64, /* other counts of workers or hosts are wanted (pool.h) */
 };
 
 #define BELL_WATCH_MS 10000 /* so long somebody watches after bell_watch */

@@ -6,6 +6,7 @@
 #include "common/base/arena.h"
 #include "common/job/job.h"
 #include "common/store/reach.h"
+#include "common/store/session.h"
 #include "common/store/store.h"
 
 struct attempt_view { /* one attempt that did not complete the job */
@@ -117,6 +118,8 @@ struct worker_view {
 	const char *host;
 	int pid;
 	const char *targets; /* JSON array; NULL: it has said nothing yet */
+	const char *pool, *node; /* "": none */
+	struct session_figures figures;
 };
 /* The same sessions, with what they say of themselves; oldest first. */
 int query_workers(struct store *store, struct arena *arena, struct worker_view **workers_r,

@@ -12,6 +12,7 @@ struct session_info {
 	int pid;
 	int64_t lease_ms;
 	bool broker; /* it takes its jobs from a broker, not from the store */
+	const char *pool, *node; /* whose it is, and where; NULL: none */
 };
 /* Makes or renews it: until = now + lease_ms. *fresh_r: it had to be made (at the start, or because
  * it had run out and its leases were released meanwhile). */
@@ -21,6 +22,15 @@ int session_renew(struct store *store, const struct session_info *info, bool *fr
  * that is gone. */
 int session_report(struct store *store, const struct uuid *session, const char *targets,
 		   struct error *err_r) must_check;
+/* How it goes, for autoscalers and people. */
+struct session_figures {
+	int hosts;         /* that it may have */
+	int busy;          /* of these */
+	double rate_per_s; /* jobs that have ended here lately */
+	bool leaving;      /* it takes no more */
+};
+int session_figure(struct store *store, const struct uuid *session,
+		   const struct session_figures *figures, struct error *err_r) must_check;
 /* Ends it: the jobs of its leases that have no completion row go back to ready (hand-out counted in
  * attempt, not as a failure). Also for a predecessor that died. Repeating is harmless. */
 int session_end(struct store *store, const struct uuid *session, int64_t *released_r,

@@ -410,6 +410,43 @@ int endpoint_enable(struct store *store, const char *url, const struct audit *au
 	return store->ops->endpoint_enable(store, url, audit, err_r);
 }
 
+/* ---- pools */
+
+static bool good_count(int n, int max)
+{
+	return n >= POOL_KEEP && n <= max;
+}
+
+int pool_scale(struct store *store, const struct pool_scale *scale, const struct audit *audit,
+	       struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && good_count(scale->workers, POOL_WORKERS_MAX) &&
+	      good_count(scale->hosts, POOL_HOSTS_MAX));
+	return store->ops->pool_scale(store, scale, audit, err_r);
+}
+
+int pool_list(struct store *store, struct arena *arena, struct pool_row **rows_r, size_t *count_r,
+	      struct error *err_r)
+{
+	*count_r = 0;
+	return store->ops->pool_list(store, arena, rows_r, count_r, err_r);
+}
+
+int pool_turn(struct store *store, const char *pool, int64_t every_ms, struct pool_turn *turn_r,
+	      struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	*turn_r = (struct pool_turn){ .calm_ms = -1 };
+	return store->ops->pool_turn(store, pool, every_ms, turn_r, err_r);
+}
+
+int pool_decide(struct store *store, const char *pool, bool calm, int workers,
+		const struct audit *audit, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && good_count(workers, POOL_WORKERS_MAX));
+	return store->ops->pool_decide(store, pool, calm, workers, audit, err_r);
+}
+
 /* ---- audit */
 
 int audit_list(struct store *store, const struct audit_filter *filter, struct arena *arena,
@@ -461,6 +498,13 @@ int session_report(struct store *store, const struct uuid *session, const char *
 {
 	CHECK(store->use == STORE_WRITE && targets);
 	return store->ops->session_report(store, session, targets, err_r);
+}
+
+int session_figure(struct store *store, const struct uuid *session,
+		   const struct session_figures *figures, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return store->ops->session_figure(store, session, figures, err_r);
 }
 
 int session_end(struct store *store, const struct uuid *session, int64_t *released_r,
@@ -552,9 +596,11 @@ void bell_wake(struct bell *bell)
 	bell->ops->wake(bell);
 }
 
+#define BELL_PLAIN (BELL_READY | BELL_ENDED | BELL_CANCEL | BELL_PAUSE | BELL_SCALE)
+
 void bell_ring(struct bell *bell, unsigned what)
 {
-	CHECK(what && !(what & ~(unsigned)(BELL_READY | BELL_ENDED | BELL_CANCEL | BELL_PAUSE)));
+	CHECK(what && !(what & ~(unsigned)BELL_PLAIN));
 	bell->ops->ring(bell, what);
 }
 

@@ -16,6 +16,7 @@
 #include "common/store/limits.h"
 #include "common/store/maintenance.h"
 #include "common/store/outbox.h"
+#include "common/store/pool.h"
 #include "common/store/position.h"
 #include "common/store/query.h"
 #include "common/store/session.h"
@@ -67,6 +68,13 @@ struct store_ops {
 	int (*endpoint_enable)(struct store *, const char *, const struct audit *, struct error *);
 	int (*audit_list)(struct store *, const struct audit_filter *, struct arena *,
 			  struct audit_view **, size_t *, struct error *);
+	int (*pool_scale)(struct store *, const struct pool_scale *, const struct audit *,
+			  struct error *);
+	int (*pool_list)(struct store *, struct arena *, struct pool_row **, size_t *,
+			 struct error *);
+	int (*pool_turn)(struct store *, const char *, int64_t, struct pool_turn *, struct error *);
+	int (*pool_decide)(struct store *, const char *, bool, int, const struct audit *,
+			   struct error *);
 	int (*position_load)(struct store *, struct position *, size_t, struct error *);
 	int (*position_save)(struct store *, const struct position *, size_t, struct error *);
 
@@ -101,6 +109,8 @@ struct store_ops {
 
 	int (*session_renew)(struct store *, const struct session_info *, bool *, struct error *);
 	int (*session_report)(struct store *, const struct uuid *, const char *, struct error *);
+	int (*session_figure)(struct store *, const struct uuid *, const struct session_figures *,
+			      struct error *);
 	int (*session_end)(struct store *, const struct uuid *, int64_t *, struct error *);
 	int (*session_sweep)(struct store *, const struct uuid *, const struct uuid *, size_t,
 			     int64_t *, struct error *);

@@ -38,6 +38,7 @@ static const struct {
 	{ BELL_READY, "windlass_ready" },   { BELL_ENDED, "windlass_ended" },
 	{ BELL_CANCEL, "windlass_cancel" }, { BELL_PAUSE, "windlass_pause" },
 	{ BELL_MOVED, "windlass_moved" },   { BELL_WATCH, "windlass_watch" },
+	{ BELL_SCALE, "windlass_scale" },
 };
 
 #define CARRIES_IDS (BELL_ENDED | BELL_MOVED)

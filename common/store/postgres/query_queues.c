@@ -96,7 +96,8 @@ int postgres_query_workers(struct store *store, struct arena *arena, struct work
 
 	if (postgres_enter(pg, err_r) < 0)
 		return -1;
-	postgres_say(pg, "SELECT id, host, pid, targets FROM windlass.session"
+	postgres_say(pg, "SELECT id, host, pid, targets, pool, node, hosts, busy, rate,"
+			 " leaving FROM windlass.session"
 			 " WHERE until > clock_timestamp() ORDER BY started, id");
 	size_t place = postgres_send(pg);
 
@@ -113,6 +114,12 @@ int postgres_query_workers(struct store *store, struct arena *arena, struct work
 			.pid = (int)result_i64(result, row, 2),
 			.targets = result_null(result, row, 3) ? NULL
 							       : result_dup(result, row, 3, arena),
+			.pool = result_dup(result, row, 4, arena),
+			.node = result_dup(result, row, 5, arena),
+			.figures = { .hosts = (int)result_i64(result, row, 6),
+				     .busy = (int)result_i64(result, row, 7),
+				     .rate_per_s = result_f64(result, row, 8),
+				     .leaving = result_bool(result, row, 9) },
 		};
 	return 0;
 }

@@ -14,9 +14,9 @@ struct release {
 };
 
 static const char renew[] =
-	"INSERT INTO windlass.session AS s (id, host, pid, started, until, broker) VALUES"
+	"INSERT INTO windlass.session AS s (id, host, pid, started, until, broker, pool, node) VALUES"
 	" ($1::uuid, $2::text, $3::int4, now(), clock_timestamp() + $4::int8 * interval '1 ms',"
-	" $5::bool)"
+	" $5::bool, $6::text, $7::text)"
 	" ON CONFLICT (id) DO UPDATE SET until = excluded.until RETURNING xmax = 0";
 
 int postgres_session_renew(struct store *store, const struct session_info *info, bool *fresh_r,
@@ -33,6 +33,8 @@ int postgres_session_renew(struct store *store, const struct session_info *info,
 		postgres_arg_i32(pg, info->pid);
 		postgres_arg_i64(pg, info->lease_ms);
 		postgres_arg_bool(pg, info->broker);
+		postgres_arg_text(pg, info->pool ? info->pool : "");
+		postgres_arg_text(pg, info->node ? info->node : "");
 		size_t place = postgres_send(pg);
 
 		if (postgres_fly(pg, err_r) == 0) {
@@ -55,6 +57,24 @@ int postgres_session_report(struct store *store, const struct uuid *session, con
 	postgres_say(pg, "UPDATE windlass.session SET targets = $2::text WHERE id = $1::uuid");
 	postgres_arg_uuid(pg, session);
 	postgres_arg_text(pg, targets);
+	postgres_send(pg);
+	return postgres_fly(pg, err_r);
+}
+
+int postgres_session_figure(struct store *store, const struct uuid *session,
+			    const struct session_figures *figures, struct error *err_r)
+{
+	struct postgres *pg = postgres_of(store);
+
+	if (postgres_enter(pg, err_r) < 0)
+		return -1;
+	postgres_say(pg, "UPDATE windlass.session SET hosts = $2::int4, busy = $3::int4, rate ="
+			 " $4::float8, leaving = $5::bool WHERE id = $1::uuid");
+	postgres_arg_uuid(pg, session);
+	postgres_arg_i32(pg, figures->hosts);
+	postgres_arg_i32(pg, figures->busy);
+	postgres_arg_f64(pg, figures->rate_per_s);
+	postgres_arg_bool(pg, figures->leaving);
 	postgres_send(pg);
 	return postgres_fly(pg, err_r);
 }

@@ -8,9 +8,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define BELL_FILE_LAYOUT 0x574c4202u /* "WLB" and a number */
+#define BELL_FILE_LAYOUT 0x574c4203u /* "WLB" and a number */
 #define BELL_FILE_RING   4096        /* ids that are remembered of a kind; a power of two */
-#define BELL_FILE_BITS   5           /* of enum BELL_ that are counted */
+#define BELL_FILE_BITS   7           /* of enum BELL_ that are counted */
 
 struct bell_slot {
 	_Atomic uint64_t number;  /* place in the row of all ids, from 1; 0: never written */

@@ -517,7 +517,8 @@ int sqlite_query_workers(struct store *base, struct arena *arena, struct worker_
 	if (sqlite_ensure(store, err_r))
 		return -1;
 	stmt = sqlite_bind(store, err_r,
-			   "SELECT id, host, pid, targets, count(*) OVER () FROM windlass_session"
+			   "SELECT id, host, pid, targets, count(*) OVER (), pool, node, hosts, busy, "
+			   "rate, leaving FROM windlass_session"
 			   " WHERE until > ?1 ORDER BY started, id",
 			   "i", clock_wall_ms());
 	if (!stmt)
@@ -533,6 +534,14 @@ int sqlite_query_workers(struct store *base, struct arena *arena, struct worker_
 		worker->host = sqlite_column_dup(stmt, 1, arena);
 		worker->pid = sqlite3_column_int(stmt, 2);
 		worker->targets = sqlite_column_dup(stmt, 3, arena);
+		worker->pool = sqlite_column_dup(stmt, 5, arena);
+		worker->node = sqlite_column_dup(stmt, 6, arena);
+		worker->figures = (struct session_figures){
+			.hosts = sqlite3_column_int(stmt, 7),
+			.busy = sqlite3_column_int(stmt, 8),
+			.rate_per_s = sqlite3_column_double(stmt, 9),
+			.leaving = sqlite3_column_int(stmt, 10) != 0,
+		};
 	}
 	return rc;
 }

@@ -21,11 +21,12 @@ int sqlite_session_renew(struct store *base, const struct session_info *info, bo
 		*fresh_r = true;
 		if (sqlite_run(
 			    store, err_r,
-			    "INSERT INTO windlass_session (id, host, pid, started, until, broker)"
-			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-			    "usiiii", &info->id, info->host ? info->host : "", (int64_t)info->pid,
+			    "INSERT INTO windlass_session (id, host, pid, started, until, broker, pool, node)"
+			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+			    "usiiiiss", &info->id, info->host ? info->host : "", (int64_t)info->pid,
 			    store->tx.now_ms, store->tx.now_ms + info->lease_ms,
-			    (int64_t)info->broker))
+			    (int64_t)info->broker, info->pool ? info->pool : "",
+			    info->node ? info->node : ""))
 			goto out;
 	}
 	return sqlite_commit(store, err_r);
@@ -43,6 +44,24 @@ int sqlite_session_report(struct store *base, const struct uuid *session, const 
 		return -1;
 	if (sqlite_run(store, err_r, "UPDATE windlass_session SET targets = ?2 WHERE id = ?1", "us",
 		       session, targets)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
+int sqlite_session_figure(struct store *base, const struct uuid *session,
+			  const struct session_figures *figures, struct error *err_r)
+{
+	struct sqlite_store *store = sqlite_of(base);
+
+	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
+		return -1;
+	if (sqlite_run(store, err_r,
+		       "UPDATE windlass_session SET hosts = ?2, busy = ?3, rate = ?4, leaving = ?5 "
+		       "WHERE id = ?1",
+		       "uiidi", session, (int64_t)figures->hosts, (int64_t)figures->busy,
+		       figures->rate_per_s, (int64_t)figures->leaving)) {
 		sqlite_rollback(store);
 		return -1;
 	}

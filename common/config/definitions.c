@@ -14,6 +14,7 @@
 #include "common/config/definitions_impl.h"
 #include "common/config/definitions_keys.h"
 #include "common/config/definitions_payload.h"
+#include "common/config/definitions_pools.h"
 #include "common/config/definitions_targets.h"
 #include "common/config/sql_template.h"
 #include "common/config/suggest.h"
@@ -483,6 +484,7 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 	add_named_queues(defs);
 	index_types(defs);
 	order_queues_of_sources(defs);
+	definitions_read_pools(&reading->keys, defs, definitions_member(root, "pools"));
 }
 
 static struct definitions *parse(const char *text, size_t bytes, const char *name,
@@ -550,6 +552,7 @@ void definitions_add_webhooks(struct definitions *defs, bool http)
 	if (!find_queue(defs, WEBHOOK_QUEUE))
 		defs->queues[defs->queue_count++].name = WEBHOOK_QUEUE;
 	index_types(defs);
+	definitions_cover_pools(defs);
 	defs->webhooks = true;
 	defs->webhooks_http = http;
 }

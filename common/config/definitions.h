@@ -188,6 +188,27 @@ struct target_definition {
 	int line, column;       /* place in the file */
 };
 
+/* Who decides how many workers there are, when the file lets it be decided. */
+struct pool_autoscale {
+	int min, max; /* max 0: nobody does */
+	int64_t age_ms, calm_ms;
+	double utilisation;
+};
+
+/* Workers that serve the same queues. */
+struct pool_definition {
+	const char *name;
+	/* NULL-terminated, never NULL; the pool default serves beside them what no pool names */
+	const char *const *queues;
+	int workers; /* of each `windlass run`; -1: WINDLASS_WORKERS */
+	int hosts;   /* of each worker; 0: WINDLASS_CONCURRENCY */
+	struct pool_autoscale autoscale;
+	int line, column; /* place in the file; 0: it is there by itself */
+};
+
+#define POOL_DEFAULT       "default"
+#define POOL_WORKERS_LIMIT 64
+
 struct definitions;
 
 /* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown
@@ -217,10 +238,25 @@ size_t definitions_target_count(const struct definitions *defs);
 const struct target_definition *definitions_target_at(const struct definitions *defs, size_t index);
 const struct target_definition *definitions_target(const struct definitions *defs,
 						   const char *name); /* NULL: unknown */
+/* ---- definitions_pools.c. There is at least one pool. "" as a pool's name: all of them together,
+ * which is what a worker serves that was started alone. */
+struct settings;
+size_t definitions_pool_count(const struct definitions *defs);
+const struct pool_definition *definitions_pool_at(const struct definitions *defs, size_t index);
+const struct pool_definition *definitions_pool(const struct definitions *defs,
+					       const char *name); /* NULL: unknown */
+const struct pool_definition *definitions_pool_of_queue(const struct definitions *defs,
+							const char *queue); /* NULL: none */
+bool definitions_pool_serves(const struct definitions *defs, const char *pool, const char *queue);
+bool definitions_pool_reads(const struct definitions *defs, const char *pool,
+			    const struct source_definition *source);
+/* As the file and the settings say. */
+int pool_definition_workers(const struct pool_definition *pool, const struct settings *settings);
+int pool_definition_hosts(const struct pool_definition *pool, const struct settings *settings);
+
 const char *definitions_file(const struct definitions *defs); /* as it is called in messages */
 
 /* ---- definitions_broker.c: the names that a file gives to things on a broker */
-struct settings;
 /* Are they names there, and no two the same? 0, or -1 after printing every problem with its place.
  * BROKER_NONE: only what is wrong on every broker. */
 int definitions_check_broker(const struct definitions *defs, enum broker_kind kind,

@@ -19,6 +19,8 @@ struct definitions {
 	size_t source_count;
 	struct target_definition *targets;
 	size_t target_count;
+	struct pool_definition *pools;
+	size_t pool_count;
 	const struct job_type **by_name; /* sorted */
 	const char *file;
 	bool webhooks, webhooks_http;

@@ -170,6 +170,17 @@ static const char *put_rate(const struct key_row *row, const char *text, double 
 	return NULL;
 }
 
+static const char *put_part(const char *text, double *part_r)
+{
+	char *end;
+	double part = isdigit((unsigned char)*text) ? strtod(text, &end) : 0;
+
+	if (!(part > 0) || part > 1 || *end || strspn(text, "0123456789.") != strlen(text))
+		return "a number more than 0 and at most 1, as in 0.8";
+	*part_r = part;
+	return NULL;
+}
+
 /* The first byte after the `${env.X}` at text, or NULL with what is wrong. */
 static const char *after_variable(const char *text, struct arena *arena, const char **expected_r)
 {
@@ -270,6 +281,8 @@ static const char *put_scalar(const struct key_row *row, const char *text, bool 
 		return NULL;
 	case KEY_RATE:
 		return put_rate(row, text, field);
+	case KEY_PART:
+		return put_part(text, field);
 	case KEY_TEMPLATE:
 		return put_template(text, field, arena);
 	case KEY_SECRET:

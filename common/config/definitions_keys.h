@@ -24,6 +24,7 @@ enum key_kind {
 	KEY_TEXTS,     /* const char *const *, NULL-terminated; not empty */
 	KEY_VARIABLES, /* the same, names of environment variables */
 	KEY_RATE,      /* double, a second: 50/s, 100/m, 1000/h */
+	KEY_PART,      /* double, more than 0 and at most 1 */
 	KEY_TEMPLATE,  /* const char *, not empty; may hold ${env.X} */
 	KEY_SECRET,    /* const char *, exactly ${env.X} */
 	KEY_STATUSES,  /* the same as KEY_TEXTS: 404, 5xx, network */
@@ -73,7 +74,7 @@ struct key_row {
 	}
 
 extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys,
-	definitions_source_keys, definitions_target_keys;
+	definitions_source_keys, definitions_target_keys, definitions_pool_keys;
 
 struct key_reader {
 	struct arena *arena;

@@ -412,6 +412,10 @@ static const struct key_row top_rows[] = {
 	  .kind = KEY_NAMED,
 	  .members = &definitions_target_keys,
 	  .help = "Third parties that jobs call, each with its limits, its breaker and its credentials." },
+	{ .name = "pools",
+	  .kind = KEY_NAMED,
+	  .members = &definitions_pool_keys,
+	  .help = "Workers by queue: how many there are, and who decides it." },
 	KEY_OF_LATER("schedules"),
 	KEY_OF_LATER("endpoints"),
 };

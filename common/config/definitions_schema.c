@@ -66,6 +66,9 @@ static json_t *row_schema(const struct key_row *row)
 		return json_pack("{s:s, s:s}", "type", "string", "pattern", "^payload(\\.[^.]+)+$");
 	case KEY_RATE:
 		return json_pack("{s:s, s:s}", "type", "string", "pattern", RATE_PATTERN);
+	case KEY_PART:
+		return json_pack("{s:s, s:i, s:i}", "type", "number", "exclusiveMinimum", 0,
+				 "maximum", 1);
 	case KEY_TEMPLATE:
 		return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
 	case KEY_SECRET:

@@ -32,6 +32,8 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int64_t tls_hsts_ms; /* WINDLASS_TLS_HSTS, 365d; 0: none */
 	char *jobs_path;     /* WINDLASS_JOBS, jobs.yaml */
 	int workers;         /* WINDLASS_WORKERS, engine processes under `run`, 1 */
+	char *pool;          /* WINDLASS_POOL, "": all; of a worker that was started alone */
+	char *node;          /* WINDLASS_NODE, "": the host's name */
 	int concurrency;     /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
 	int64_t grace_ms;    /* WINDLASS_GRACE, 25s */
 	int64_t lease_ms;    /* WINDLASS_LEASE, 30s */

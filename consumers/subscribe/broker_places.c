@@ -131,17 +131,24 @@ static struct feed_place dead_place(struct broker_places *places)
 }
 
 const struct feed_place *broker_places_serve(struct broker_places *places,
-					     const struct definitions *defs, size_t *count_r)
+					     const struct definitions *defs, const char *pool,
+					     size_t *count_r)
 {
 	size_t queues = definitions_queue_count(defs), sources = definitions_source_count(defs);
 	size_t count = 0;
 
 	arena_reset(places->names);
 	places->served = xrealloc(places->served, (queues + sources + 1) * sizeof(*places->served));
-	for (size_t i = 0; i < queues; i++)
-		places->served[count++] = queue_place(places, definitions_queue_at(defs, i));
-	for (size_t i = 0; i < sources; i++)
-		places->served[count++] = source_place(places, definitions_source_at(defs, i));
+	for (size_t i = 0; i < queues; i++) {
+		if (definitions_pool_serves(defs, pool, definitions_queue_at(defs, i)->name))
+			places->served[count++] =
+				queue_place(places, definitions_queue_at(defs, i));
+	}
+	for (size_t i = 0; i < sources; i++) {
+		if (definitions_pool_reads(defs, pool, definitions_source_at(defs, i)))
+			places->served[count++] =
+				source_place(places, definitions_source_at(defs, i));
+	}
 	if (places->kind != BROKER_KAFKA) /* which dead-letters nothing by itself */
 		places->served[count++] = dead_place(places);
 	*count_r = count;

@@ -242,7 +242,8 @@ static void catch_up(struct broker_subscriber *self)
 	if (defs) {
 		definitions_unref(&self->defs);
 		self->defs = defs;
-		places = broker_places_serve(self->places, defs, &place_count);
+		places = broker_places_serve(self->places, defs, self->o.pool ? self->o.pool : "",
+					     &place_count);
 		if (!self->stopped)
 			self->feed->ops->serve(self->feed, places, place_count);
 	}

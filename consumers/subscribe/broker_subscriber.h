@@ -15,6 +15,7 @@ struct broker_subscriber_options {
 	struct uuid session; /* owns the leases of adopted jobs */
 	enum broker_kind kind;
 	const char *prefix; /* borrowed; before a queue's name on the broker */
+	const char *pool;   /* borrowed; whose queues and sources; NULL or "": all */
 	int64_t keep_ms;    /* how far back the store can tell */
 	size_t payload_bytes_max;
 	feed_new_fn *feed_new;    /* makes its feed, which is freed with it */

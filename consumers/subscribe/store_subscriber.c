@@ -16,6 +16,7 @@ struct store_subscriber {
 	struct subscriber base;
 	struct store *store;
 	struct uuid session;
+	const char *pool; /* whose queues; "": all */
 	struct claim_cursor *cursor;
 	struct lease_book *leases;
 	struct claim_request request; /* of the batch that is being committed */
@@ -43,10 +44,15 @@ static void adopt_queues(struct store_subscriber *self)
 		return;
 	definitions_unref(&self->defs);
 	self->defs = defs;
-	self->queue_count = definitions_queue_count(defs);
-	self->queues = xrealloc(self->queues, (self->queue_count + 1) * sizeof(*self->queues));
-	for (size_t i = 0; i < self->queue_count; i++)
-		self->queues[i] = definitions_queue_at(defs, i)->name;
+	self->queue_count = 0;
+	self->queues = xrealloc(self->queues,
+				(definitions_queue_count(defs) + 1) * sizeof(*self->queues));
+	for (size_t i = 0; i < definitions_queue_count(defs); i++) {
+		const char *queue = definitions_queue_at(defs, i)->name;
+
+		if (definitions_pool_serves(defs, self->pool, queue))
+			self->queues[self->queue_count++] = queue;
+	}
 }
 
 /* False: no queues to claim from. */
@@ -164,13 +170,15 @@ static const struct subscriber_ops store_subscriber_ops = {
 	.free = store_subscriber_free,
 };
 
-struct subscriber *store_subscriber_new(struct store *store, const struct uuid *session)
+struct subscriber *store_subscriber_new(struct store *store, const struct uuid *session,
+					const char *pool)
 {
 	struct store_subscriber *self = xcalloc(1, sizeof(*self));
 
 	self->base.ops = &store_subscriber_ops;
 	self->store = store;
 	self->session = *session;
+	self->pool = pool;
 	self->cursor = claim_cursor_new();
 	self->leases = lease_book_new(store, session);
 	return &self->base;

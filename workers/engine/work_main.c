@@ -144,6 +144,7 @@ static struct subscriber *subscribe_to_broker(struct worker *worker, struct erro
 		.session = worker->session,
 		.kind = worker->broker.kind,
 		.prefix = settings->broker_prefix,
+		.pool = settings->pool,
 		.keep_ms = settings->keep_ms,
 		.payload_bytes_max = (size_t)settings->body_bytes_max,
 		.feed_new = feeds[worker->broker.kind],
@@ -165,7 +166,8 @@ static struct subscriber *subscribe_to_broker(struct worker *worker, struct erro
 static int subscribe(struct worker *worker, struct error *err_r)
 {
 	worker->subscriber = worker->broker.kind == BROKER_NONE
-				     ? store_subscriber_new(worker->effects_store, &worker->session)
+				     ? store_subscriber_new(worker->effects_store, &worker->session,
+							    worker->service->settings->pool)
 				     : subscribe_to_broker(worker, err_r);
 	return worker->subscriber ? 0 : -1;
 }

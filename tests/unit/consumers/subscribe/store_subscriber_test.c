@@ -102,7 +102,7 @@ static int setup(void **state)
 	fake.store.ops = &fake_ops;
 	arena = arena_new(0);
 	uuid_v7(&session);
-	subscriber = store_subscriber_new(&fake.store, &session);
+	subscriber = store_subscriber_new(&fake.store, &session, "");
 	defs = definitions_parse(two_queues, strlen(two_queues), "test.yaml", stderr);
 	subscriber->ops->serve(subscriber, defs);
 	definitions_unref(&defs);

@@ -16,6 +16,7 @@ struct command {
 };
 
 typedef int command_fn(const struct command *command, int argc, char **argv);
+command_fn command_scaler; /* roles.c too */
 command_fn command_run, command_gateway, command_dispatch, command_work, command_host; /* roles.c */
 command_fn command_migrate, command_check, command_settings, command_key;              /* setup.c */
 command_fn command_doctor;                                /* doctor.c */

@@ -19,6 +19,7 @@ static const struct command commands[] = {
 	{ "gateway", command_gateway, "", "Run the HTTP API alone.", NULL },
 	{ "dispatch", command_dispatch, "", "Bring jobs and results to the broker; alone.", NULL },
 	{ "work", command_work, "", "Run one worker alone.", NULL },
+	{ "scaler", command_scaler, "", "Follow the wanted number of workers; started by run.", NULL },
 	{ "host", command_host, "", "Run handlers of a module; started by workers.", NULL },
 	{ "migrate", command_migrate, "", "Bring the store's schema up to date.", NULL },
 	{ "check", command_check, "", "Check settings and job definitions.",

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "common/base/arena.h"
 #include "common/base/log.h"
 #include "common/service/service.h"
 #include "workers/handlers/host_main.h"
 #include "workers/supervisor/process.h"
+#include "workers/supervisor/scaler.h"
 #include "workers/supervisor/supervisor.h"
 
 #include "cli/command.h"
@@ -49,6 +51,8 @@ struct role_options {
 	pid_t parent; /* 0: none */
 	const char *session, *predecessors[SERVICE_PREDECESSORS_MAX];
 	size_t predecessor_count;
+	const char *pool; /* or NULL */
+	int link_fd;      /* of the scaler; -1 */
 };
 
 static int read_options(const struct command *command, int argc, char **argv,
@@ -58,17 +62,23 @@ static int read_options(const struct command *command, int argc, char **argv,
 		{ "parent", required_argument, NULL, 'p' },
 		{ "session", required_argument, NULL, 's' },
 		{ "predecessor", required_argument, NULL, 'f' },
+		{ "pool", required_argument, NULL, 'o' },
+		{ "link", required_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
-	*options_r = (struct role_options){ 0 };
+	*options_r = (struct role_options){ .link_fd = -1 };
 	while ((option = command_option(command, argc, argv, options)) != -1) {
 		if (option == 'p')
 			options_r->parent = (pid_t)atoi(optarg);
 		else if (option == 's')
 			options_r->session = optarg;
+		else if (option == 'o')
+			options_r->pool = optarg;
+		else if (option == 'l')
+			options_r->link_fd = atoi(optarg);
 		else if (option == 'f' && options_r->predecessor_count < SERVICE_PREDECESSORS_MAX)
 			options_r->predecessors[options_r->predecessor_count++] = optarg;
 		else
@@ -87,11 +97,22 @@ static int run_role(const struct command *command, int argc, char **argv)
 
 	if (code != EX_OK)
 		return code;
+	if (command->run == command_scaler && options.link_fd < 0)
+		return command_misused(command, "`windlass run` starts it");
 	if (options.parent > 0 && !process_follow_parent(options.parent))
 		return EX_OK;
 	code = role_open(&role, command->name);
 	if (code != EX_OK)
 		return code;
+	if (options.pool) {
+		free(role.settings.pool);
+		role.settings.pool = xstrdup(options.pool);
+	}
+	if (command->run == command_scaler) {
+		code = scale_main(&role.service, options.link_fd);
+		role_close(&role);
+		return code;
+	}
 	role.service.metrics = metrics_open(command->name);
 	if (command->run == command_work && !*role.settings.broker_url &&
 	    definitions_source_count(role.service.defs))
@@ -114,6 +135,11 @@ int command_gateway(const struct command *command, int argc, char **argv)
 }
 
 int command_dispatch(const struct command *command, int argc, char **argv)
+{
+	return run_role(command, argc, argv);
+}
+
+int command_scaler(const struct command *command, int argc, char **argv)
 {
 	return run_role(command, argc, argv);
 }

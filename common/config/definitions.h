@@ -208,6 +208,7 @@ struct pool_definition {
 
 #define POOL_DEFAULT       "default"
 #define POOL_WORKERS_LIMIT 64
+#define POOLS_MAX          64
 
 struct definitions;
 

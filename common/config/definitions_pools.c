@@ -167,6 +167,11 @@ void definitions_read_pools(struct key_reader *reader, struct definitions *defs,
 		problem_add(reader->problems, node->place,
 			    "bad value %s of `pools`; expected a map",
 			    yaml_describe(node, reader->arena));
+	if (pools && pools->count >= POOLS_MAX) {
+		problem_add(reader->problems, node->place, "`pools` has %zu; expected at most %d",
+			    pools->count, POOLS_MAX - 1);
+		pools = NULL;
+	}
 	defs->pools = ARENA_ARRAY(defs->arena, struct pool_definition,
 				  (pools ? pools->count : 0) + 1);
 	for (size_t i = 0; pools && i < pools->count; i++)

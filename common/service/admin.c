@@ -21,6 +21,7 @@ struct admin {
 	int port;
 	struct metrics *metrics;
 	admin_ready_fn *ready;
+	admin_in_hand_fn *in_hand; /* or NULL */
 	void *ctx;
 	bool loopback;
 };
@@ -41,6 +42,19 @@ static void answer_ready(struct admin *admin, struct request *request)
 	strbuf_addch(&body, '}');
 	request_answer(request, ready ? 200 : 503, "application/json", &body);
 	strbuf_release(&why);
+}
+
+/* Advice for who chooses between workers: a job may be taken a moment later, and SIGTERM lets it
+ * finish. */
+static void answer_stoppable(struct admin *admin, struct request *request)
+{
+	size_t in_hand = admin->in_hand(admin->ctx);
+	struct strbuf body;
+
+	strbuf_init(&body);
+	strbuf_printf(&body, "{\"stoppable\":%s,\"in_hand\":%zu}", in_hand ? "false" : "true",
+		      in_hand);
+	request_answer(request, in_hand ? 503 : 200, "application/json", &body);
 }
 
 static void answer_metrics(struct admin *admin, struct request *request)
@@ -94,6 +108,8 @@ static void on_request(struct request *request, void *ctx)
 		request_answer_static(request, 200, "application/json", "{\"ok\":true}", 11);
 	else if (strcmp(path, "/readyz") == 0)
 		answer_ready(admin, request);
+	else if (strcmp(path, "/stoppable") == 0 && admin->in_hand)
+		answer_stoppable(admin, request);
 	else if (strcmp(path, "/metrics") == 0)
 		answer_metrics(admin, request);
 	else
@@ -107,13 +123,15 @@ static void nothing_to_do(struct request *request, void *ctx)
 
 /* NULL: ERROR_INVALID (address) or ERROR_UNAVAILABLE (cannot bind). */
 static struct admin *admin_start(const char *listen, struct metrics *metrics, admin_ready_fn *ready,
-				 void *ctx, struct error *err_r)
+				 admin_in_hand_fn *in_hand, void *ctx, struct error *err_r)
 {
 	struct admin *admin = xcalloc(1, sizeof(*admin));
 	char host[HOST_BYTES];
 	int port;
 
-	*admin = (struct admin){ .metrics = metrics, .ready = ready, .ctx = ctx };
+	*admin = (struct admin){
+		.metrics = metrics, .ready = ready, .in_hand = in_hand, .ctx = ctx
+	};
 	admin->loopback =
 		server_split_address(listen, host, sizeof(host), &port) && server_is_loopback(host);
 	CHECK(pthread_mutex_init(&admin->lock, NULL) == 0);
@@ -134,13 +152,13 @@ static struct admin *admin_start(const char *listen, struct metrics *metrics, ad
 }
 
 int admin_start_alone(const struct service *service, const char *what, admin_ready_fn *ready,
-		      void *ctx, struct admin **admin_r, struct error *err_r)
+		      admin_in_hand_fn *in_hand, void *ctx, struct admin **admin_r, struct error *err_r)
 {
 	const char *asked = service->settings->admin_listen;
 	const char *listen = *asked ? asked : DEFAULT_LISTEN;
 	char event[64];
 
-	*admin_r = admin_start(listen, service->metrics, ready, ctx, err_r);
+	*admin_r = admin_start(listen, service->metrics, ready, in_hand, ctx, err_r);
 	snprintf(event, sizeof(event), "%s-%s", what, *admin_r ? "listening" : "not-listening");
 	if (*admin_r)
 		log_line(LOG_INFO, event, LOG_S("listen", listen));

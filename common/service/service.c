@@ -41,6 +41,11 @@ int service_init(struct service *service, const char *role)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGCHLD);
+	sigaddset(&signals, SIGUSR1);
+	if (strcmp(role, "run") == 0) {
+		sigaddset(&signals, SIGTTIN);
+		sigaddset(&signals, SIGTTOU);
+	}
 	CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
 	CHECK(sigprocmask(SIG_BLOCK, &signals, NULL) == 0);
 	service->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -57,14 +62,34 @@ enum service_signal service_signal(struct service *service)
 
 	if (read(service->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return SERVICE_NONE;
-	if (info.ssi_signo == SIGCHLD)
+	switch (info.ssi_signo) {
+	case SIGCHLD:
 		return SERVICE_CHILD;
-	if (info.ssi_signo == SIGHUP)
+	case SIGHUP:
 		return SERVICE_RELOAD;
+	case SIGUSR1:
+		return SERVICE_RETIRE;
+	case SIGTTIN:
+		return SERVICE_MORE;
+	case SIGTTOU:
+		return SERVICE_LESS;
+	default:
+		break;
+	}
 	if (service->draining)
 		return SERVICE_NOW;
 	service->draining = true;
 	return SERVICE_DRAIN;
+}
+
+char *service_node(const struct settings *settings, char node_r[SERVICE_NODE_BYTES])
+{
+	memset(node_r, 0, SERVICE_NODE_BYTES);
+	if (*settings->node)
+		snprintf(node_r, SERVICE_NODE_BYTES, "%s", settings->node);
+	else if (gethostname(node_r, SERVICE_NODE_BYTES - 1) != 0)
+		snprintf(node_r, SERVICE_NODE_BYTES, "localhost");
+	return node_r;
 }
 
 enum service_signal service_wait(struct service *service, int timeout_ms)

@@ -14,13 +14,24 @@ struct service {
 	struct settings *settings;
 	struct definitions *defs; /* the role takes its own references */
 	struct metrics *metrics;
-	int signal_fd; /* signalfd of SIGTERM SIGINT SIGHUP SIGCHLD; all blocked in every thread */
+	/* signalfd of SIGTERM SIGINT SIGHUP SIGCHLD SIGUSR1, for "run" SIGTTIN SIGTTOU as well; all
+	 * blocked in every thread */
+	int signal_fd;
 	bool draining; /* a first SIGTERM or SIGINT was seen */
 };
 
 #define SERVICE_PREDECESSORS_MAX 8
 
-enum service_signal { SERVICE_NONE = 0, SERVICE_DRAIN, SERVICE_NOW, SERVICE_RELOAD, SERVICE_CHILD };
+enum service_signal {
+	SERVICE_NONE = 0,
+	SERVICE_DRAIN,
+	SERVICE_NOW,
+	SERVICE_RELOAD,
+	SERVICE_CHILD,
+	SERVICE_RETIRE, /* drain, however long what runs may take */
+	SERVICE_MORE,   /* one worker more, */
+	SERVICE_LESS,   /* or less */
+};
 
 /* Blocks the signals, ignores SIGPIPE, makes signal_fd, PR_SET_DUMPABLE 0 and RLIMIT_CORE 0
  * (secrets), log_init with settings->log_level when there are settings. Keeps the other fields as
@@ -30,6 +41,9 @@ int service_init(struct service *service, const char *role) must_check;
 enum service_signal service_signal(struct service *service);
 /* The same, after waiting for one up to timeout_ms. */
 enum service_signal service_wait(struct service *service, int timeout_ms);
+/* WINDLASS_NODE, else the host's name. */
+#define SERVICE_NODE_BYTES 129
+char *service_node(const struct settings *settings, char node_r[SERVICE_NODE_BYTES]);
 /* Re-reads the definitions: the new object in service->defs and true; or the old one stays, the
  * errors are logged, false. */
 bool service_reload(struct service *service);

@@ -13,7 +13,7 @@ static bool told_to_go(struct service *service)
 	enum service_signal signal = service_wait(service, AGAIN_MS);
 
 	for (; signal != SERVICE_NONE; signal = service_signal(service)) {
-		if (signal == SERVICE_DRAIN || signal == SERVICE_NOW)
+		if (signal == SERVICE_DRAIN || signal == SERVICE_NOW || signal == SERVICE_RETIRE)
 			return true;
 	}
 	return false;

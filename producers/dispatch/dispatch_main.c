@@ -141,7 +141,7 @@ static int start(struct role *role, bool supervised, struct error *err_r)
 		 LOG_S("broker", broker_url_label(&role->url, role->arena)),
 		 LOG_S("store", store_label(role->jobs.store)));
 	return supervised ? 0
-			  : admin_start_alone(role->service, "dispatch", ready, role->dispatcher,
+			  : admin_start_alone(role->service, "dispatch", ready, NULL, role->dispatcher,
 					      &role->admin, err_r);
 }
 
@@ -200,6 +200,7 @@ static bool serve(struct role *role)
 	for (;;) {
 		switch (service_wait(role->service, TICK_MS)) {
 		case SERVICE_DRAIN:
+		case SERVICE_RETIRE:
 			return drain(role);
 		case SERVICE_NOW:
 			return false;
@@ -208,6 +209,8 @@ static bool serve(struct role *role)
 			break;
 		case SERVICE_NONE:
 		case SERVICE_CHILD:
+		case SERVICE_MORE:
+		case SERVICE_LESS:
 			break;
 		}
 		metrics_count_log(role->service->metrics);

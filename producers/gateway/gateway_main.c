@@ -482,6 +482,7 @@ static bool serve(struct role *role)
 	for (;;) {
 		switch (service_wait(role->service, TICK_MS)) {
 		case SERVICE_DRAIN:
+		case SERVICE_RETIRE:
 			return drain(role);
 		case SERVICE_NOW:
 			return false;
@@ -493,6 +494,8 @@ static bool serve(struct role *role)
 			break;
 		case SERVICE_NONE:
 		case SERVICE_CHILD:
+		case SERVICE_MORE:
+		case SERVICE_LESS:
 			break;
 		}
 		metric_set(role->connections, (double)front_connections(role->front));

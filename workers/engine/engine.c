@@ -13,6 +13,7 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/store/pool.h"
 #include "workers/engine/endpoints.h"
 #include "workers/engine/engine_impl.h"
 #include "workers/engine/http_job.h"
@@ -83,6 +84,21 @@ static void keeper_targets(void *ctx, struct strbuf *out)
 	remote_describe(engine->o.remote, out);
 }
 
+static void keeper_figures(void *ctx, struct session_figures *figures_r)
+{
+	struct engine *engine = ctx;
+
+	figures_read(&engine->figures, figures_r);
+}
+
+/* The next tick acts on it. */
+static void keeper_hosts(void *ctx, int wanted)
+{
+	struct engine *engine = ctx;
+
+	engine->figures.wanted = wanted;
+}
+
 static void bell_heard(void *ctx, unsigned what)
 {
 	struct engine *engine = ctx;
@@ -92,6 +108,8 @@ static void bell_heard(void *ctx, unsigned what)
 		effects_ring(engine->effects);
 	if (what & BELL_READY)
 		keeper_kick(engine->keeper);
+	if (what & BELL_SCALE)
+		keeper_look_at_hosts(engine->keeper);
 	if (what & BELL_CANCEL)
 		CHECK(write(engine->cancel_fd, &one, sizeof(one)) == sizeof(one));
 }
@@ -204,18 +222,26 @@ static void abort_running(struct engine *engine)
 	http_job_cancel_all(engine);
 }
 
-static void drain(struct engine *engine)
+/* Takes no more, and lets what runs finish. */
+static void retire(struct engine *engine)
 {
-	int64_t grace_ms = engine->o.service->settings->grace_ms;
-
 	log_line(LOG_INFO, "worker-draining", LOG_I("in_hand", inflight_count(engine->inflight)));
 	engine->phase = ENGINE_DRAINING;
-	engine->deadline_ns = clock_mono_ns() + grace_ms * 1000000;
-	engine->urge_ns = engine->deadline_ns - grace_ms / URGE_PART * 1000000;
+	engine->figures.leaving = true;
 	if (engine->o.subscriber->ops->drain)
 		engine->o.subscriber->ops->drain(engine->o.subscriber);
 	effects_tend(engine->effects);
 	pool_drain(engine->pool);
+}
+
+static void drain(struct engine *engine)
+{
+	int64_t grace_ms = engine->o.service->settings->grace_ms;
+
+	if (engine->phase == ENGINE_RUNNING)
+		retire(engine);
+	engine->deadline_ns = clock_mono_ns() + grace_ms * 1000000;
+	engine->urge_ns = engine->deadline_ns - grace_ms / URGE_PART * 1000000;
 }
 
 static void signalled(void *ctx, uint32_t events)
@@ -227,7 +253,9 @@ static void signalled(void *ctx, uint32_t events)
 	while ((signal = service_signal(engine->o.service)) != SERVICE_NONE) {
 		if (signal == SERVICE_RELOAD)
 			reload(engine);
-		else if (signal == SERVICE_DRAIN && engine->phase == ENGINE_RUNNING)
+		else if (signal == SERVICE_RETIRE && engine->phase == ENGINE_RUNNING)
+			retire(engine);
+		else if (signal == SERVICE_DRAIN && engine->phase != ENGINE_ABORTING)
 			drain(engine);
 		else if (signal == SERVICE_NOW && engine->phase != ENGINE_ABORTING)
 			abort_running(engine);
@@ -259,11 +287,45 @@ static void look_at_phase(struct engine *engine)
 
 /* ---- the page */
 
+static void hand_over(struct engine *engine)
+{
+	effects_submit(engine->effects, &engine->submits, engine->submit_count,
+		       engine->received + arrivals_room(engine));
+	engine->submit_count = 0;
+}
+
+/* As the store says, else as the file does now. */
+static int hosts_wanted(const struct engine *engine)
+{
+	const struct settings *settings = engine->o.service->settings;
+	const struct pool_definition *pool = definitions_pool(engine->defs, settings->pool);
+	int wanted = engine->figures.wanted;
+
+	if (wanted > 0)
+		return wanted;
+	return pool ? pool_definition_hosts(pool, settings) : settings->concurrency;
+}
+
+static void follow_hosts(struct engine *engine)
+{
+	int wanted = hosts_wanted(engine);
+
+	if (engine->phase != ENGINE_RUNNING || wanted == engine->figures.hosts)
+		return;
+	log_line(LOG_INFO, "hosts-scaled", LOG_I("from", engine->figures.hosts),
+		 LOG_I("to", wanted));
+	engine->figures.hosts = wanted;
+	pool_resize(engine->pool, wanted);
+	hand_over(engine); /* says how many jobs may be claimed now */
+}
+
 static void tick(void *ctx)
 {
 	struct engine *engine = ctx;
+	size_t in_hand = inflight_count(engine->inflight);
 
-	metric_set(engine->in_flight, (double)inflight_count(engine->inflight));
+	figures_tick(&engine->figures, engine->received - in_hand, clock_mono_ms());
+	follow_hosts(engine);
 	metrics_count_log(engine->o.service->metrics);
 	look_for_cancels(engine);
 	loop_timer_set(engine->tick, clock_mono_ns() + (int64_t)TICK_MS * 1000000);
@@ -280,11 +342,14 @@ static int wait_ms(struct engine *engine)
 	return flush_ms;
 }
 
-static void hand_over(struct engine *engine)
+static void count_in_hand(struct engine *engine)
 {
-	effects_submit(engine->effects, &engine->submits, engine->submit_count,
-		       engine->received + arrivals_room(engine));
-	engine->submit_count = 0;
+	size_t in_hand = inflight_count(engine->inflight);
+
+	if (in_hand == engine->figures.in_hand)
+		return;
+	engine->figures.in_hand = in_hand;
+	metric_set(engine->in_flight, (double)in_hand);
 }
 
 static void page(struct engine *engine)
@@ -292,7 +357,13 @@ static void page(struct engine *engine)
 	loop_once(engine->loop, wait_ms(engine));
 	endings_page(engine);
 	hand_over(engine);
+	count_in_hand(engine);
 	look_at_phase(engine);
+}
+
+size_t engine_in_hand(struct engine *engine)
+{
+	return engine->figures.in_hand;
 }
 
 bool engine_ready(struct engine *engine, struct strbuf *why_r)
@@ -341,7 +412,7 @@ static void make_pool(struct engine *engine)
 	const struct settings *settings = engine->o.service->settings;
 	struct pool_options options = {
 		.loop = engine->loop,
-		.hosts_max = settings->concurrency,
+		.hosts_max = engine->figures.hosts,
 		.program = engine->o.program,
 		.payload_bytes_max = settings->body_bytes_max,
 		.result_bytes_max = settings->result_bytes_max,
@@ -372,11 +443,15 @@ static void start_threads(struct engine *engine)
 		.session = o->session,
 		.lease_ms = settings->lease_ms,
 		.broker = *settings->broker_url != '\0',
+		.pool = settings->pool,
+		.node = engine->node,
 		.keep_ms = settings->keep_ms,
 		.keep_dead_ms = settings->keep_dead_ms,
 		.ready = keeper_ready,
 		.cancels = keeper_cancels,
 		.targets = keeper_targets,
+		.figures = keeper_figures,
+		.hosts = keeper_hosts,
 		.ctx = engine,
 	};
 
@@ -395,6 +470,7 @@ struct engine *engine_new(const struct engine_options *options)
 	const struct settings *settings = options->service->settings;
 
 	engine->o = *options;
+	service_node(settings, engine->node);
 	engine->phase = ENGINE_RUNNING;
 	engine->defs = definitions_ref(options->service->defs);
 	list_init(&engine->submits);
@@ -412,6 +488,8 @@ struct engine *engine_new(const struct engine_options *options)
 	engine->in_flight =
 		metrics_series(options->service->metrics, METRIC_JOBS_IN_FLIGHT, NULL, NULL);
 	engine->loop = loop_new();
+	engine->figures.wanted = POOL_AS_FILE;
+	engine->figures.hosts = hosts_wanted(engine);
 	make_pool(engine);
 	detach_learn(engine);
 	engine->o.subscriber->ops->serve(engine->o.subscriber, engine->defs);

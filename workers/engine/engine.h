@@ -32,8 +32,10 @@ struct engine_options { /* borrowed, and the engine's alone until engine_free */
 struct engine *engine_new(const struct engine_options *options); /* starts its threads */
 /* Takes jobs and reaches its store? Else the reason is appended. Any thread, does not block. */
 bool engine_ready(struct engine *engine, struct strbuf *why_r);
+/* Jobs in hand. Any thread. */
+size_t engine_in_hand(struct engine *engine);
 /* Runs until it has been drained: SIGTERM ends it when all jobs in hand have ended, or the grace
- * time is over. */
+ * time is over; SIGUSR1 when they have ended, however long that takes. */
 void engine_run(struct engine *engine);
 void engine_free(struct engine **engine); /* stops the threads; gives up what is still in hand */
 

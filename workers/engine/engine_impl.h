@@ -10,6 +10,7 @@
 #include "common/broker/inflight.h"
 #include "workers/effects/effects.h"
 #include "workers/engine/engine.h"
+#include "workers/engine/figures.h"
 #include "workers/engine/keeper.h"
 #include "workers/engine/listener.h"
 #include "workers/engine/outcome_log.h"
@@ -106,7 +107,9 @@ struct engine {
 	struct list https;            /* hands whose attempts are calls that are under way */
 	size_t http_count;
 	_Atomic enum engine_phase phase; /* read by the admin listener too */
-	int64_t deadline_ns;             /* of the phase */
+	char node[SERVICE_NODE_BYTES];
+	struct figures figures;
+	int64_t deadline_ns;             /* of the phase; 0: it has none */
 	int64_t urge_ns;  /* draining: when running handlers are told; 0: not, or they were */
 	struct list lent; /* hands that wait for being adopted, in the order of arrival */
 	int64_t detach_least_ns; /* no type's time is shorter */

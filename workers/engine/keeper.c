@@ -18,6 +18,7 @@
 #include "common/store/completion.h"
 #include "common/store/control.h"
 #include "common/store/maintenance.h"
+#include "common/store/pool.h"
 #include "common/store/registry.h"
 #include "common/store/session.h"
 #include "workers/engine/endpoints.h"
@@ -32,6 +33,8 @@
 #define CHAINS_MS        250 /* while jobs wait for others */
 #define CHAINS_IDLE_MS   1000
 #define CHAINS_AT_ONCE   20 /* sweeps, before other chores have their turn */
+#define FIGURES_MS       2000
+#define HOSTS_MS         5000
 #define PROGRESS_AT_ONCE 256
 #define NOTE_BYTES_MAX   1024
 
@@ -47,6 +50,8 @@ enum chore_name {
 	CHORE_TARGETS,
 	CHORE_ENDPOINTS,
 	CHORE_CHAINS,
+	CHORE_FIGURES,
+	CHORE_HOSTS,
 	CHORE_COUNT
 };
 
@@ -61,12 +66,14 @@ struct keeper {
 	int64_t due_ms[CHORE_COUNT]; /* the thread's own; monotonic, 0: only when asked for */
 	int64_t promoted_ms;         /* the last look */
 	char *targets;               /* as they were reported last, or NULL */
-	_Atomic bool away;   /* the last chore could not reach the store; read by any thread */
 	_Atomic bool chains; /* jobs wait for others, as far as is known */
+	struct session_figures figures; /* the same */
+	bool figured;                   /* they were */
+	_Atomic bool away; /* the last chore could not reach the store; read by any thread */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;
-	bool stop, kicked;
+	bool stop, kicked, rescaled;
 	int64_t promote_by_ms;  /* 0: not */
 	struct idmap *progress; /* id -> struct progress_note */
 	struct uuid *asked;     /* about cancels; NULL: nothing */
@@ -103,6 +110,8 @@ static int64_t run_renew(struct keeper *k, struct error *err_r)
 		.pid = (int)getpid(),
 		.lease_ms = k->o.lease_ms,
 		.broker = k->o.broker,
+		.pool = k->o.pool,
+		.node = k->o.node,
 	};
 	bool fresh;
 
@@ -112,6 +121,7 @@ static int64_t run_renew(struct keeper *k, struct error *err_r)
 	if (fresh) {
 		free(k->targets);
 		k->targets = NULL;
+		k->figured = false;
 		log_line(LOG_WARN, "session-lost", LOG_I("lease_ms", k->o.lease_ms));
 		k->o.ready(k->o.ctx);
 	}
@@ -323,6 +333,50 @@ static int64_t run_chains(struct keeper *k, struct error *err_r)
 	return swept.more ? 1 : swept.pending ? CHAINS_MS : CHAINS_IDLE_MS;
 }
 
+static bool same_figures(const struct session_figures *a, const struct session_figures *b)
+{
+	return a->hosts == b->hosts && a->busy == b->busy && a->leaving == b->leaving &&
+	       a->rate_per_s == b->rate_per_s;
+}
+
+static int64_t run_figures(struct keeper *k, struct error *err_r)
+{
+	struct session_figures figures;
+
+	k->o.figures(k->o.ctx, &figures);
+	if (k->figured && same_figures(&figures, &k->figures))
+		return FIGURES_MS;
+	k->figured = false;
+	if (session_figure(k->o.store, &k->o.session, &figures, err_r) < 0)
+		return -1;
+	k->figures = figures;
+	k->figured = true;
+	return FIGURES_MS;
+}
+
+/* The row of this node before that of all nodes. */
+static int64_t run_hosts(struct keeper *k, struct error *err_r)
+{
+	struct arena *arena = arena_new(0);
+	int all = POOL_AS_FILE, own = POOL_AS_FILE;
+	struct pool_row *rows;
+	size_t count;
+	int rc = pool_list(k->o.store, arena, &rows, &count, err_r);
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		if (strcmp(rows[i].pool, k->o.pool) != 0)
+			continue;
+		if (!*rows[i].node)
+			all = rows[i].hosts;
+		else if (strcmp(rows[i].node, k->o.node) == 0)
+			own = rows[i].hosts;
+	}
+	if (rc == 0)
+		k->o.hosts(k->o.ctx, own != POOL_AS_FILE ? own : all);
+	arena_free(&arena);
+	return rc < 0 ? -1 : HOSTS_MS;
+}
+
 static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_RENEW] = { "renew", run_renew },
 	[CHORE_PROMOTE] = { "promote", run_promote },
@@ -335,6 +389,8 @@ static const struct chore chores[CHORE_COUNT] = {
 	[CHORE_TARGETS] = { "targets", run_targets },
 	[CHORE_ENDPOINTS] = { "endpoints", run_endpoints },
 	[CHORE_CHAINS] = { "chains", run_chains },
+	[CHORE_FIGURES] = { "figures", run_figures },
+	[CHORE_HOSTS] = { "hosts", run_hosts },
 };
 
 /* ---- the page */
@@ -386,13 +442,15 @@ static void hear(struct keeper *k, int64_t now_ms)
 		due_by(k, CHORE_CHAINS, now_ms);
 	if (k->promote_by_ms)
 		due_by(k, CHORE_PROMOTE, k->promote_by_ms);
+	if (k->rescaled)
+		due_by(k, CHORE_HOSTS, now_ms);
 	if (k->asked)
 		due_by(k, CHORE_CANCELS, now_ms);
 	if (k->types)
 		due_by(k, CHORE_TYPES, now_ms);
 	if (idmap_count(k->progress))
 		due_by(k, CHORE_PROGRESS, now_ms + progress_ms(k));
-	k->kicked = false;
+	k->kicked = k->rescaled = false;
 	k->promote_by_ms = 0;
 }
 
@@ -455,7 +513,8 @@ struct keeper *keeper_new(const struct keeper_options *options)
 	k->due_ms[CHORE_RENEW] = now_ms + options->lease_ms / 3;
 	k->due_ms[CHORE_PROMOTE] = k->due_ms[CHORE_RELEASE] = k->due_ms[CHORE_FOLD] =
 		k->due_ms[CHORE_RETENTION] = k->due_ms[CHORE_TARGETS] = k->due_ms[CHORE_ENDPOINTS] =
-			k->due_ms[CHORE_CHAINS] = now_ms;
+			k->due_ms[CHORE_CHAINS] = k->due_ms[CHORE_FIGURES] =
+				k->due_ms[CHORE_HOSTS] = now_ms;
 	k->ended = xcalloc(CHAIN_HINTS_MAX, sizeof(*k->ended));
 	CHECK(pthread_mutex_init(&k->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0);
@@ -472,6 +531,14 @@ void keeper_kick(struct keeper *keeper)
 	if (!keeper->kicked)
 		pthread_cond_signal(&keeper->wake);
 	keeper->kicked = true;
+	pthread_mutex_unlock(&keeper->lock);
+}
+
+void keeper_look_at_hosts(struct keeper *keeper)
+{
+	pthread_mutex_lock(&keeper->lock);
+	keeper->rescaled = true;
+	pthread_cond_signal(&keeper->wake);
 	pthread_mutex_unlock(&keeper->lock);
 }
 

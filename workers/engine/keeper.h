@@ -12,6 +12,7 @@
 #include "common/base/uuid.h"
 #include "common/config/definitions.h"
 #include "common/store/bell.h"
+#include "common/store/session.h"
 #include "common/store/store.h"
 
 struct endpoints;
@@ -24,12 +25,17 @@ struct keeper_options {
 	struct uuid session;
 	int64_t lease_ms, keep_ms, keep_dead_ms;
 	bool broker; /* jobs come from one */
+	const char *pool, *node; /* whose it is, and where; borrowed */
 	/* On the keeper's thread: jobs became available; these of the ids that were asked about are
 	 * to be cancelled. */
 	void (*ready)(void *ctx);
 	void (*cancels)(void *ctx, const struct uuid *ids, size_t count);
 	/* what the session says of its targets, as a JSON array */
 	void (*targets)(void *ctx, struct strbuf *out);
+	/* how it goes, */
+	void (*figures)(void *ctx, struct session_figures *figures_r);
+	/* and how many hosts the store wants it to have: POOL_AS_FILE says nothing */
+	void (*hosts)(void *ctx, int wanted);
 	void *ctx;
 };
 
@@ -37,6 +43,8 @@ struct keeper *
 keeper_new(const struct keeper_options *options); /* starts the thread; the session must exist */
 /* A scheduled job may have come in: looks for due jobs soon (at most every 100 ms). Any thread. */
 void keeper_kick(struct keeper *keeper);
+/* Other counts may be wanted (bell). Any thread. */
+void keeper_look_at_hosts(struct keeper *keeper);
 /* A job of ours is due after this. */
 void keeper_due(struct keeper *keeper, int64_t delay_ms);
 /* This one has ended: somebody may wait for it. Costs nothing while nobody waits for any. */

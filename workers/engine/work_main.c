@@ -106,13 +106,15 @@ static int open_feed_store(void *ctx, struct error *err_r)
 static int begin_session(void *ctx, struct error *err_r)
 {
 	struct worker *worker = ctx;
-	char host[64] = "";
+	char host[64] = "", node[SERVICE_NODE_BYTES];
 	struct session_info info = {
 		.id = worker->session,
 		.host = host,
 		.pid = (int)getpid(),
 		.lease_ms = worker->service->settings->lease_ms,
 		.broker = worker->broker.kind != BROKER_NONE,
+		.pool = worker->service->settings->pool,
+		.node = service_node(worker->service->settings, node),
 	};
 	int64_t released;
 	bool fresh;
@@ -132,7 +134,7 @@ static int open_bell(void *ctx, struct error *err_r)
 {
 	struct worker *worker = ctx;
 	worker->bell = bell_open(worker->service->settings->database_url,
-				 BELL_READY | BELL_CANCEL | BELL_PAUSE | BELL_WATCH, err_r);
+				 BELL_READY | BELL_CANCEL | BELL_PAUSE | BELL_WATCH | BELL_SCALE, err_r);
 	return worker->bell ? 0 : -1;
 }
 
@@ -193,6 +195,11 @@ static bool ready(void *ctx, struct strbuf *why_r)
 	return engine_ready(ctx, why_r);
 }
 
+static size_t in_hand(void *ctx)
+{
+	return engine_in_hand(ctx);
+}
+
 static int run(struct worker *worker, struct error *err_r)
 {
 	const char *ca_file = worker->service->settings->remote_ca_file;
@@ -230,11 +237,11 @@ static int run(struct worker *worker, struct error *err_r)
 		 LOG_S("broker", worker->broker.kind == BROKER_NONE
 					 ? NULL
 					 : broker_url_label(&worker->broker, worker->arena)),
-		 LOG_I("hosts", worker->service->settings->concurrency),
+		 LOG_S("pool", worker->service->settings->pool),
 		 LOG_I("landlock", sandbox_landlock()), LOG_I("seccomp", sandbox_seccomp()));
 	/* A worker under `run` has no listener: the gateway shows its figures. */
 	result = worker->supervised ? 0
-				    : admin_start_alone(worker->service, "worker", ready, engine,
+				    : admin_start_alone(worker->service, "worker", ready, in_hand, engine,
 							&admin, err_r);
 	if (result == 0)
 		engine_run(engine);
@@ -287,6 +294,18 @@ static bool read_sessions(struct worker *worker, const char *session_text,
 	return true;
 }
 
+/* Under `run` the file may have changed and not been read by it yet. */
+static bool pool_known(const struct service *service)
+{
+	const char *pool = service->settings->pool;
+
+	if (!*pool || definitions_pool(service->defs, pool))
+		return true;
+	log_line(LOG_FATAL, "pool-unknown", LOG_S("pool", pool),
+		 LOG_S("file", definitions_file(service->defs)));
+	return false;
+}
+
 int work_main(struct service *service, const char *session_text, const char *const *predecessors,
 	      size_t predecessor_count)
 {
@@ -299,6 +318,10 @@ int work_main(struct service *service, const char *session_text, const char *con
 		log_line(LOG_FATAL, "bad-session");
 		arena_free(&worker.arena);
 		return EX_USAGE;
+	}
+	if (!pool_known(service)) {
+		arena_free(&worker.arena);
+		return session_text ? EX_TEMPFAIL : EX_CONFIG;
 	}
 	if (prepare(&worker, &error) == 0 && run(&worker, &error) == 0)
 		error_clear(&error);

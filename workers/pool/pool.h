@@ -40,6 +40,8 @@ void pool_run(struct pool *pool, struct task *task);
  * 1,000 in hand. */
 size_t pool_room(const struct pool *pool);
 size_t pool_in_hand(const struct pool *pool);
+/* So many hosts from now on. Those that are too many leave, busy ones when they have finished. */
+void pool_resize(struct pool *pool, int hosts_max);
 /* Answers an ask. text: for QUERY {"columns":…,"rows":…} without braces' surroundings, i.e. the
  * members `"columns":[…],"rows":[[…]]`; CALL: `"fate":"answered",
  * "status":200,"body":"…","error":""`; STEP: `"value":…` or `"unmet":n`; any: `"error":"…"`. The

@@ -402,6 +402,43 @@ void pool_dispatch(struct pool *pool)
 	count_hosts(pool);
 }
 
+/* Of all hosts that are up, an idle one if there is any. */
+static struct host *surplus(struct pool *pool, size_t *up_r)
+{
+	struct host *best = NULL;
+
+	*up_r = 0;
+	for (struct list *g = pool->groups.next; g != &pool->groups; g = g->next) {
+		struct host_group *group = list_entry(g, struct host_group, link);
+
+		for (struct list *at = group->hosts.next; at != &group->hosts; at = at->next) {
+			struct host *host = list_entry(at, struct host, link);
+
+			if (host->state != HOST_UP)
+				continue;
+			++*up_r;
+			if (!best || (best->in_hand_count > 0 && host->in_hand_count == 0))
+				best = host;
+		}
+	}
+	return best;
+}
+
+void pool_resize(struct pool *pool, int hosts_max)
+{
+	struct host *host;
+	size_t up;
+
+	CHECK(hosts_max > 0);
+	pool->options.hosts_max = hosts_max;
+	while ((host = surplus(pool, &up)) && up > (size_t)hosts_max) {
+		host_retire(host);
+		if (host->cell)
+			pull_back(host);
+	}
+	pool_kick(pool);
+}
+
 /* ---- what waits behind a slow job */
 static void pull_back(struct host *host)
 {

@@ -15,6 +15,7 @@
  */
 #define SETTINGS_THERE 3
 #define METRICS_THERE  4
+#define LINK_THERE     5 /* --link */
 
 static void plan_start(struct child *child, int64_t now_ms)
 {
@@ -47,24 +48,32 @@ static void forget_expired(struct child *child, int64_t lease_ms, int64_t now_ms
 
 void child_start(struct child *child, const struct child_context *ctx, int64_t now_ms)
 {
-	struct process_fd fds[] = { { ctx->settings_fd, SETTINGS_THERE },
-				    { ctx->metrics_fd, METRICS_THERE } };
+	struct process_fd fds[3] = { { ctx->settings_fd, SETTINGS_THERE } };
 	char parent[16], session[UUID_TEXT], formers[SERVICE_PREDECESSORS_MAX][UUID_TEXT];
-	const char *argv[7 + 2 * SERVICE_PREDECESSORS_MAX] = { "windlass", child->role, "--parent",
+	const char *argv[9 + 2 * SERVICE_PREDECESSORS_MAX] = { "windlass", child->role, "--parent",
 							       parent };
 	struct process_spec spec = { .program = ctx->program,
 				     .argv = argv,
 				     .env = ctx->env,
 				     .own_group = true,
 				     .fds = fds,
-				     .fd_count = ctx->metrics_fd < 0 ? 1 : 2 };
+				     .fd_count = 1 };
 	struct error error;
 	size_t n = 4;
 
 	CHECK(child->process.pid == 0);
 	snprintf(parent, sizeof(parent), "%d", (int)getpid());
+	if (ctx->metrics_fd >= 0)
+		fds[spec.fd_count++] = (struct process_fd){ ctx->metrics_fd, METRICS_THERE };
+	if (child->role[0] == 's') {
+		fds[spec.fd_count++] = (struct process_fd){ ctx->link_fd, LINK_THERE };
+		argv[n++] = "--link";
+		argv[n++] = "5";
+	}
 	if (child->role[0] == 'w') {
 		uuid_v7(&child->session);
+		argv[n++] = "--pool";
+		argv[n++] = child->pool;
 		argv[n++] = "--session";
 		argv[n++] = uuid_format(&child->session, session);
 		forget_expired(child, ctx->lease_ms, now_ms);
@@ -95,6 +104,12 @@ void child_ended(struct child *child, int64_t now_ms)
 	remember_session(child, now_ms);
 	child->kill_at_ms = 0;
 	plan_start(child, now_ms);
+}
+
+void child_retire(struct child *child)
+{
+	child->retiring = true;
+	process_signal(&child->process, SIGUSR1, false);
 }
 
 void child_drain(struct child *child, const struct child_context *ctx, int64_t now_ms)

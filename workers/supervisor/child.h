@@ -16,7 +16,9 @@
 #define CHILD_KILL_AFTER_MS    5000
 
 struct child {
-	const char *role;       /* "gateway", "dispatch", "work" */
+	const char *role;       /* "gateway", "scaler", "dispatch", "work" */
+	char pool[JOB_TYPE_MAX + 1]; /* work: whose it is */
+	bool retiring;          /* work: finishes what it has, and is not started again */
 	struct process process; /* none while it is down */
 	struct uuid session;    /* work: fresh for each life */
 	/* work: sessions before it that may still hold leases, the newest first */
@@ -36,6 +38,7 @@ struct child_context { /* what all children get */
 	const char *program;
 	const char *const *env;
 	int settings_fd, metrics_fd;
+	int link_fd; /* the scaler's */
 	int64_t grace_ms;
 	int64_t lease_ms; /* a session that ended so long ago holds nothing any more */
 };
@@ -44,6 +47,8 @@ struct child_context { /* what all children get */
 void child_start(struct child *child, const struct child_context *ctx, int64_t now_ms);
 /* It has ended: plans the next start. */
 void child_ended(struct child *child, int64_t now_ms);
+/* It is not needed any more: it is told to finish what it has, however long that takes. */
+void child_retire(struct child *child);
 /* Drain: SIGTERM once, and a deadline. Now: at once, and a shorter one. Nothing when it is down. */
 void child_drain(struct child *child, const struct child_context *ctx, int64_t now_ms);
 void child_now(struct child *child, int64_t now_ms);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop of `windlass run`: wait for a signal or the next date, reap, start, enforce. Stopping
- * goes downstream: the gateway first, so that nothing new arrives, then the dispatcher, then the
+/* The loop of `windlass run`: wait for a signal, an order or the next date, reap, start, enforce.
+ * Stopping goes downstream: the gateway first, so that nothing new arrives, then the dispatcher, then the
  * workers. */
 #include "workers/supervisor/supervisor.h"
 
@@ -17,18 +17,23 @@
 #include "common/base/arena.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "workers/supervisor/child.h"
+#include "workers/supervisor/crew.h"
+#include "workers/supervisor/scale_link.h"
 
 extern char **environ;
+
+#define ROLES_MAX 3
 
 enum phase { PHASE_RUN, PHASE_GATEWAY_STOPS, PHASE_DISPATCH_STOPS, PHASE_WORKERS_STOP };
 
 struct supervisor {
 	struct service *service;
 	struct child_context ctx;
-	struct child *children; /* the gateway, the dispatcher if there is a broker, workers */
-	size_t child_count;
-	size_t first_worker;
+	/* the gateway, the scaler, the dispatcher if there is a broker */
+	struct child roles[ROLES_MAX];
+	size_t role_count;
+	struct crew crew; /* the workers */
+	int link_fd;      /* to the scaler */
 	enum phase phase;
 	int64_t next_phase_at_ms; /* no longer waiting for who stops now */
 	int exit_code;
@@ -73,29 +78,45 @@ static const char *const *children_env(struct supervisor *sup)
 
 static bool supervisor_init(struct supervisor *sup, struct service *service, const char *program)
 {
+	static const char *const roles[ROLES_MAX] = { "gateway", "scaler", "dispatch" };
+
 	*sup = (struct supervisor){ .service = service,
 				    .arena = arena_new(0),
-				    .first_worker = *service->settings->broker_url ? 2 : 1 };
-	sup->child_count = sup->first_worker + (size_t)service->settings->workers;
+				    .link_fd = -1 };
 	sup->ctx = (struct child_context){ .program = program,
 					   .grace_ms = service->settings->grace_ms,
-					   .lease_ms = service->settings->lease_ms };
+					   .lease_ms = service->settings->lease_ms,
+					   .metrics_fd = -1,
+					   .link_fd = -1 };
 	sup->ctx.settings_fd = settings_handover(service->settings);
 	if (sup->ctx.settings_fd < 0) {
 		log_line(LOG_FATAL, "handover-failed", LOG_S("error", strerror(errno)));
+		return false;
+	}
+	if (scale_link_open(&sup->link_fd, &sup->ctx.link_fd) != 0) {
+		log_line(LOG_FATAL, "link-failed", LOG_S("error", strerror(errno)));
 		return false;
 	}
 	sup->ctx.metrics_fd = metrics_create();
 	if (sup->ctx.metrics_fd < 0)
 		log_line(LOG_WARN, "metrics-not-shared", LOG_S("error", strerror(errno)));
 	sup->ctx.env = children_env(sup);
-	sup->children = ARENA_ARRAY(sup->arena, struct child, sup->child_count);
-	for (size_t i = 0; i < sup->child_count; i++)
-		sup->children[i] = (struct child){ .role = i >= sup->first_worker ? "work"
-							   : i                    ? "dispatch"
-										  : "gateway",
-						   .process = PROCESS_NONE };
+	crew_init(&sup->crew, service->defs, service->settings);
+	sup->role_count = *service->settings->broker_url ? ROLES_MAX : ROLES_MAX - 1;
+	for (size_t i = 0; i < sup->role_count; i++)
+		sup->roles[i] = (struct child){ .role = roles[i], .process = PROCESS_NONE };
 	return true;
+}
+
+static size_t child_count(const struct supervisor *sup)
+{
+	return sup->role_count + sup->crew.count;
+}
+
+static struct child *child_at(const struct supervisor *sup, size_t i)
+{
+	return i < sup->role_count ? (struct child *)&sup->roles[i]
+				   : sup->crew.workers[i - sup->role_count];
 }
 
 static void supervisor_release(struct supervisor *sup)
@@ -104,6 +125,11 @@ static void supervisor_release(struct supervisor *sup)
 		close(sup->ctx.settings_fd);
 	if (sup->ctx.metrics_fd >= 0)
 		close(sup->ctx.metrics_fd);
+	if (sup->link_fd >= 0)
+		close(sup->link_fd);
+	if (sup->ctx.link_fd >= 0)
+		close(sup->ctx.link_fd);
+	crew_release(&sup->crew);
 	arena_free(&sup->arena);
 }
 
@@ -111,10 +137,10 @@ static void supervisor_release(struct supervisor *sup)
 static bool any_stops(const struct supervisor *sup)
 {
 	size_t first = sup->phase == PHASE_GATEWAY_STOPS ? 0 : 1;
-	size_t end = sup->phase == PHASE_GATEWAY_STOPS ? 1 : sup->first_worker;
+	size_t end = sup->phase == PHASE_GATEWAY_STOPS ? 1 : sup->role_count;
 
 	for (size_t i = first; i < end; i++) {
-		if (sup->children[i].process.pid)
+		if (sup->roles[i].process.pid)
 			return true;
 	}
 	return false;
@@ -122,8 +148,8 @@ static bool any_stops(const struct supervisor *sup)
 
 static bool anybody_runs(const struct supervisor *sup)
 {
-	for (size_t i = 0; i < sup->child_count; i++) {
-		if (sup->children[i].process.pid)
+	for (size_t i = 0; i < child_count(sup); i++) {
+		if (child_at(sup, i)->process.pid)
 			return true;
 	}
 	return false;
@@ -138,15 +164,15 @@ static void begin_drain(struct supervisor *sup, int64_t now_ms)
 	log_line(LOG_INFO, "draining", LOG_I("grace_ms", sup->ctx.grace_ms));
 	sup->phase = PHASE_GATEWAY_STOPS;
 	sup->next_phase_at_ms = now_ms + sup->ctx.grace_ms / 2;
-	child_drain(&sup->children[0], &sup->ctx, now_ms);
+	child_drain(&sup->roles[0], &sup->ctx, now_ms);
 }
 
 static void begin_now(struct supervisor *sup, int64_t now_ms)
 {
 	log_line(LOG_INFO, "stopping-now");
 	sup->phase = PHASE_WORKERS_STOP;
-	for (size_t i = 0; i < sup->child_count; i++)
-		child_now(&sup->children[i], now_ms);
+	for (size_t i = 0; i < child_count(sup); i++)
+		child_now(child_at(sup, i), now_ms);
 }
 
 /* ---- the steps of a turn */
@@ -159,7 +185,7 @@ static void reap(struct supervisor *sup, struct child *child, int64_t now_ms)
 
 	if (!pid || process_reap(&child->process, &status) == 0)
 		return;
-	log_line(status == 0 ? LOG_INFO : LOG_WARN, "child-ended", LOG_S("child", child->role),
+	log_line(status == 0 || child->retiring ? LOG_INFO : LOG_WARN, "child-ended", LOG_S("child", child->role),
 		 LOG_I("child_pid", pid), LOG_S("how", process_status(status, text)),
 		 LOG_I("up_ms", now_ms - child->started_ms));
 	child_ended(child, now_ms);
@@ -181,12 +207,14 @@ static void step_signals(struct supervisor *sup, int64_t now_ms)
 		else if (signal == SERVICE_NOW)
 			begin_now(sup, now_ms);
 		else if (signal == SERVICE_RELOAD && service_reload(sup->service)) {
-			for (size_t i = 0; i < sup->child_count; i++)
-				process_signal(&sup->children[i].process, SIGHUP, false);
-		}
+			for (size_t i = 0; i < child_count(sup); i++)
+				process_signal(&child_at(sup, i)->process, SIGHUP, false);
+		} else if (signal == SERVICE_MORE || signal == SERVICE_LESS)
+			scale_link_ask(sup->link_fd, signal == SERVICE_MORE ? 1 : -1);
 	}
-	for (size_t i = 0; i < sup->child_count; i++)
-		reap(sup, &sup->children[i], now_ms);
+	for (size_t i = 0; i < child_count(sup); i++)
+		reap(sup, child_at(sup, i), now_ms);
+	crew_forget_ended(&sup->crew);
 }
 
 /* From one phase to the next, as soon as who stops in it has ended, or takes too long. Of the grace
@@ -196,20 +224,33 @@ static void step_phase(struct supervisor *sup, int64_t now_ms)
 	while ((sup->phase == PHASE_GATEWAY_STOPS || sup->phase == PHASE_DISPATCH_STOPS) &&
 	       (!any_stops(sup) || now_ms >= sup->next_phase_at_ms)) {
 		bool gateway = sup->phase == PHASE_GATEWAY_STOPS;
-		size_t first = gateway ? 1 : sup->first_worker;
-		size_t end = gateway ? sup->first_worker : sup->child_count;
+		size_t first = gateway ? 1 : sup->role_count;
+		size_t end = gateway ? sup->role_count : child_count(sup);
 
 		sup->phase = gateway ? PHASE_DISPATCH_STOPS : PHASE_WORKERS_STOP;
 		sup->next_phase_at_ms = now_ms + sup->ctx.grace_ms / 8;
 		for (size_t i = first; i < end; i++)
-			child_drain(&sup->children[i], &sup->ctx, now_ms);
+			child_drain(child_at(sup, i), &sup->ctx, now_ms);
 	}
+}
+
+/* Orders that come while everything stops are not followed. */
+static void step_orders(struct supervisor *sup)
+{
+	struct scale_orders orders;
+
+	if (sup->phase != PHASE_RUN)
+		return;
+	while (scale_link_orders(sup->link_fd, &orders))
+		crew_order(&sup->crew, &orders);
+	crew_follow(&sup->crew);
+	crew_forget_ended(&sup->crew);
 }
 
 static void step_children(struct supervisor *sup, int64_t now_ms)
 {
-	for (size_t i = 0; i < sup->child_count; i++) {
-		struct child *child = &sup->children[i];
+	for (size_t i = 0; i < child_count(sup); i++) {
+		struct child *child = child_at(sup, i);
 
 		child_enforce(child, now_ms);
 		if (sup->phase == PHASE_RUN && !child->process.pid && now_ms >= child->start_at_ms)
@@ -224,8 +265,8 @@ static int next_ms(const struct supervisor *sup, int64_t now_ms)
 
 	if (sup->phase == PHASE_GATEWAY_STOPS || sup->phase == PHASE_DISPATCH_STOPS)
 		at = sup->next_phase_at_ms;
-	for (size_t i = 0; i < sup->child_count; i++) {
-		const struct child *child = &sup->children[i];
+	for (size_t i = 0; i < child_count(sup); i++) {
+		const struct child *child = child_at(sup, i);
 
 		if (child->process.pid && child->kill_at_ms && child->kill_at_ms < at)
 			at = child->kill_at_ms;
@@ -239,16 +280,18 @@ static int next_ms(const struct supervisor *sup, int64_t now_ms)
 
 static void loop(struct supervisor *sup)
 {
-	struct pollfd signals = { .fd = sup->service->signal_fd, .events = POLLIN };
+	struct pollfd fds[] = { { .fd = sup->service->signal_fd, .events = POLLIN },
+				{ .fd = sup->link_fd, .events = POLLIN } };
 
 	while (sup->phase == PHASE_RUN || anybody_runs(sup)) {
 		int64_t now_ms = clock_mono_ms();
 
 		step_signals(sup, now_ms);
 		step_phase(sup, now_ms);
+		step_orders(sup);
 		step_children(sup, now_ms);
 		if (sup->phase == PHASE_RUN || anybody_runs(sup))
-			(void)poll(&signals, 1, next_ms(sup, now_ms));
+			(void)poll(fds, sup->phase == PHASE_RUN ? 2 : 1, next_ms(sup, now_ms));
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `windlass run`: keeps one gateway, with a broker one dispatcher, and some workers running. Holds
- * no connection and no thread, and does nothing for a job. */
+/* `windlass run`: keeps one gateway, one scaler, with a broker one dispatcher, and as many workers
+ * running as are wanted. Holds no connection and no thread, and does nothing for a job. */
 #ifndef WORKERS_SUPERVISOR_SUPERVISOR_H
 #define WORKERS_SUPERVISOR_SUPERVISOR_H
 #include "common/service/service.h"

@@ -35,9 +35,13 @@ struct scaler {
 static int open_store(void *ctx, struct error *err_r)
 {
 	struct scaler *scaler = ctx;
+	int applied;
 
-	return store_open(scaler->service->settings->database_url, STORE_WRITE, "windlass scaler",
-			  &scaler->store, err_r);
+	if (!scaler->store &&
+	    store_open(scaler->service->settings->database_url, STORE_WRITE, "windlass scaler",
+		       &scaler->store, err_r) < 0)
+		return -1;
+	return store_migrate(scaler->store, &applied, err_r);
 }
 
 static int open_bell(void *ctx, struct error *err_r)

@@ -17,6 +17,8 @@
 
 #include "workers/supervisor/supervisor.h"
 
+#define JOBS "jobs: {a: {sql: SELECT 1}}"
+
 struct scene {
 	char folder[64], program[96], log[96];
 	pid_t supervisor;
@@ -74,7 +76,8 @@ static void start(struct scene *scene, const char *script)
 		setenv("WINDLASS_GRACE", "2s", 1);
 		setenv("DATABASE_URL", "sqlite:geheim", 1);
 		setenv("CUSTOM", "kept", 1);
-		if (settings_load(&settings, stderr) != 0 || service_init(&service, "run") != 0)
+		service.defs = definitions_parse(JOBS, strlen(JOBS), "jobs.yaml", stderr);
+		if (!service.defs || settings_load(&settings, stderr) != 0 || service_init(&service, "run") != 0)
 			_exit(99);
 		_exit(supervisor_main(&service, scene->program));
 	}
@@ -136,6 +139,7 @@ static void keeps_children_running_and_stops_downstream(void **state)
 	snprintf(line, sizeof(line), "%s", await(scene, "start gateway --parent ", 1));
 	*strchr(line, '\n') = 0;
 	assert_non_null(strstr(line, "secret= workers= custom=kept fd=3"));
+	await(scene, "start scaler --parent ", 1);
 	await(scene, "start work --parent ", 2);
 	snprintf(line, sizeof(line), "%s", await(scene, "start work ", 2));
 	at = strstr(line, "--session ");
@@ -172,7 +176,7 @@ static void stops_at_once_when_told_twice(void **state)
 	start(scene,
 	      "n=0; hit() { n=$((n + 1)); say hit $role; [ $n = 2 ] && exit 0; }\ntrap hit TERM INT\n"
 	      "say up $role; while :; do sleep 0.02; done");
-	await(scene, "up ", 3);
+	await(scene, "up ", 4);
 	kill(scene->supervisor, SIGTERM);
 	await(scene, "hit gateway", 1);
 	kill(scene->supervisor, SIGTERM);

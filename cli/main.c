@@ -19,7 +19,8 @@ static const struct command commands[] = {
 	{ "gateway", command_gateway, "", "Run the HTTP API alone.", NULL },
 	{ "dispatch", command_dispatch, "", "Bring jobs and results to the broker; alone.", NULL },
 	{ "work", command_work, "", "Run one worker alone.", NULL },
-	{ "scaler", command_scaler, "", "Follow the wanted number of workers; started by run.", NULL },
+	{ "scaler", command_scaler, "", "Follow the wanted number of workers; started by run.",
+	  NULL },
 	{ "host", command_host, "", "Run handlers of a module; started by workers.", NULL },
 	{ "migrate", command_migrate, "", "Bring the store's schema up to date.", NULL },
 	{ "check", command_check, "", "Check settings and job definitions.",
@@ -48,6 +49,11 @@ static const struct command commands[] = {
 	  "                 resolve: what became of a call of a parked job\n"
 	  "  --json         as JSON\n" },
 	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.",
+	  "  --json         as JSON\n" },
+	{ "scale", command_scale, "[NAME=N | NAME=file | NAME]...",
+	  "See the pools of workers; say how many workers there are to be.",
+	  "  --hosts N      jobs that each worker runs at once\n"
+	  "  --node NAME    on this machine only, as WINDLASS_NODE names it\n"
 	  "  --json         as JSON\n" },
 	{ "targets", command_targets, "", "See the third parties that workers call.",
 	  "  --json         as JSON\n" },

@@ -132,8 +132,7 @@ static void read_pool(struct key_reader *reader, struct definitions *defs,
 		return;
 	}
 	if (!map && !yaml_is_null(value))
-		problem_add(reader->problems, value->place,
-			    "bad value %s of `%s`; expected a map",
+		problem_add(reader->problems, value->place, "bad value %s of `%s`; expected a map",
 			    yaml_describe(value, reader->arena), key->text);
 	pool->name = key->text;
 	pool->workers = -1;
@@ -153,9 +152,9 @@ void definitions_cover_pools(struct definitions *defs)
 	for (size_t i = 0; i < defs->queue_count; i++)
 		covered = covered && named_by(defs, defs->queues[i].name);
 	if (!covered && !definitions_pool(defs, POOL_DEFAULT))
-		defs->pools[defs->pool_count++] = (struct pool_definition){
-			.name = POOL_DEFAULT, .queues = none, .workers = -1
-		};
+		defs->pools[defs->pool_count++] = (struct pool_definition){ .name = POOL_DEFAULT,
+									    .queues = none,
+									    .workers = -1 };
 }
 
 void definitions_read_pools(struct key_reader *reader, struct definitions *defs,
@@ -172,8 +171,8 @@ void definitions_read_pools(struct key_reader *reader, struct definitions *defs,
 			    pools->count, POOLS_MAX - 1);
 		pools = NULL;
 	}
-	defs->pools = ARENA_ARRAY(defs->arena, struct pool_definition,
-				  (pools ? pools->count : 0) + 1);
+	defs->pools =
+		ARENA_ARRAY(defs->arena, struct pool_definition, (pools ? pools->count : 0) + 1);
 	for (size_t i = 0; pools && i < pools->count; i++)
 		read_pool(reader, defs, pools->keys[i], pools->items[i]);
 	definitions_cover_pools(defs);
@@ -225,9 +224,9 @@ bool definitions_pool_reads(const struct definitions *defs, const char *pool,
 	if (type)
 		return definitions_pool_serves(defs, pool, type->queue);
 	/* Its messages are of many types: the one for everything else reads it, else the first. */
-	return !*pool || strcmp(pool, definitions_pool(defs, POOL_DEFAULT)
-					      ? POOL_DEFAULT
-					      : defs->pools[0].name) == 0;
+	return !*pool ||
+	       strcmp(pool, definitions_pool(defs, POOL_DEFAULT) ? POOL_DEFAULT
+								 : defs->pools[0].name) == 0;
 }
 
 int pool_definition_workers(const struct pool_definition *pool, const struct settings *settings)

@@ -152,7 +152,8 @@ static struct admin *admin_start(const char *listen, struct metrics *metrics, ad
 }
 
 int admin_start_alone(const struct service *service, const char *what, admin_ready_fn *ready,
-		      admin_in_hand_fn *in_hand, void *ctx, struct admin **admin_r, struct error *err_r)
+		      admin_in_hand_fn *in_hand, void *ctx, struct admin **admin_r,
+		      struct error *err_r)
 {
 	const char *asked = service->settings->admin_listen;
 	const char *listen = *asked ? asked : DEFAULT_LISTEN;

@@ -35,12 +35,14 @@ enum metric {
 	METRIC_QUEUE_DEPTH,          /* gauge {queue, state}: set at scrape by the gateway */
 	METRIC_QUEUE_OLDEST_SECONDS, /* gauge {queue} */
 	METRIC_LOG_DROPPED,          /* counter */
-	METRIC_DISPATCHED,           /* counter {queue}: jobs that the broker has confirmed */
-	METRIC_DISPATCH_RETURNED,    /* counter {queue}: not confirmed, back in the store */
-	METRIC_RESULTS_PUBLISHED,    /* counter */
-	METRIC_OUTBOX_DEPTH,         /* gauge: set at scrape by the gateway */
-	METRIC_BROKER_CONNECTED,     /* gauge {side}: publish consume; connections that are up */
-	METRIC_BROKER_RECONNECTS,    /* counter {side} */
+	METRIC_POOL_WORKERS, /* gauge {pool, state}: wanted running leaving; set by the gateway */
+	METRIC_POOL_HOSTS,   /* gauge {pool, state}: busy idle; of all nodes; set by the gateway */
+	METRIC_DISPATCHED,   /* counter {queue}: jobs that the broker has confirmed */
+	METRIC_DISPATCH_RETURNED, /* counter {queue}: not confirmed, back in the store */
+	METRIC_RESULTS_PUBLISHED, /* counter */
+	METRIC_OUTBOX_DEPTH,      /* gauge: set at scrape by the gateway */
+	METRIC_BROKER_CONNECTED,  /* gauge {side}: publish consume; connections that are up */
+	METRIC_BROKER_RECONNECTS, /* counter {side} */
 	/* counter {source, verdict}: run known refused returned; source: its name, or "queue:" and
 	   the queue's */
 	METRIC_DELIVERIES,
@@ -87,6 +89,8 @@ void metric_observe(struct metric_series *series, double value); /* histogram */
 /* Counts the lines that this process's log has lost since the last time. A role does it once in a
  * while; rendering and closing do. */
 void metrics_count_log(struct metrics *metrics);
+/* The sum of a gauge's series in all living processes. */
+double metrics_gauge(struct metrics *metrics, enum metric metric);
 /* Prometheus text format 0.0.4 of all slots, summed (gauges of dead processes left out). */
 void metrics_render(struct metrics *metrics, struct strbuf *out);
 uint64_t metric_value(const struct metric_series *series); /* counters, for tests and readiness */

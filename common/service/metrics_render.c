@@ -155,6 +155,28 @@ static void add_title(struct strbuf *out, const struct metric_row *row)
 		      kinds[row->kind]);
 }
 
+double metrics_gauge(struct metrics *metrics, enum metric metric)
+{
+	struct found found = { 0 };
+	double sum = 0;
+
+	for (size_t i = 0; i < METRICS_SLOTS; i++) {
+		if (atomic_load_explicit(&metrics->memory->slots[i].series_count,
+					 memory_order_acquire) &&
+		    metrics_slot_live(metrics, i))
+			collect_slot(&found, &metrics->memory->slots[i], true);
+	}
+	for (size_t i = 0; i < found.count; i++) {
+		uint64_t bits = atomic_load_explicit(&found.series[i]->value, memory_order_relaxed);
+		double value;
+
+		memcpy(&value, &bits, sizeof(value));
+		sum += found.series[i]->metric == (uint32_t)metric ? value : 0;
+	}
+	free(found.series);
+	return sum;
+}
+
 void metrics_render(struct metrics *metrics, struct strbuf *out)
 {
 	struct found found = { 0 };

@@ -37,7 +37,7 @@ static int within(const struct pool_autoscale *autoscale, int workers)
 {
 	if (!autoscale->max)
 		return workers;
-	return workers < autoscale->min	  ? autoscale->min
+	return workers < autoscale->min   ? autoscale->min
 	       : workers > autoscale->max ? autoscale->max
 					  : workers;
 }
@@ -58,8 +58,7 @@ struct pool_wanted pool_wanted_on(const struct pool_row *rows, size_t count,
 		if (!row)
 			continue;
 		if (row->workers >= 0) /* a person may say anything of one node */
-			wanted.workers =
-				i ? row->workers : within(&pool->autoscale, row->workers);
+			wanted.workers = i ? row->workers : within(&pool->autoscale, row->workers);
 		if (row->hosts > 0)
 			wanted.hosts = row->hosts;
 		wanted.who = row->who;

@@ -117,7 +117,7 @@ struct worker_view {
 	struct uuid session;
 	const char *host;
 	int pid;
-	const char *targets; /* JSON array; NULL: it has said nothing yet */
+	const char *targets;     /* JSON array; NULL: it has said nothing yet */
 	const char *pool, *node; /* "": none */
 	struct session_figures figures;
 };

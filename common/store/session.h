@@ -11,7 +11,7 @@ struct session_info {
 	const char *host;
 	int pid;
 	int64_t lease_ms;
-	bool broker; /* it takes its jobs from a broker, not from the store */
+	bool broker;             /* it takes its jobs from a broker, not from the store */
 	const char *pool, *node; /* whose it is, and where; NULL: none */
 };
 /* Makes or renews it: until = now + lease_ms. *fresh_r: it had to be made (at the start, or because

@@ -25,7 +25,8 @@ struct broker_place {
 struct broker_places *broker_places_new(enum broker_kind kind, const char *prefix,
 					struct metrics *metrics);
 void broker_places_free(struct broker_places **places);
-/* What a feed of this pool ("": of all) shall serve by these definitions; good until the next call, texts while `defs` is. */
+/* What a feed of this pool ("": of all) shall serve by these definitions; good until the next call,
+ * texts while `defs` is. */
 const struct feed_place *broker_places_serve(struct broker_places *places,
 					     const struct definitions *defs, const char *pool,
 					     size_t *count_r);

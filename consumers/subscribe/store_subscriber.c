@@ -45,8 +45,8 @@ static void adopt_queues(struct store_subscriber *self)
 	definitions_unref(&self->defs);
 	self->defs = defs;
 	self->queue_count = 0;
-	self->queues = xrealloc(self->queues,
-				(definitions_queue_count(defs) + 1) * sizeof(*self->queues));
+	self->queues =
+		xrealloc(self->queues, (definitions_queue_count(defs) + 1) * sizeof(*self->queues));
 	for (size_t i = 0; i < definitions_queue_count(defs); i++) {
 		const char *queue = definitions_queue_at(defs, i)->name;
 

@@ -6,8 +6,8 @@
 #define CONSUMERS_SUBSCRIBE_STORE_SUBSCRIBER_H
 #include "common/broker/subscriber.h"
 
-/* Borrows the store and the pool's name ("": the queues of all pools), which must outlive it. Serves
- * no queue until subscriber_ops.serve has been called. */
+/* Borrows the store and the pool's name ("": the queues of all pools), which must outlive it.
+ * Serves no queue until subscriber_ops.serve has been called. */
 struct subscriber *store_subscriber_new(struct store *store, const struct uuid *session,
 					const char *pool);
 

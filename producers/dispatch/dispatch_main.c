@@ -141,8 +141,8 @@ static int start(struct role *role, bool supervised, struct error *err_r)
 		 LOG_S("broker", broker_url_label(&role->url, role->arena)),
 		 LOG_S("store", store_label(role->jobs.store)));
 	return supervised ? 0
-			  : admin_start_alone(role->service, "dispatch", ready, NULL, role->dispatcher,
-					      &role->admin, err_r);
+			  : admin_start_alone(role->service, "dispatch", ready, NULL,
+					      role->dispatcher, &role->admin, err_r);
 }
 
 /* ---- stop */

@@ -262,7 +262,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	gateway->submitter = submitter_start(&submitter);
 	gateway->readers = readers_start(url, READER_THREADS);
 	gateway->waiters = waiters_start(url, gateway->bell, gateway->limiter, gateway->metrics);
-	gateway->monitor = monitor_start(url, gateway->metrics);
+	gateway->monitor = monitor_start(gateway);
 	gateway->inner = inner_start(gateway);
 	gateway->hub = open_hub(gateway);
 	gateway->streams = event_streams_start();

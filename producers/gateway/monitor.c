@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The monitor's thread: one look a second at queues and worker sessions; sets the gauges of the
- * queues and of the outbox. `lock` guards the last look; it is not held while the store is asked.
+ * queues, the pools and the outbox. `lock` guards the last look; it is not held while the store is
+ * asked.
  */
 #include "producers/gateway/monitor.h"
 
@@ -11,8 +12,10 @@
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/service/pool_state.h"
 #include "common/store/outbox.h"
 #include "common/store/query.h"
+#include "producers/gateway/gateway.h"
 
 #define ROUND_MS 1000
 
@@ -25,7 +28,7 @@ struct look {
 };
 
 struct monitor {
-	char *database_url;
+	struct gateway *gateway;
 	struct metrics *metrics;
 	pthread_mutex_t lock; /* guards look and stopping */
 	pthread_cond_t wakes;
@@ -58,6 +61,40 @@ static void set_gauges(struct monitor *monitor, const struct queue_view *queues,
 	}
 }
 
+static void set_pool(struct metrics *metrics, const struct pool_state *state)
+{
+	const struct {
+		enum metric metric;
+		const char *state;
+		int count;
+	} gauges[] = {
+		{ METRIC_POOL_WORKERS, "wanted", state->all.workers },
+		{ METRIC_POOL_WORKERS, "running", state->crew.workers - state->crew.leaving },
+		{ METRIC_POOL_WORKERS, "leaving", state->crew.leaving },
+		{ METRIC_POOL_HOSTS, "busy", state->crew.busy },
+		{ METRIC_POOL_HOSTS, "idle", state->crew.hosts - state->crew.busy },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+		metric_set(metrics_series(metrics, gauges[i].metric, state->pool->name,
+					  gauges[i].state),
+			   gauges[i].count);
+}
+
+static void set_pool_gauges(struct monitor *monitor, const struct pool_facts *facts)
+{
+	struct definitions *defs = gateway_definitions(monitor->gateway);
+
+	for (size_t i = 0; i < definitions_pool_count(defs); i++) {
+		struct pool_state state;
+
+		pool_state_make(facts, defs, definitions_pool_at(defs, i),
+				monitor->gateway->settings, &state);
+		set_pool(monitor->metrics, &state);
+	}
+	definitions_unref(&defs);
+}
+
 static void judge(struct look *look, const struct queue_view *queues, size_t count)
 {
 	look->served = true;
@@ -74,22 +111,22 @@ static void judge(struct look *look, const struct queue_view *queues, size_t cou
 static int look_once(struct monitor *monitor, struct store **store, struct look *look,
 		     struct error *err_r)
 {
-	struct queue_view *queues;
+	struct pool_facts facts;
 	int64_t outbox;
-	size_t count;
 	int rc = -1;
 
-	if (!*store &&
-	    store_open(monitor->database_url, STORE_WRITE, "windlass-monitor", store, err_r) < 0)
+	if (!*store && store_open(monitor->gateway->settings->database_url, STORE_WRITE,
+				  "windlass-monitor", store, err_r) < 0)
 		return -1;
 	struct arena *arena = arena_new(0);
-	if (query_queues(*store, arena, &queues, &count, err_r) == 0 &&
+	if (pool_facts_read(*store, arena, &facts, err_r) == 0 &&
 	    query_sessions(*store, false, &look->sessions, err_r) == 0 &&
 	    outbox_depth(*store, &outbox, err_r) == 0) {
-		set_gauges(monitor, queues, count);
+		set_gauges(monitor, facts.queues, facts.queue_count);
+		set_pool_gauges(monitor, &facts);
 		metric_set(metrics_series(monitor->metrics, METRIC_OUTBOX_DEPTH, NULL, NULL),
 			   (double)outbox);
-		judge(look, queues, count);
+		judge(look, facts.queues, facts.queue_count);
 		look->at_ms = clock_mono_ms();
 		rc = 0;
 	}
@@ -130,13 +167,13 @@ static void *monitor_run(void *monitor_)
 	return NULL;
 }
 
-struct monitor *monitor_start(const char *database_url, struct metrics *metrics)
+struct monitor *monitor_start(struct gateway *gateway)
 {
 	struct monitor *monitor = xcalloc(1, sizeof(*monitor));
 	pthread_condattr_t monotonic;
 
-	monitor->database_url = xstrdup(database_url);
-	monitor->metrics = metrics;
+	monitor->gateway = gateway;
+	monitor->metrics = gateway->metrics;
 	monitor->look = (struct look){ .at_ms = clock_mono_ms(), .served = true };
 	pthread_mutex_init(&monitor->lock, NULL);
 	pthread_condattr_init(&monotonic);
@@ -190,6 +227,5 @@ void monitor_stop(struct monitor **monitor_)
 	pthread_join(monitor->thread, NULL);
 	pthread_cond_destroy(&monitor->wakes);
 	pthread_mutex_destroy(&monitor->lock);
-	free(monitor->database_url);
 	free(monitor);
 }

@@ -13,7 +13,8 @@
 
 struct monitor;
 
-struct monitor *monitor_start(const char *database_url, struct metrics *metrics);
+struct gateway;
+struct monitor *monitor_start(struct gateway *gateway); /* its settings, metrics, definitions */
 /* Ready? Appends the reasons against it as elements of a JSON array to reasons. Any thread, never
  * blocks for long. */
 bool monitor_ready(struct monitor *monitor, struct strbuf *reasons);

@@ -17,6 +17,8 @@ route_handler_fn open_socket, get_asyncapi;              /* ws_jobs.c asyncapi.c
 route_handler_fn list_targets;                           /* targets.c */
 route_handler_fn list_disabled_webhooks, enable_webhook; /* webhooks.c */
 route_handler_fn get_client, get_page;                   /* pages.c */
+route_handler_fn list_pools, put_workers;                /* pools.c */
+route_handler_fn get_scaling, get_stoppable;             /* pools.c */
 route_handler_fn list_audit;                             /* audit.c */
 route_handler_fn list_workers;                           /* workers.c */
 route_handler_fn post_graphql, get_graphql;              /* graphql_http.c */

@@ -17,6 +17,19 @@ static int ask_workers(struct exchange *exchange, struct store *store, struct er
 			     err_r);
 }
 
+static void add_figures(struct strbuf *json, const struct worker_view *worker)
+{
+	const struct session_figures *figures = &worker->figures;
+
+	strbuf_addstr(json, ",\"pool\":");
+	strbuf_json(json, worker->pool);
+	strbuf_addstr(json, ",\"node\":");
+	strbuf_json(json, worker->node);
+	strbuf_printf(json, ",\"hosts\":%d,\"busy\":%d,\"rate\":%.2f,\"leaving\":%s}",
+		      figures->hosts, figures->busy, figures->rate_per_s,
+		      figures->leaving ? "true" : "false");
+}
+
 static void answer_workers(struct exchange *exchange)
 {
 	const struct workers *workers = exchange->own;
@@ -33,7 +46,8 @@ static void answer_workers(struct exchange *exchange)
 		job_json_id(&json, &workers->views[i].session);
 		strbuf_addstr(&json, ",\"host\":");
 		strbuf_json(&json, workers->views[i].host);
-		strbuf_printf(&json, ",\"pid\":%d}", workers->views[i].pid);
+		strbuf_printf(&json, ",\"pid\":%d", workers->views[i].pid);
+		add_figures(&json, &workers->views[i]);
 	}
 	strbuf_addstr(&json, "]}");
 	exchange_answer(exchange, 200, &json);

@@ -41,6 +41,10 @@ MAY = {
     "post /v1/queues/{name}/resume": {"admin"},
     "get /v1/targets": {"admin"},
     "get /v1/audit": {"admin"},
+    "get /v1/pools": {"admin"},
+    "put /v1/workers/{name}": {"admin"},
+    "get /v1/scaling/{name}": {"admin"},
+    "get /stoppable": {"admin"},
     "get /v1/workers": {"admin"},
     "post /graphql": set(SCOPES),  # its fields ask for their own
     "get /graphql": set(SCOPES),

@@ -109,9 +109,9 @@ struct engine {
 	_Atomic enum engine_phase phase; /* read by the admin listener too */
 	char node[SERVICE_NODE_BYTES];
 	struct figures figures;
-	int64_t deadline_ns;             /* of the phase; 0: it has none */
-	int64_t urge_ns;  /* draining: when running handlers are told; 0: not, or they were */
-	struct list lent; /* hands that wait for being adopted, in the order of arrival */
+	int64_t deadline_ns; /* of the phase; 0: it has none */
+	int64_t urge_ns;     /* draining: when running handlers are told; 0: not, or they were */
+	struct list lent;    /* hands that wait for being adopted, in the order of arrival */
 	int64_t detach_least_ns; /* no type's time is shorter */
 	int64_t detach_ns;       /* when `detach` goes off, 0: not */
 	struct loop_timer *detach;

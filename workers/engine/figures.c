@@ -23,8 +23,8 @@ void figures_tick(struct figures *figures, uint64_t ended, int64_t mono_ms)
 			       ? (double)(ended - figures->ended) * 1000 / (double)elapsed_ms
 			       : 0;
 		figures->rate_per_s = towards(figures->rate_per_s, rate, elapsed_ms);
-		figures->busy = towards(figures->busy,
-					(double)(in_hand < hosts ? in_hand : hosts), elapsed_ms);
+		figures->busy = towards(figures->busy, (double)(in_hand < hosts ? in_hand : hosts),
+					elapsed_ms);
 	}
 	figures->ended = ended;
 	figures->at_ms = mono_ms;

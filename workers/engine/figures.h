@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How an engine is doing, for those who scale it: jobs in hand, hosts, jobs a second. Written by
- * the loop thread; read by the keeper, which puts it into the session, and by the admin listener. */
+ * the loop thread; read by the keeper, which puts it into the session, and by the admin listener.
+ */
 #ifndef WORKERS_ENGINE_FIGURES_H
 #define WORKERS_ENGINE_FIGURES_H
 #include <stdbool.h>

@@ -63,10 +63,10 @@ struct progress_note {
 struct keeper {
 	struct keeper_options o;
 	pthread_t thread;
-	int64_t due_ms[CHORE_COUNT]; /* the thread's own; monotonic, 0: only when asked for */
-	int64_t promoted_ms;         /* the last look */
-	char *targets;               /* as they were reported last, or NULL */
-	_Atomic bool chains; /* jobs wait for others, as far as is known */
+	int64_t due_ms[CHORE_COUNT];    /* the thread's own; monotonic, 0: only when asked for */
+	int64_t promoted_ms;            /* the last look */
+	char *targets;                  /* as they were reported last, or NULL */
+	_Atomic bool chains;            /* jobs wait for others, as far as is known */
 	struct session_figures figures; /* the same */
 	bool figured;                   /* they were */
 	_Atomic bool away; /* the last chore could not reach the store; read by any thread */

@@ -24,7 +24,7 @@ struct keeper_options {
 	struct bell *bell;           /* is rung when jobs became available */
 	struct uuid session;
 	int64_t lease_ms, keep_ms, keep_dead_ms;
-	bool broker; /* jobs come from one */
+	bool broker;             /* jobs come from one */
 	const char *pool, *node; /* whose it is, and where; borrowed */
 	/* On the keeper's thread: jobs became available; these of the ids that were asked about are
 	 * to be cancelled. */

@@ -133,8 +133,9 @@ static int begin_session(void *ctx, struct error *err_r)
 static int open_bell(void *ctx, struct error *err_r)
 {
 	struct worker *worker = ctx;
-	worker->bell = bell_open(worker->service->settings->database_url,
-				 BELL_READY | BELL_CANCEL | BELL_PAUSE | BELL_WATCH | BELL_SCALE, err_r);
+	worker->bell =
+		bell_open(worker->service->settings->database_url,
+			  BELL_READY | BELL_CANCEL | BELL_PAUSE | BELL_WATCH | BELL_SCALE, err_r);
 	return worker->bell ? 0 : -1;
 }
 
@@ -241,8 +242,8 @@ static int run(struct worker *worker, struct error *err_r)
 		 LOG_I("landlock", sandbox_landlock()), LOG_I("seccomp", sandbox_seccomp()));
 	/* A worker under `run` has no listener: the gateway shows its figures. */
 	result = worker->supervised ? 0
-				    : admin_start_alone(worker->service, "worker", ready, in_hand, engine,
-							&admin, err_r);
+				    : admin_start_alone(worker->service, "worker", ready, in_hand,
+							engine, &admin, err_r);
 	if (result == 0)
 		engine_run(engine);
 	admin_stop(&admin);

@@ -52,8 +52,8 @@ struct autoscale_verdict autoscale_decide(const struct pool_state *state, int64_
 
 	if (presses(state, needs, workers)) {
 		if (workers < bounds->max && there >= workers * state->common.nodes)
-			verdict.workers = step_out(bounds, needs, workers,
-						   state->oldest_ms > bounds->age_ms);
+			verdict.workers =
+				step_out(bounds, needs, workers, state->oldest_ms > bounds->age_ms);
 		return verdict;
 	}
 	if (workers <= bounds->min || needs >= workers || state->oldest_ms > bounds->age_ms / 2)

@@ -16,11 +16,11 @@
 #define CHILD_KILL_AFTER_MS    5000
 
 struct child {
-	const char *role;       /* "gateway", "scaler", "dispatch", "work" */
+	const char *role;            /* "gateway", "scaler", "dispatch", "work" */
 	char pool[JOB_TYPE_MAX + 1]; /* work: whose it is */
-	bool retiring;          /* work: finishes what it has, and is not started again */
-	struct process process; /* none while it is down */
-	struct uuid session;    /* work: fresh for each life */
+	bool retiring;               /* work: finishes what it has, and is not started again */
+	struct process process;      /* none while it is down */
+	struct uuid session;         /* work: fresh for each life */
 	/* work: sessions before it that may still hold leases, the newest first */
 	struct child_former {
 		struct uuid session;

@@ -24,7 +24,7 @@ int scale_link_open(int *supervisor_fd_r, int *scaler_fd_r) must_check;
 /* False: it found no room, or nobody is there; it is said again later. */
 bool scale_link_order(int fd, const struct scale_orders *orders) must_check;
 bool scale_link_orders(int fd, struct scale_orders *orders_r) must_check; /* false: none */
-void scale_link_ask(int fd, int change);  /* +1: one worker more here, -1: one less */
-int scale_link_asked(int fd);             /* the sum of what was asked for */
+void scale_link_ask(int fd, int change); /* +1: one worker more here, -1: one less */
+int scale_link_asked(int fd);            /* the sum of what was asked for */
 
 #endif

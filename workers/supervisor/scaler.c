@@ -37,9 +37,8 @@ static int open_store(void *ctx, struct error *err_r)
 	struct scaler *scaler = ctx;
 	int applied;
 
-	if (!scaler->store &&
-	    store_open(scaler->service->settings->database_url, STORE_WRITE, "windlass scaler",
-		       &scaler->store, err_r) < 0)
+	if (!scaler->store && store_open(scaler->service->settings->database_url, STORE_WRITE,
+					 "windlass scaler", &scaler->store, err_r) < 0)
 		return -1;
 	return store_migrate(scaler->store, &applied, err_r);
 }
@@ -68,9 +67,9 @@ static int give_orders(struct scaler *scaler, struct arena *arena, struct error 
 		struct scale_order *order = &orders.list[orders.count++];
 
 		snprintf(order->pool, sizeof(order->pool), "%s", pool->name);
-		order->workers = pool_wanted_on(rows, count, pool, scaler->service->settings,
-						scaler->node)
-					 .workers;
+		order->workers =
+			pool_wanted_on(rows, count, pool, scaler->service->settings, scaler->node)
+				.workers;
 	}
 	if (!scale_link_order(scaler->link_fd, &orders))
 		log_line(LOG_WARN, "orders-not-taken");
@@ -83,9 +82,7 @@ static int keep_change(struct scaler *scaler, struct arena *arena, struct error 
 {
 	const struct pool_definition *pool = definitions_pool_at(scaler->service->defs, 0);
 	struct audit audit = { .who = "signal", .action = "pool.scale", .object = pool->name };
-	struct pool_scale scale = {
-		.pool = pool->name, .node = scaler->node, .hosts = POOL_KEEP
-	};
+	struct pool_scale scale = { .pool = pool->name, .node = scaler->node, .hosts = POOL_KEEP };
 	struct pool_row *rows;
 	struct strbuf detail;
 	size_t count;
@@ -93,10 +90,10 @@ static int keep_change(struct scaler *scaler, struct arena *arena, struct error 
 
 	if (pool_list(scaler->store, arena, &rows, &count, err_r) < 0)
 		return -1;
-	scale.workers = scaler->change + pool_wanted_on(rows, count, pool,
-							scaler->service->settings, scaler->node)
-						 .workers;
-	scale.workers = scale.workers < 0		     ? 0
+	scale.workers =
+		scaler->change +
+		pool_wanted_on(rows, count, pool, scaler->service->settings, scaler->node).workers;
+	scale.workers = scale.workers < 0                    ? 0
 			: scale.workers > POOL_WORKERS_LIMIT ? POOL_WORKERS_LIMIT
 							     : scale.workers;
 	strbuf_init(&detail);

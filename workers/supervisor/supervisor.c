@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop of `windlass run`: wait for a signal, an order or the next date, reap, start, enforce.
- * Stopping goes downstream: the gateway first, so that nothing new arrives, then the dispatcher, then the
- * workers. */
+ * Stopping goes downstream: the gateway first, so that nothing new arrives, then the dispatcher,
+ * then the workers. */
 #include "workers/supervisor/supervisor.h"
 
 #include <errno.h>
@@ -80,9 +80,7 @@ static bool supervisor_init(struct supervisor *sup, struct service *service, con
 {
 	static const char *const roles[ROLES_MAX] = { "gateway", "scaler", "dispatch" };
 
-	*sup = (struct supervisor){ .service = service,
-				    .arena = arena_new(0),
-				    .link_fd = -1 };
+	*sup = (struct supervisor){ .service = service, .arena = arena_new(0), .link_fd = -1 };
 	sup->ctx = (struct child_context){ .program = program,
 					   .grace_ms = service->settings->grace_ms,
 					   .lease_ms = service->settings->lease_ms,
@@ -185,8 +183,9 @@ static void reap(struct supervisor *sup, struct child *child, int64_t now_ms)
 
 	if (!pid || process_reap(&child->process, &status) == 0)
 		return;
-	log_line(status == 0 || child->retiring ? LOG_INFO : LOG_WARN, "child-ended", LOG_S("child", child->role),
-		 LOG_I("child_pid", pid), LOG_S("how", process_status(status, text)),
+	log_line(status == 0 || child->retiring ? LOG_INFO : LOG_WARN, "child-ended",
+		 LOG_S("child", child->role), LOG_I("child_pid", pid),
+		 LOG_S("how", process_status(status, text)),
 		 LOG_I("up_ms", now_ms - child->started_ms));
 	child_ended(child, now_ms);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_CONFIG && !child->settled &&

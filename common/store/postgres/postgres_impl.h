@@ -558,13 +558,14 @@ int postgres_endpoint_enable(struct store *store, const char *url, const struct 
 int postgres_audit_list(struct store *store, const struct audit_filter *filter, struct arena *arena,
 			struct audit_view **views_r, size_t *count_r, struct error *err_r);
 int postgres_pool_scale(struct store *, const struct pool_scale *, const struct audit *,
+			struct error *);
+int postgres_pool_list(struct store *, struct arena *, struct pool_row **, size_t *,
 		       struct error *);
-int postgres_pool_list(struct store *, struct arena *, struct pool_row **, size_t *, struct error *);
 int postgres_pool_turn(struct store *, const char *, int64_t, struct pool_turn *, struct error *);
 int postgres_pool_decide(struct store *, const char *, bool, int, const struct audit *,
-			struct error *);
+			 struct error *);
 int postgres_session_figure(struct store *, const struct uuid *, const struct session_figures *,
-			   struct error *);
+			    struct error *);
 int postgres_position_load(struct store *store, struct position *positions, size_t count,
 			   struct error *err_r);
 int postgres_position_save(struct store *store, const struct position *positions, size_t count,

@@ -35,8 +35,8 @@ static int end(struct sqlite_store *store, int rc, struct error *err_r)
 	return -1;
 }
 
-int sqlite_pool_scale(struct store *base, const struct pool_scale *scale,
-		      const struct audit *audit, struct error *err_r)
+int sqlite_pool_scale(struct store *base, const struct pool_scale *scale, const struct audit *audit,
+		      struct error *err_r)
 {
 	struct sqlite_store *store = sqlite_of(base);
 

@@ -516,11 +516,12 @@ int sqlite_query_workers(struct store *base, struct arena *arena, struct worker_
 	*count_r = 0;
 	if (sqlite_ensure(store, err_r))
 		return -1;
-	stmt = sqlite_bind(store, err_r,
-			   "SELECT id, host, pid, targets, count(*) OVER (), pool, node, hosts, busy, "
-			   "rate, leaving FROM windlass_session"
-			   " WHERE until > ?1 ORDER BY started, id",
-			   "i", clock_wall_ms());
+	stmt = sqlite_bind(
+		store, err_r,
+		"SELECT id, host, pid, targets, count(*) OVER (), pool, node, hosts, busy, "
+		"rate, leaving FROM windlass_session"
+		" WHERE until > ?1 ORDER BY started, id",
+		"i", clock_wall_ms());
 	if (!stmt)
 		return -1;
 	while ((rc = sqlite_next(store, stmt, err_r)) == 1) {

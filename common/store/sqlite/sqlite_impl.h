@@ -384,13 +384,13 @@ int sqlite_endpoint_disabled(struct store *, struct arena *, struct endpoint_vie
 			     struct error *);
 int sqlite_endpoint_enable(struct store *, const char *, const struct audit *, struct error *);
 int sqlite_pool_scale(struct store *, const struct pool_scale *, const struct audit *,
-		       struct error *);
+		      struct error *);
 int sqlite_pool_list(struct store *, struct arena *, struct pool_row **, size_t *, struct error *);
 int sqlite_pool_turn(struct store *, const char *, int64_t, struct pool_turn *, struct error *);
 int sqlite_pool_decide(struct store *, const char *, bool, int, const struct audit *,
-			struct error *);
+		       struct error *);
 int sqlite_session_figure(struct store *, const struct uuid *, const struct session_figures *,
-			   struct error *);
+			  struct error *);
 int sqlite_audit_list(struct store *, const struct audit_filter *, struct arena *,
 		      struct audit_view **, size_t *, struct error *);
 int sqlite_position_load(struct store *, struct position *, size_t, struct error *);

@@ -15,7 +15,7 @@
 #include "common/config/definitions.h"
 #include "common/config/settings.h"
 
-#define JOBS                                                                                \
+#define JOBS                                                                                    \
 	"jobs: {a: {queue: orders, sql: SELECT 1}, b: {queue: mails, sql: SELECT 1}, c: {sql: " \
 	"SELECT 1}}\n"
 
@@ -103,7 +103,8 @@ static void bad_pools_are_refused(void **state)
 		{ "{x: {queues: [orders], workers: 65}}", "`workers`" },
 		{ "{x: {queues: [orders], hosts: 0}}", "`hosts`" },
 		{ "{x: {queues: [orders], autoscale: {min: 3}}}", "`max` is missing" },
-		{ "{x: {queues: [orders], autoscale: {min: 3, max: 2}}}", "min 3 is more than max" },
+		{ "{x: {queues: [orders], autoscale: {min: 3, max: 2}}}",
+		  "min 3 is more than max" },
 		{ "{x: {queues: [orders], autoscale: {max: 2, utilisation: 80}}}",
 		  "more than 0 and at most 1" },
 		{ "{x: {queues: [orders], threads: 2}}", "unknown key `threads`" },

@@ -12,8 +12,8 @@
 
 #include "workers/supervisor/crew.h"
 
-#define JOBS                                                                             \
-	"jobs: {a: {queue: x, sql: SELECT 1}, b: {queue: y, sql: SELECT 1}}\n"           \
+#define JOBS                                                                   \
+	"jobs: {a: {queue: x, sql: SELECT 1}, b: {queue: y, sql: SELECT 1}}\n" \
 	"pools: {x: {queues: [x], workers: 2}, y: {queues: [y]}}"
 
 static const struct settings settings = { .workers = 1, .concurrency = 4 };

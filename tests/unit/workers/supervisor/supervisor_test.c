@@ -77,7 +77,8 @@ static void start(struct scene *scene, const char *script)
 		setenv("DATABASE_URL", "sqlite:geheim", 1);
 		setenv("CUSTOM", "kept", 1);
 		service.defs = definitions_parse(JOBS, strlen(JOBS), "jobs.yaml", stderr);
-		if (!service.defs || settings_load(&settings, stderr) != 0 || service_init(&service, "run") != 0)
+		if (!service.defs || settings_load(&settings, stderr) != 0 ||
+		    service_init(&service, "run") != 0)
 			_exit(99);
 		_exit(supervisor_main(&service, scene->program));
 	}

@@ -51,7 +51,7 @@ def fault_jobs():
     scratch = folder / f"faults-{os.getpid()}.so"
     subprocess.run([*compiler, *flags, f"-I{ROOT}/workers/handlers", "-o", scratch, HERE / "jobs/faults.c"], check=True)
     scratch.replace(folder / "faults.so")
-    for name in ("flood.py", "jobs.yaml", "broker_jobs.yaml", "call_jobs.yaml"):
+    for name in ("flood.py", "jobs.yaml", "broker_jobs.yaml", "call_jobs.yaml", "scale_jobs.yaml"):
         shutil.copy(HERE / "jobs" / name, folder / name)
     return folder / "jobs.yaml"
 

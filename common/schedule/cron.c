@@ -94,11 +94,11 @@ static int parse_item(const struct field *field, struct item *item, struct error
 
 		at = take_value(&steps, at + 1, &item->step);
 	}
-	if (!at && strpbrk(item->text, "LW#HRlwhr") && !strchr(item->text, '-'))
-		return refuse(field, item->text,
-			      "L (but as the day alone), W, #, H and R are not "
-			      "available in this version",
-			      err_r);
+	if ((!at || *at) && strpbrk(item->text, "LWlw#HhRr") && !strchr(item->text, '-'))
+		return refuse(
+			field, item->text,
+			"L (but as the day alone), W, #, H and R are not available in this version",
+			err_r);
 	if (!at || *at)
 		return refuse(field, item->text,
 			      "expected *, a value, a range a-b, and /step behind it", err_r);

@@ -26,7 +26,7 @@ static struct {
 	size_t released_count, sweeps, known, flushes, flushed;
 } fake;
 
-static struct claimed_job jobs[8];
+static struct claimed_job jobs[8], *handed[8];
 
 static int fake_take(struct store *store, const struct claim_request *request, struct arena *arena,
 		     struct claim *claim_r, struct error *err_r)
@@ -37,10 +37,13 @@ static int fake_take(struct store *store, const struct claim_request *request, s
 	fake.queues = request->queue_count;
 	if (fake.fails)
 		return error_set(err_r, fake.fails, "weather");
+	claim_r->jobs = handed;
 	claim_r->count = fake.give;
 	claim_r->unread = fake.unread;
-	for (size_t i = 0; i < fake.give; i++)
+	for (size_t i = 0; i < fake.give; i++) {
 		jobs[i].batch = request->batch;
+		handed[i] = &jobs[i];
+	}
 	return 0;
 }
 

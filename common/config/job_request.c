@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns a request into a struct new_job. A table of members says what each may be; a member that is
- * not in it is refused by name. The payload stays the text it was sent as. Knows nothing of HTTP:
- * every door uses it. */
+/* Turns a request into a struct new_job. A table of members says what each may be; others are
+ * refused by name. The payload stays the text it was sent as. Every door uses it. */
 #include "common/config/job_request.h"
 
 #include <inttypes.h>
@@ -255,10 +254,10 @@ static int on_unique_for(struct request *request, const char *pointer, const jso
 
 static member_fn on_unique;
 
+/* type and payload: read before the others */
 static int on_nothing(struct request *request, const char *pointer, const json_t *value)
 {
-	(void)request, (void)pointer, (void)value;
-	return 0; /* type and payload: read before the others */
+	return (void)request, (void)pointer, (void)value, 0;
 }
 
 /* ---- tables of members */
@@ -438,6 +437,8 @@ static int put_payload(struct request *request, struct json_slice payload, json_
 	if (request->job->after_count &&
 	    chain_refers(request->job->payload, request->job->payload_bytes))
 		return request_check_references(request);
+	if (request->ctx->unfilled)
+		return 0;
 	return check_payload(request->type, parsed, "/payload", request->arena, request->err);
 }
 
@@ -536,7 +537,6 @@ static json_t *tree_of(struct request *request, struct json_slice text)
 {
 	struct json_error error;
 	json_t *tree = json_text_parse(text.text, text.bytes, &error);
-
 	if (!tree)
 		(void)request_refuse_at(request, "", "%d:%d: %s", error.line, error.column,
 					error.message);
@@ -569,7 +569,8 @@ static int put_valid_payload(struct request *request, struct json_slice payload)
 	json_t *parsed;
 	int rc;
 
-	if (!request->type->payload_schema || payload.bytes > request->ctx->payload_bytes_max)
+	if (!request->type->payload_schema || request->ctx->unfilled ||
+	    payload.bytes > request->ctx->payload_bytes_max)
 		return put_payload(request, payload, NULL);
 	parsed = payload.bytes ? tree_of(request, payload) : json_object();
 	rc = parsed ? put_payload(request, payload, parsed) : -1;

@@ -29,6 +29,7 @@ struct job_request_context {
 	const struct definitions *defs;
 	const char *tenant, *owner;
 	bool after_any; /* new_job.after_any */
+	bool unfilled;  /* the payload is filled in later: its type has no say yet */
 	size_t payload_bytes_max;
 	/* wall clock, for the age check of client-made ids (at most 24 h old, 5 minutes ahead) */
 	int64_t now_ms;

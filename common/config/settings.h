@@ -37,6 +37,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int concurrency;     /* WINDLASS_CONCURRENCY, hosts a worker; default cores * 4 */
 	int64_t grace_ms;    /* WINDLASS_GRACE, 25s */
 	int64_t lease_ms;    /* WINDLASS_LEASE, 30s */
+	char *batch_dir;     /* WINDLASS_BATCH_DIR; "": none */
 	int64_t body_bytes_max;      /* WINDLASS_BODY_MAX, 256KiB */
 	int64_t batch_bytes_max;     /* WINDLASS_BATCH_BODY_MAX, 16MiB */
 	int64_t result_bytes_max;    /* WINDLASS_RESULT_MAX, 256KiB */

@@ -75,6 +75,8 @@ const struct setting_row setting_rows[] = {
 	  "size", false, "Largest job that is accepted." },
 	{ "WINDLASS_BATCH_BODY_MAX", SETTING_SIZE, FIELD(batch_bytes_max), "16MiB", NULL, KIB,
 	  256 * MIB, "size", false, "Largest body of the batch route." },
+	{ "WINDLASS_BATCH_DIR", SETTING_TEXT, FIELD(batch_dir), "", NULL, 0, 4096, "", false,
+	  "Folder of the files that batch runs may read; empty: none may be read." },
 	{ "WINDLASS_RESULT_MAX", SETTING_SIZE, FIELD(result_bytes_max), "256KiB", NULL, KIB,
 	  16 * MIB, "size", false, "Largest result that a job may leave." },
 	{ "WINDLASS_QUEUE_MAX", SETTING_COUNT, FIELD(queue_max), "1000000", NULL, 1, 1000000000,

@@ -9,14 +9,17 @@
 
 #include "common/json/json_text.h"
 
-#define REFERENCE       "${after."
-#define REFERENCE_BYTES (sizeof(REFERENCE) - 1)
+#define REFERENCE     "${after."
+#define ROW_REFERENCE "${row."
 
 struct reference {
 	struct json_slice name, field, path; /* path: "a.b", or nothing */
 };
 
 struct fill {
+	const char *sign; /* what a reference begins with */
+	size_t sign_bytes;
+	struct json_slice row; /* of ROW_REFERENCE */
 	const struct chain_edge *edges;
 	size_t count;
 	struct arena *arena;
@@ -27,7 +30,7 @@ struct fill {
 
 bool chain_refers(const char *payload, size_t bytes)
 {
-	return memmem(payload, bytes, REFERENCE, REFERENCE_BYTES) != NULL;
+	return memmem(payload, bytes, REFERENCE, strlen(REFERENCE)) != NULL;
 }
 
 /* ---- one reference */
@@ -134,7 +137,7 @@ static struct json_slice text_value(struct fill *fill, const char *text)
 }
 
 /* Its value as JSON; no bytes: there is none, and fill->reason says so. */
-static struct json_slice value_of(struct fill *fill, struct json_slice inner)
+static struct json_slice edge_value(struct fill *fill, struct json_slice inner)
 {
 	static const struct json_slice null = { "null", 4 };
 	struct reference reference;
@@ -162,7 +165,38 @@ static struct json_slice value_of(struct fill *fill, struct json_slice inner)
 	return value;
 }
 
+/* A member of the row; no bytes: it has none. */
+static struct json_slice row_value(struct fill *fill, struct json_slice inner)
+{
+	static const struct json_slice null = { "null", 4 };
+	size_t head = sizeof("row.") - 1;
+	struct json_slice path = { inner.text + head, inner.bytes - head }, value;
+
+	if (!path.bytes || !plain(inner)) {
+		fill->reason = arena_printf(fill->arena, "${%.*s}: expected ${row.<name>}",
+					    (int)inner.bytes, inner.text);
+		return (struct json_slice){ 0 };
+	}
+	if (fill->dry)
+		return null;
+	value = follow(fill->row, path);
+	if (!value.bytes)
+		fill->reason = arena_printf(fill->arena, "${%.*s}: the row has none",
+					    (int)inner.bytes, inner.text);
+	return value;
+}
+
+static struct json_slice value_of(struct fill *fill, struct json_slice inner)
+{
+	return fill->edges ? edge_value(fill, inner) : row_value(fill, inner);
+}
+
 /* ---- a string of the payload, without its quotes */
+
+static bool refers(const struct fill *fill, struct json_slice raw)
+{
+	return memmem(raw.text, raw.bytes, fill->sign, fill->sign_bytes) != NULL;
+}
 
 /* `at` is at REFERENCE. What stands inside; no bytes: it has no end. */
 static struct json_slice inner_of(const char *at, const char *end)
@@ -191,7 +225,7 @@ static void fill_pieces(struct fill *fill, struct json_slice raw)
 	const char *at = raw.text, *end = raw.text + raw.bytes;
 
 	while (at < end && !fill->reason) {
-		const char *next = memmem(at, (size_t)(end - at), REFERENCE, REFERENCE_BYTES);
+		const char *next = memmem(at, (size_t)(end - at), fill->sign, fill->sign_bytes);
 		struct json_slice inner, value;
 
 		if (!next) {
@@ -200,14 +234,14 @@ static void fill_pieces(struct fill *fill, struct json_slice raw)
 		}
 		if (next > at && next[-1] == '$') {
 			strbuf_add(&fill->out, at, (size_t)(next - 1 - at));
-			strbuf_addstr(&fill->out, REFERENCE);
-			at = next + REFERENCE_BYTES;
+			strbuf_addstr(&fill->out, fill->sign);
+			at = next + fill->sign_bytes;
 			continue;
 		}
 		strbuf_add(&fill->out, at, (size_t)(next - at));
 		inner = inner_of(next, end);
 		if (!inner.bytes) {
-			fill->reason = arena_strdup(fill->arena, REFERENCE " without its }");
+			fill->reason = arena_printf(fill->arena, "%s without its }", fill->sign);
 			return;
 		}
 		value = value_of(fill, inner);
@@ -220,7 +254,8 @@ static void fill_pieces(struct fill *fill, struct json_slice raw)
 static void fill_string(struct fill *fill, struct json_slice raw)
 {
 	struct json_slice inner = inner_of(raw.text, raw.text + raw.bytes), value;
-	bool whole = raw.bytes > REFERENCE_BYTES && !memcmp(raw.text, REFERENCE, REFERENCE_BYTES) &&
+	bool whole = raw.bytes > fill->sign_bytes &&
+		     !memcmp(raw.text, fill->sign, fill->sign_bytes) &&
 		     inner.bytes + 3 == raw.bytes;
 
 	if (!whole) {
@@ -264,7 +299,7 @@ static void fill_payload(struct fill *fill, const char *at, const char *end)
 		close = string_end(quote + 1, end);
 		struct json_slice raw = { quote + 1, (size_t)(close - quote - 1) };
 
-		if (!chain_refers(raw.text, raw.bytes) || names_member(close + 1, end))
+		if (!refers(fill, raw) || names_member(close + 1, end))
 			strbuf_add(&fill->out, quote, raw.bytes + 2);
 		else
 			fill_string(fill, raw);
@@ -289,7 +324,11 @@ static void judge(struct fill *fill)
 char *chain_payload_fill(const char *payload, size_t bytes, const struct chain_edge *edges,
 			 size_t count, struct arena *arena, char **reason_r)
 {
-	struct fill fill = { .edges = edges, .count = count, .arena = arena };
+	struct fill fill = { .sign = REFERENCE,
+			     .sign_bytes = strlen(REFERENCE),
+			     .edges = edges,
+			     .count = count,
+			     .arena = arena };
 	char *filled = NULL;
 
 	strbuf_init(&fill.out);
@@ -307,10 +346,48 @@ const char *chain_reference_fault(const char *payload, size_t bytes, const struc
 				  size_t count, struct arena *arena)
 {
 	struct chain_edge *edges = ARENA_ARRAY(arena, struct chain_edge, count);
-	struct fill fill = { .edges = edges, .count = count, .arena = arena, .dry = true };
+	struct fill fill = { .sign = REFERENCE,
+			     .sign_bytes = strlen(REFERENCE),
+			     .edges = edges,
+			     .count = count,
+			     .arena = arena,
+			     .dry = true };
 
 	for (size_t i = 0; i < count; i++)
 		edges[i].after = after[i];
+	strbuf_init(&fill.out);
+	fill_payload(&fill, payload, payload + bytes);
+	strbuf_release(&fill.out);
+	return fill.reason;
+}
+
+char *chain_payload_row(const char *payload, size_t bytes, const char *row, size_t row_bytes,
+			struct arena *arena, char **reason_r)
+{
+	struct fill fill = { .sign = ROW_REFERENCE,
+			     .sign_bytes = strlen(ROW_REFERENCE),
+			     .row = { row, row_bytes },
+			     .arena = arena };
+	char *filled = NULL;
+
+	strbuf_init(&fill.out);
+	fill_payload(&fill, payload, payload + bytes);
+	judge(&fill);
+	if (fill.reason)
+		*reason_r = fill.reason;
+	else
+		filled = arena_strndup(arena, fill.out.data, fill.out.len);
+	strbuf_release(&fill.out);
+	return filled;
+}
+
+const char *chain_payload_row_fault(const char *payload, size_t bytes, struct arena *arena)
+{
+	struct fill fill = { .sign = ROW_REFERENCE,
+			     .sign_bytes = strlen(ROW_REFERENCE),
+			     .arena = arena,
+			     .dry = true };
+
 	strbuf_init(&fill.out);
 	fill_payload(&fill, payload, payload + bytes);
 	strbuf_release(&fill.out);

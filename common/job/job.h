@@ -96,6 +96,7 @@ struct new_job {
 	/* jobs that are stored with it and wait for it, chain_then_id() */
 	struct new_job *then;
 	size_t then_count;
+	struct uuid run; /* the batch run that it belongs to; nil: none */
 };
 
 /* Names for people and APIs: "available", "high", "retry" ... */

@@ -5,6 +5,7 @@
 #define COMMON_STORE_ACCEPTANCE_H
 #include "common/base/arena.h"
 #include "common/job/job.h"
+#include "common/store/batch.h"
 #include "common/store/store.h"
 
 #define IDEMPOTENCY_KEEP_MS (24 * 3600 * 1000)
@@ -21,6 +22,8 @@ enum acceptance_verdict {
 	/* a job waits for one that is not there, or not its owner's to know; nothing stored.
 	 * bad_index names the job, bad_after the edge */
 	ACCEPTANCE_NO_SUCH_JOB,
+	/* its chunk is not the batch's next one, or not this feeder's; nothing stored */
+	ACCEPTANCE_STALE,
 	ACCEPTANCE_CIRCLE, /* jobs wait for each other; nothing stored. bad_index names one */
 	ACCEPTANCE_FAILED, /* this request alone could not be stored; error says why */
 };
@@ -44,6 +47,8 @@ struct acceptance {
 	const char *idempotency_scope;
 	const char *idempotency_key; /* or NULL */
 	uint8_t fingerprint[32];     /* of the request body, when there is a key */
+	/* its jobs are the next ones of a batch; then there may be none. Or NULL */
+	const struct batch_chunk *chunk;
 	/* answer */
 	enum acceptance_verdict verdict;
 	struct accepted_job *accepted; /* job_count entries, supplied by the caller */

@@ -56,6 +56,7 @@ struct claimed_job {
 	int max_attempts;   /* 0: the type's */
 	int64_t timeout_ms; /* 0: the type's */
 	const char *tags;   /* JSON array text, or NULL */
+	struct uuid run;    /* the batch run that it belongs to; nil: none */
 	const char *traceparent, *order_key, *fair_key, *callback; /* or NULL */
 	int64_t created_ms;                                        /* store's clock, acceptance */
 	int64_t due_ms; /* when it became available; for the queue-wait figure */

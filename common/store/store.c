@@ -138,7 +138,7 @@ int acceptance_commit(struct store *store, struct acceptance *const *requests, s
 {
 	CHECK(store->use == STORE_WRITE);
 	for (size_t i = 0; i < count; i++) {
-		CHECK(requests[i]->job_count > 0 && requests[i]->accepted);
+		CHECK((requests[i]->job_count > 0 && requests[i]->accepted) || requests[i]->chunk);
 		CHECK(!requests[i]->idempotency_key || requests[i]->idempotency_scope);
 	}
 	int rc = count ? store->ops->acceptance_commit(store, requests, count, err_r) : 0;
@@ -527,6 +527,66 @@ int session_release_batch(struct store *store, const struct uuid *batch, struct 
 {
 	CHECK(store->use == STORE_WRITE);
 	return store->ops->session_release_batch(store, batch, err_r);
+}
+
+/* ---- batch runs */
+
+int batch_begin(struct store *store, const struct batch_new *batch, const struct audit *audit,
+		struct uuid *id_r, bool *new_r, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && batch->tenant && batch->owner && batch->definition);
+	return store->ops->batch_begin(store, batch, audit, id_r, new_r, err_r);
+}
+
+int batch_take(struct store *store, const struct uuid *feeder, int64_t lease_ms,
+	       struct arena *arena, struct batch_work *work_r, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE && lease_ms > 0);
+	return store->ops->batch_take(store, feeder, lease_ms, arena, work_r, err_r);
+}
+
+int batch_leave(struct store *store, const struct uuid *id, const struct uuid *feeder,
+		struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return store->ops->batch_leave(store, id, feeder, err_r);
+}
+
+int batch_list(struct store *store, const struct batch_filter *filter, struct arena *arena,
+	       struct batch_view **views_r, size_t *count_r, struct error *err_r)
+{
+	CHECK(filter->limit > 0 && filter->limit <= BATCH_LIST_MAX);
+	*count_r = 0;
+	return store->ops->batch_list(store, filter, arena, views_r, count_r, err_r);
+}
+
+int batch_get(struct store *store, const struct reach *reach, const struct uuid *id,
+	      struct arena *arena, struct batch_view *view_r, struct error *err_r)
+{
+	return store->ops->batch_get(store, reach, id, arena, view_r, err_r);
+}
+
+int batch_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
+		 const struct audit *audit, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	return store->ops->batch_cancel(store, reach, id, audit, err_r);
+}
+
+int batch_retry(struct store *store, const struct reach *reach, const struct uuid *id,
+		const struct audit *audit, int64_t *count_r, struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	*count_r = 0;
+	return store->ops->batch_retry(store, reach, id, audit, count_r, err_r);
+}
+
+int batch_sweep(struct store *store, struct arena *arena, struct batch_swept *swept_r,
+		struct error *err_r)
+{
+	CHECK(store->use == STORE_WRITE);
+	*swept_r = (struct batch_swept){ 0 };
+	return store->ops->batch_sweep(store, arena, swept_r, err_r);
 }
 
 /* ---- maintenance */

@@ -6,6 +6,7 @@
 #include "common/store/acceptance.h"
 #include "common/store/admission.h"
 #include "common/store/audit.h"
+#include "common/store/batch.h"
 #include "common/store/bell.h"
 #include "common/store/chain.h"
 #include "common/store/claim.h"
@@ -116,6 +117,21 @@ struct store_ops {
 			     int64_t *, struct error *);
 	int (*session_release_batch)(struct store *, const struct uuid *, struct error *);
 
+	int (*batch_begin)(struct store *, const struct batch_new *, const struct audit *,
+			   struct uuid *, bool *, struct error *);
+	int (*batch_take)(struct store *, const struct uuid *, int64_t, struct arena *,
+			  struct batch_work *, struct error *);
+	int (*batch_leave)(struct store *, const struct uuid *, const struct uuid *,
+			   struct error *);
+	int (*batch_list)(struct store *, const struct batch_filter *, struct arena *,
+			  struct batch_view **, size_t *, struct error *);
+	int (*batch_get)(struct store *, const struct reach *, const struct uuid *, struct arena *,
+			 struct batch_view *, struct error *);
+	int (*batch_cancel)(struct store *, const struct reach *, const struct uuid *,
+			    const struct audit *, struct error *);
+	int (*batch_retry)(struct store *, const struct reach *, const struct uuid *,
+			   const struct audit *, int64_t *, struct error *);
+	int (*batch_sweep)(struct store *, struct arena *, struct batch_swept *, struct error *);
 	int (*chain_sweep)(struct store *, const struct uuid *, size_t, struct arena *,
 			   struct chain_swept *, struct error *);
 	int (*maintenance_promote)(struct store *, int64_t *, int64_t *, struct error *);

@@ -173,6 +173,25 @@ static void refuse_circles(struct round *round)
 	}
 }
 
+/* ---- chunks of batches */
+
+static int settle_chunks(struct round *round, struct error *err_r)
+{
+	for (size_t i = 0; i < round->count; i++) {
+		struct acceptance *request = round->requests[i];
+
+		if (!request->chunk || request->verdict)
+			continue;
+		size_t place = batch_send_chunk(round->pg, request->chunk, request->job_count);
+
+		if (postgres_fly(round->pg, err_r) < 0)
+			return -1;
+		if (!postgres_rows(round->pg, place))
+			request->verdict = ACCEPTANCE_STALE;
+	}
+	return 0;
+}
+
 static int settle_after(struct round *round, struct error *err_r)
 {
 	if (!round->chains)
@@ -473,8 +492,8 @@ static int run(struct postgres *pg, struct acceptance *const *requests, size_t c
 	round_init(&round);
 	postgres_begin(pg);
 	int rc = settle_ids(&round, err_r) < 0 || settle_after(&round, err_r) < 0 ||
-		 settle_keys(&round, err_r) < 0 || settle_unique(&round, err_r) < 0 ||
-		 store(&round, err_r) < 0;
+		 settle_chunks(&round, err_r) < 0 || settle_keys(&round, err_r) < 0 ||
+		 settle_unique(&round, err_r) < 0 || store(&round, err_r) < 0;
 
 	if (rc)
 		postgres_rollback(pg);

@@ -244,7 +244,8 @@ static const char discard_jobs[] =
 	" ORDER BY g.id ON CONFLICT (id) DO NOTHING RETURNING id, reason), noted AS (INSERT INTO"
 	" windlass.attempt (id, at, attempt, outcome, counts, reason) SELECT id, now(), 0, 4,"
 	" false, reason FROM ended), counted AS (INSERT INTO windlass.tally SELECT queue, 0,"
-	" -count(*) FROM gone GROUP BY queue) SELECT id FROM ended";
+	" -count(*) FROM gone GROUP BY queue)," BATCH_TALLY_SQL("ended", "0", "count(*)",
+								"0") " SELECT id FROM ended";
 
 static void send_freed(struct postgres *pg, const struct decided *decided)
 {

@@ -24,7 +24,8 @@ enum {
 	C_CALLBACK,
 	C_CREATED,
 	C_UNCHECKED,
-	C_CANCEL
+	C_CANCEL,
+	C_RUN
 };
 
 /* What has happened to jobs that were handed out before: failures since the last redrive, whether
@@ -69,6 +70,7 @@ struct claimed_job *claimed_read(const PGresult *result, int row, const struct u
 	job->created_ms = result_ms(result, row, C_CREATED);
 	job->unchecked = result_bool(result, row, C_UNCHECKED);
 	job->cancel_asked = result_bool(result, row, C_CANCEL);
+	job->run = result_uuid(result, row, C_RUN);
 	return job;
 }
 

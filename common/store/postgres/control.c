@@ -121,7 +121,7 @@ static const char run_now[] =
 static const char back_to_waiting[] =
 	"WITH gone AS (DELETE FROM windlass.done d USING unnest($1::uuid[]) AS i(id)"
 	" WHERE d.id = i.id AND d.state IN (9, 10) AND NOT" COMPENSATED_SQL
-	" RETURNING d.id, d.attempt),"
+	" RETURNING d.id, d.attempt, d.state),"
 	" spread AS (SELECT id, attempt, CASE WHEN $2::float8 > 0 THEN (row_number() OVER (ORDER"
 	" BY id) - 1) / $2 ELSE 0 END AS s FROM gone), back AS (INSERT INTO windlass.ready (id,"
 	" seq, due, since, attempt, priority, queue, order_key, fair_key) "
@@ -134,17 +134,19 @@ static const char back_to_waiting[] =
 			       " RETURNING queue, due), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
 			       " counts, reason)  SELECT id, now(), attempt, 0, false, 'redriven'"
 			       " FROM gone), waits AS (UPDATE windlass.edge e SET state = NULL, result = NULL, reason = NULL WHERE e.id IN (SELECT id FROM"
-			       " gone) AND EXISTS (SELECT FROM windlass.jobs j WHERE j.id = e.before)),"
-			       " unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
-			       " FROM gone))," CUT_SQL(
-				       "gone",
-				       "h.ids && ARRAY(SELECT id FROM gone)") ","
-									      " counted AS (INSERT INTO windlass.tally"
-									      " SELECT queue, count(*) FILTER (WHERE due IS NULL),  count(*) FILTER (WHERE due IS NOT"
-									      " NULL) FROM back GROUP BY queue) SELECT id FROM gone";
+			       " gone) AND EXISTS (SELECT FROM windlass.jobs j WHERE j.id = e.before))," BATCH_TALLY_SQL(
+				       "gone", "0", "-count(*) FILTER (WHERE x.state = 9)",
+				       "-count(*) FILTER (WHERE x.state = 10)") ","
+										" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id"
+										" FROM gone))," CUT_SQL(
+											"gone",
+											"h.ids && ARRAY(SELECT id FROM gone)") ","
+															       " counted AS (INSERT INTO windlass.tally"
+															       " SELECT queue, count(*) FILTER (WHERE due IS NULL),  count(*) FILTER (WHERE due IS NOT"
+															       " NULL) FROM back GROUP BY queue) SELECT id FROM gone";
 
-static int send_back(struct postgres *pg, const struct uuid *ids, size_t count, double rate_per_s,
-		     int64_t *moved_r, struct error *err_r)
+int postgres_send_back(struct postgres *pg, const struct uuid *ids, size_t count, double rate_per_s,
+		       int64_t *moved_r, struct error *err_r)
 {
 	postgres_say(pg, back_to_waiting);
 	struct array *a = postgres_arg_array(pg, TYPE_UUID);
@@ -168,7 +170,7 @@ static int revive(struct postgres *pg, const struct uuid *id, struct error *err_
 {
 	int64_t moved = 0;
 
-	if (send_back(pg, id, 1, 0, &moved, err_r) < 0)
+	if (postgres_send_back(pg, id, 1, 0, &moved, err_r) < 0)
 		return -1;
 	if (moved)
 		return 1;
@@ -316,7 +318,7 @@ static int send_back_noted(struct postgres *pg, const struct uuid *ids, size_t c
 			   struct error *err_r)
 {
 	postgres_begin(pg);
-	int rc = send_back(pg, ids, count, rate_per_s, count_r, err_r);
+	int rc = postgres_send_back(pg, ids, count, rate_per_s, count_r, err_r);
 
 	if (rc == 0) {
 		postgres_audit(pg, audit);

@@ -167,8 +167,8 @@ static const char cancel_waiting[] =
 	" SELECT id, now(), attempt, 6, false, reason FROM ended),"
 	" counted AS (INSERT INTO windlass.tally SELECT queue, -count(*) FILTER (WHERE due IS"
 	" NULL),  -count(*) FILTER (WHERE due IS NOT NULL) FROM gone GROUP BY queue),"
-	" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id FROM gone))"
-	" SELECT id, attempt, reason FROM ended";
+	" unasked AS (DELETE FROM windlass.cancel WHERE id IN (SELECT id FROM gone))," BATCH_TALLY_SQL(
+		"ended", "0", "0", "count(*)") " SELECT id, attempt, reason FROM ended";
 
 static const char cancel_queued[] =
 	"WITH held AS MATERIALIZED (SELECT l.attempts[array_position(l.ids, $1::uuid)] AS attempt"
@@ -178,7 +178,8 @@ static const char cancel_queued[] =
 	" id, attempt, reason), noted AS (INSERT INTO windlass.attempt (id, at, attempt, outcome,"
 	" counts, reason) SELECT id, now(), attempt, 6, false, reason FROM ended), told AS (INSERT"
 	" INTO windlass.cancel (id, at, reason) SELECT id, now(), reason FROM ended ON CONFLICT"
-	" (id) DO NOTHING)," CLOSED_SQL("ended") " SELECT id, attempt, reason FROM ended";
+	" (id) DO NOTHING)," CLOSED_SQL("ended") "," BATCH_TALLY_SQL(
+		"ended", "0", "0", "count(*)") " SELECT id, attempt, reason FROM ended";
 
 static int compensate_cancelled(struct postgres *pg, size_t place, const struct uuid *ids,
 				size_t count, bool *ended_r, struct error *err_r)

@@ -348,6 +348,7 @@ void fence_send(struct postgres *pg, struct completion *const *items, size_t cou
 	fence_send_receipts(pg, items, count);
 	send_notes(pg, items, count);
 	outbox_send(pg, items, count);
+	batch_send_tallies(pg, items, count);
 	endpoint_send(pg, items, count);
 }
 

@@ -74,6 +74,10 @@ static const char forget_parked[] =
 	"WITH gone AS (DELETE FROM windlass.ready r USING windlass.done d WHERE r.due = 'infinity'"
 	" AND d.id = r.id RETURNING r.queue) INSERT INTO windlass.tally SELECT queue, 0, -count(*)"
 	" FROM gone GROUP BY queue";
+static const char fold_batches[] =
+	"WITH gone AS (DELETE FROM windlass.batch_tally WHERE ctid = ANY (ARRAY(SELECT ctid FROM"
+	" windlass.batch_tally LIMIT 20000)) RETURNING *) INSERT INTO windlass.batch_tally SELECT"
+	" batch, sum(done), sum(failed), sum(cancelled) FROM gone GROUP BY batch";
 static const char fold_positions[] =
 	"DELETE FROM windlass.source_position p USING (SELECT consumer, topic, part, max(n) AS n"
 	" FROM windlass.source_position GROUP BY consumer, topic, part) m WHERE p.consumer ="
@@ -124,7 +128,7 @@ static int fold(struct postgres *pg, struct error *err_r)
 {
 	static const char *const texts[] = { fold_tally,      expire_idempotency, expire_cancel,
 					     expire_progress, fold_positions,     close_keys,
-					     forget_parked };
+					     forget_parked,   fold_batches };
 	int rc = begin_fold(pg, err_r);
 
 	if (rc <= 0)

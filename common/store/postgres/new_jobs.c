@@ -30,6 +30,7 @@ enum group { EACH_ITS_OWN = COLUMN_EACH_ITS_OWN, OF_CALLER, OF_TYPE, OF_TRACE, R
 	X(fair_key, "text", TYPE_TEXT, RARE) \
 	X(unique_key, "text", TYPE_TEXT, RARE) \
 	X(callback, "text", TYPE_TEXT, RARE) \
+	X(batch, "uuid", TYPE_UUID, RARE) \
 	X(fingerprint, "bytea", TYPE_BYTEA, RARE)
 /* clang-format on */
 
@@ -81,6 +82,8 @@ static struct cell cell_of(const void *rows, size_t row, size_t column)
 		return cell_text(job->unique_key);
 	case COLUMN_callback:
 		return cell_text(job->callback);
+	case COLUMN_batch:
+		return uuid_is_nil(&job->run) ? null : cell_uuid(&job->run);
 	case COLUMN_fingerprint:
 		return job->client_id ? cell_bytes(job->fingerprint, sizeof(job->fingerprint))
 				      : null;
@@ -95,7 +98,7 @@ static struct cell cell_of(const void *rows, size_t row, size_t column)
 
 #define IN_JOBS                                                                             \
 	"id, seq, timeout_ms, max_attempts, priority, tenant, owner, queue, type, payload," \
-	" tags, order_key, fair_key, unique_key, callback, traceparent, fingerprint"
+	" tags, order_key, fair_key, unique_key, callback, batch, traceparent, fingerprint"
 #define IN_READY "id, seq, due, priority, queue, order_key, fair_key"
 
 static const char items_begin[] =

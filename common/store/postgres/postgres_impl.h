@@ -344,6 +344,23 @@ size_t chain_send_unknown(struct postgres *pg, const struct new_job *const *jobs
 /* Queues the insertion of the edges of jobs, some of which have some. */
 void chain_send_edges(struct postgres *pg, struct new_job *const *jobs, size_t count);
 
+/* ---- batch.c, batch_sweep.c */
+/* Queues the position of a chunk; no row is touched when it is stale. */
+size_t batch_send_chunk(struct postgres *pg, const struct batch_chunk *chunk, size_t jobs);
+/* Queues what the ends of these items are to their batches, if they have some. */
+void batch_send_tallies(struct postgres *pg, struct completion *const *items, size_t count);
+/* A part of a WITH: of the jobs that `ended` (id) lists, those that belong to batches are tallied
+ * as these. */
+#define BATCH_TALLY_SQL(ended, done, failed, cancelled)                                      \
+	" told_batch AS (INSERT INTO windlass.batch_tally SELECT j.batch, " done ", " failed \
+	", " cancelled " FROM " ended " x JOIN windlass.jobs j ON j.id = x.id WHERE"         \
+	" j.batch IS NOT NULL GROUP BY j.batch)"
+
+/* ---- control.c: discarded or cancelled jobs wait again, in the open transaction; *moved_r: how
+ * many of them could. */
+int postgres_send_back(struct postgres *pg, const struct uuid *ids, size_t count, double rate_per_s,
+		       int64_t *moved_r, struct error *err_r) must_check;
+
 /* ---- history.c: what earlier attempts of jobs left. Results have the job's number in column 0,
  * ordered. */
 /* uuid[] and int4[]: ids and their numbers */
@@ -361,8 +378,8 @@ struct receipt *history_receipts(const PGresult *calls, size_t n, struct arena *
 	" t.id, " seq ", t.attempt, t.since, j.priority, j.queue, j.tenant, j.owner, j.type,"           \
 	" j.payload, j.max_attempts, j.timeout_ms, j.tags, j.order_key, j.fair_key,"                    \
 	" j.traceparent, j.callback, j.created, j.unchecked, (SELECT c.id FROM windlass.cancel c WHERE" \
-	" c.id = t.id) IS NOT NULL"
-#define CLAIMED_COLUMNS 20
+	" c.id = t.id) IS NOT NULL, j.batch"
+#define CLAIMED_COLUMNS 21
 struct claimed_job *claimed_read(const PGresult *result, int row, const struct uuid *batch);
 /* Reads the history of those that were handed out before, by another flight, and drops those that
  * have ended. -1: weather; the jobs are not whole. */
@@ -621,6 +638,23 @@ int postgres_session_sweep(struct store *store, const struct uuid *session,
 			   struct error *err_r);
 int postgres_session_release_batch(struct store *store, const struct uuid *batch,
 				   struct error *err_r);
+int postgres_batch_begin(struct store *store, const struct batch_new *batch,
+			 const struct audit *audit, struct uuid *id_r, bool *new_r,
+			 struct error *err_r);
+int postgres_batch_take(struct store *store, const struct uuid *feeder, int64_t lease_ms,
+			struct arena *arena, struct batch_work *work_r, struct error *err_r);
+int postgres_batch_leave(struct store *store, const struct uuid *id, const struct uuid *feeder,
+			 struct error *err_r);
+int postgres_batch_list(struct store *store, const struct batch_filter *filter, struct arena *arena,
+			struct batch_view **views_r, size_t *count_r, struct error *err_r);
+int postgres_batch_get(struct store *store, const struct reach *reach, const struct uuid *id,
+		       struct arena *arena, struct batch_view *view_r, struct error *err_r);
+int postgres_batch_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
+			  const struct audit *audit, struct error *err_r);
+int postgres_batch_retry(struct store *store, const struct reach *reach, const struct uuid *id,
+			 const struct audit *audit, int64_t *count_r, struct error *err_r);
+int postgres_batch_sweep(struct store *store, struct arena *arena, struct batch_swept *swept_r,
+			 struct error *err_r);
 int postgres_chain_sweep(struct store *store, const struct uuid *ended, size_t count,
 			 struct arena *arena, struct chain_swept *swept_r, struct error *err_r);
 int postgres_maintenance_promote(struct store *store, int64_t *promoted_r, int64_t *next_ms_r,

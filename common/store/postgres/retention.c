@@ -123,6 +123,20 @@ static int drop_edges(struct retention *r, struct error *err_r)
 	return rc;
 }
 
+static int drop_batches(struct retention *r, struct error *err_r)
+{
+	const char *args[] = { r->keep_dead };
+	PGresult *result = ask(r,
+			       "WITH gone AS (DELETE FROM windlass.batch WHERE finished < now() -"
+			       " $1::interval RETURNING id) DELETE FROM windlass.batch_tally WHERE"
+			       " batch IN (SELECT id FROM gone)",
+			       1, args);
+	int rc = judge(r, result, err_r);
+
+	PQclear(result);
+	return rc;
+}
+
 static int work(struct retention *r, struct error *err_r)
 {
 	PGresult *settings = PQexec(
@@ -146,7 +160,7 @@ static int work(struct retention *r, struct error *err_r)
 	if (!mine)
 		return rc;
 	if (make_days(r, err_r) < 0 || trim_audit(r, err_r) < 0 || drop_days(r, err_r) < 0 ||
-	    drop_edges(r, err_r) < 0)
+	    drop_edges(r, err_r) < 0 || drop_batches(r, err_r) < 0)
 		return -1;
 	return trim(r, "done_default", err_r);
 }

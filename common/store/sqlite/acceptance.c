@@ -155,6 +155,14 @@ static int accept_one(struct sqlite_store *store, struct acceptance *request, st
 		return -1;
 	if (request->verdict)
 		return 0;
+	if (request->chunk) {
+		int rc = sqlite_take_chunk(store, request->chunk, request->job_count, err_r);
+
+		if (rc == 0)
+			request->verdict = ACCEPTANCE_STALE;
+		if (rc != 1)
+			return rc;
+	}
 	for (size_t i = 0; i < request->job_count; i++)
 		if (!request->accepted[i].state &&
 		    sqlite_enlist(store, &request->jobs[i], false, &request->accepted[i], err_r))

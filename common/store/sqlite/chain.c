@@ -235,6 +235,8 @@ static int discard_job(struct sqlite_store *store, const struct uuid *id, const 
 		       "uisi", id, (int64_t)JOB_DISCARDED, reason, store->tx.now_ms) ||
 	    sqlite_history(store, id, 0, OUTCOME_DISCARD, false, NULL, reason, err_r))
 		return -1;
+	if (sqlite_tally_job(store, id, JOB_DISCARDED, 1, err_r))
+		return -1;
 	return sqlite_on_end(store, id, 0, JOB_DISCARDED, reason, err_r);
 }
 

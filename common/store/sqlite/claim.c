@@ -290,6 +290,7 @@ static struct claimed_job *fill(sqlite3_stmt *stmt, const struct sqlite_hand_out
 		.unchecked = sqlite3_column_int(stmt, 13),
 		.callback = sqlite_column_dup(stmt, 14, arena),
 	};
+	sqlite_column_uuid(stmt, 15, &job->run);
 	return job;
 }
 
@@ -299,7 +300,7 @@ int sqlite_handed_out(struct sqlite_store *store, const struct sqlite_hand_out *
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
 		"SELECT tenant, owner, type, payload, max_attempts, timeout_ms, tags, traceparent, order_key, "
-		"fair_key, created, queue, priority, unchecked, callback FROM windlass_jobs WHERE id = ?1",
+		"fair_key, created, queue, priority, unchecked, callback, batch FROM windlass_jobs WHERE id = ?1",
 		"u", &out->id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
 

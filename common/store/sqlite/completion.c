@@ -253,6 +253,8 @@ static int finish(struct sqlite_store *store, struct completion *item, struct sq
 		if (item->state != JOB_COMPLETED)
 			lease->removed[place] = lease->changed = true;
 	}
+	if (!uuid_is_nil(&job->run) && sqlite_tally_run(store, &job->run, item->state, 1, err_r))
+		return -1;
 	if (item->disables && sqlite_disable_endpoint(store, item->disables, &job->id, err_r))
 		return -1;
 	return item->target && item->state == JOB_COMPLETED ? send_result(store, item, err_r) : 0;

@@ -93,13 +93,14 @@ static const char retake_key[] =
 
 /* A discarded or cancelled job waits again: fresh failures, the same unique key unless somebody
  * else has taken it. 1; 0: it has not ended so any more, or it was compensated. */
-static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms,
+int sqlite_revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms,
 		  struct error *err_r)
 {
 	struct sqlite_waiting waiting = { .due_ms = due_ms };
+	enum job_state state;
 	sqlite3_stmt *stmt = sqlite_bind(
 		store, err_r,
-		"SELECT d.attempt, j.queue, j.priority, j.order_key, j.seq FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
+		"SELECT d.attempt, j.queue, j.priority, j.order_key, j.seq, d.state FROM windlass_done d JOIN windlass_jobs j ON j.id = d.id "
 		"WHERE d.id = ?1 AND d.state <> 8 AND NOT " COMPENSATED_SQL,
 		"u", id);
 	int rc = stmt ? sqlite_next(store, stmt, err_r) : -1;
@@ -111,7 +112,10 @@ static int revive(struct sqlite_store *store, const struct uuid *id, int64_t due
 	waiting.priority = sqlite3_column_int(stmt, 2);
 	waiting.order_key = sqlite_column_dup(stmt, 3, store->tx.arena);
 	waiting.seq = sqlite3_column_int64(stmt, 4);
+	state = (enum job_state)sqlite3_column_int(stmt, 5);
 	sqlite_done(stmt);
+	if (sqlite_tally_job(store, id, state, -1, err_r))
+		return -1;
 	rc = sqlite_chain_again(store, id, err_r);
 	if (rc < 0)
 		return -1;
@@ -159,7 +163,7 @@ static int retry(struct sqlite_store *store, const struct uuid *id, enum job_sta
 		break;
 	case JOB_DISCARDED:
 	case JOB_CANCELLED:
-		rc = revive(store, id, 0, err_r);
+		rc = sqlite_revive(store, id, 0, err_r);
 		if (rc == 0)
 			return error_set(err_r, ERROR_CONFLICT, CONTROL_COMPENSATED);
 		return rc < 0 || sqlite_state(store, id, state, err_r) < 0 ? -1 : 0;
@@ -258,7 +262,8 @@ static int revive_all(struct sqlite_store *store, const struct uuid *ids, int64_
 	for (int64_t i = 0; i < *count_r; i++) {
 		int64_t delay_ms =
 			rate_per_s > 0 ? (int64_t)((double)revived * 1000 / rate_per_s) : 0;
-		int rc = revive(store, &ids[i], delay_ms ? store->tx.now_ms + delay_ms : 0, err_r);
+		int rc = sqlite_revive(store, &ids[i], delay_ms ? store->tx.now_ms + delay_ms : 0,
+				       err_r);
 
 		if (rc < 0) {
 			sqlite_rollback(store);

@@ -155,6 +155,8 @@ static int end_cancelled(struct sqlite_store *store, const struct uuid *id, int 
 		    "uiisi", id, (int64_t)JOB_CANCELLED, (int64_t)attempt, reason,
 		    store->tx.now_ms))
 		return -1;
+	if (sqlite_tally_job(store, id, JOB_CANCELLED, 1, err_r))
+		return -1;
 	return sqlite_on_end(store, id, attempt, JOB_CANCELLED, reason, err_r);
 }
 
@@ -281,14 +283,14 @@ int sqlite_insert_job(struct sqlite_store *store, const struct new_job *job, boo
 	return sqlite_run(
 		store, err_r,
 		"INSERT INTO windlass_jobs (seq, id, tenant, owner, queue, type, payload, priority, max_attempts, "
-		"timeout_ms, created, tags, order_key, fair_key, unique_key, unique_for_ms, traceparent, fingerprint, unchecked, callback) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
-		"iusssstiiiissssisbis", seq, &job->id, job->tenant, job->owner, job->queue,
+		"timeout_ms, created, tags, order_key, fair_key, unique_key, unique_for_ms, traceparent, fingerprint, unchecked, callback, batch) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+		"iusssstiiiissssisbisU", seq, &job->id, job->tenant, job->owner, job->queue,
 		job->type, job->payload, job->payload_bytes, (int64_t)job->priority,
 		(int64_t)job->max_attempts, job->timeout_ms, store->tx.now_ms, job->tags,
 		job->order_key, job->fair_key, job->unique_key, job->unique_for_ms,
 		job->traceparent, job->client_id ? job->fingerprint : NULL,
-		sizeof(job->fingerprint), (int64_t)unchecked, job->callback);
+		sizeof(job->fingerprint), (int64_t)unchecked, job->callback, &job->run);
 }
 
 int sqlite_enlist(struct sqlite_store *store, const struct new_job *job, bool again,

@@ -253,6 +253,25 @@ static int trim_audit(struct sqlite_store *store, int64_t before_ms, struct erro
 	return sqlite_commit(store, err_r);
 }
 
+static int trim_batches(struct sqlite_store *store, int64_t before_ms, struct error *err_r)
+{
+	int64_t one;
+	int rc = sqlite_number(store, err_r, &one,
+			       "SELECT 1 FROM windlass_batch WHERE finished < ?1 LIMIT 1", "i",
+			       before_ms);
+
+	if (rc != 1)
+		return rc;
+	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
+		return -1;
+	if (sqlite_run(store, err_r, "DELETE FROM windlass_batch WHERE finished < ?1", "i",
+		       before_ms)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
 int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t keep_dead_ms,
 				 struct error *err_r)
 {
@@ -261,6 +280,7 @@ int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t ke
 
 	if (sqlite_ensure(store, err_r) ||
 	    trim_audit(store, clock_wall_ms() - keep_dead_ms, err_r) ||
+	    trim_batches(store, clock_wall_ms() - keep_dead_ms, err_r) ||
 	    find_old(store, keep_ms, keep_dead_ms, &old, err_r))
 		return -1;
 	if (!old.count)

@@ -251,6 +251,21 @@ int sqlite_check_chains(struct sqlite_store *store, struct acceptance *request,
 int sqlite_chain_again(struct sqlite_store *store, const struct uuid *id,
 		       struct error *err_r) must_check;
 
+/* ---- batch.c */
+/* 1; 0: the chunk is stale. */
+int sqlite_take_chunk(struct sqlite_store *store, const struct batch_chunk *chunk, size_t jobs,
+		      struct error *err_r) must_check;
+/* One more, or one less, of the batch's jobs is in this end. */
+int sqlite_tally_run(struct sqlite_store *store, const struct uuid *run, enum job_state state,
+		     int change, struct error *err_r) must_check;
+/* The same by a job that may have no batch. */
+int sqlite_tally_job(struct sqlite_store *store, const struct uuid *id, enum job_state state,
+		     int change, struct error *err_r) must_check;
+/* ---- control.c: a discarded or cancelled job waits again. 1; 0: it has not ended so any more, or
+ * it was compensated. */
+int sqlite_revive(struct sqlite_store *store, const struct uuid *id, int64_t due_ms,
+		  struct error *err_r) must_check;
+
 /* ---- claim.c */
 /* lease_ms > 0: not for a session but for a broker (request->session is its owner, and there is one
  * queue); the lease ends by itself after so long. */
@@ -398,6 +413,23 @@ int sqlite_position_save(struct store *, const struct position *, size_t, struct
 /* Inside a write transaction. */
 int sqlite_keep_positions(struct sqlite_store *store, const struct position *positions,
 			  size_t count, struct error *err_r) must_check;
+int sqlite_batch_begin(struct store *store, const struct batch_new *batch,
+		       const struct audit *audit, struct uuid *id_r, bool *new_r,
+		       struct error *err_r);
+int sqlite_batch_take(struct store *store, const struct uuid *feeder, int64_t lease_ms,
+		      struct arena *arena, struct batch_work *work_r, struct error *err_r);
+int sqlite_batch_leave(struct store *store, const struct uuid *id, const struct uuid *feeder,
+		       struct error *err_r);
+int sqlite_batch_list(struct store *store, const struct batch_filter *filter, struct arena *arena,
+		      struct batch_view **views_r, size_t *count_r, struct error *err_r);
+int sqlite_batch_get(struct store *store, const struct reach *reach, const struct uuid *id,
+		     struct arena *arena, struct batch_view *view_r, struct error *err_r);
+int sqlite_batch_cancel(struct store *store, const struct reach *reach, const struct uuid *id,
+			const struct audit *audit, struct error *err_r);
+int sqlite_batch_retry(struct store *store, const struct reach *reach, const struct uuid *id,
+		       const struct audit *audit, int64_t *count_r, struct error *err_r);
+int sqlite_batch_sweep(struct store *store, struct arena *arena, struct batch_swept *swept_r,
+		       struct error *err_r);
 int sqlite_chain_sweep(struct store *, const struct uuid *, size_t, struct arena *,
 		       struct chain_swept *, struct error *);
 int sqlite_maintenance_promote(struct store *, int64_t *, int64_t *, struct error *);

@@ -23,6 +23,7 @@ command_fn command_doctor;                                /* doctor.c */
 command_fn command_sources, command_source;               /* sources.c */
 command_fn command_targets;                               /* targets.c */
 command_fn command_scale;                                 /* scale.c */
+command_fn command_batch;                                 /* batch.c */
 command_fn command_audit;                                 /* audit.c */
 command_fn command_enqueue, command_jobs, command_queues; /* enqueue.c jobs.c queues.c */
 

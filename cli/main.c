@@ -48,6 +48,17 @@ static const struct command commands[] = {
 	  "  --call STEP --verdict succeeded|not_sent [--status N] [--body TEXT]\n"
 	  "                 resolve: what became of a call of a parked job\n"
 	  "  --json         as JSON\n" },
+	{ "batch", command_batch, "run TYPE [FILE] | list | show ID | cancel ID | retry ID",
+	  "Make a job of every row of a source, and see how it goes.",
+	  "  FILE               NDJSON or .csv of this machine; or one of:\n"
+	  "  --sql QUERY --key COLUMN   rows of the database, by a unique column\n"
+	  "  --file NAME        a file in the service's WINDLASS_BATCH_DIR\n"
+	  "  --job ID           the list that is this job's result\n"
+	  "  --payload JSON     of each job, with ${row.x}; else the row itself\n"
+	  "  --queue NAME  --priority high|normal|low  --name TEXT\n"
+	  "  --on-complete TYPE  --on-failure TYPE  jobs that tell of the end\n"
+	  "  --id ID            go on with this one after an interruption\n"
+	  "  --no-wait          do not wait for its end\n" },
 	{ "queues", command_queues, "[pause NAME | resume NAME]", "See, pause and resume queues.",
 	  "  --json         as JSON\n" },
 	{ "scale", command_scale, "[NAME=N | NAME=file | NAME]...",

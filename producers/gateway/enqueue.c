@@ -234,6 +234,8 @@ bool enqueue_refused(struct exchange *exchange)
 		refuse_after(exchange, "no-such-job",
 			     "no job of this id is there to be waited for");
 		return true;
+	case ACCEPTANCE_STALE: /* only of chunks, which are not enqueued here */
+		break;
 	case ACCEPTANCE_CIRCLE:
 		refuse_after(exchange, "circle", "jobs would wait for each other for ever");
 		return true;

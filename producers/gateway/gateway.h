@@ -14,6 +14,7 @@
 
 struct access;
 struct event_streams;
+struct feeder;
 struct front;
 struct graphql;
 struct inner;
@@ -43,6 +44,7 @@ struct gateway {
 	struct bell *bell;
 	struct submitter *submitter;
 	struct readers *readers;
+	struct feeder *feeder;
 	struct waiters *waiters;
 	struct watch *hub;
 	struct event_streams *streams;

@@ -17,6 +17,7 @@
 #include "common/service/service.h"
 #include "common/service/store_wait.h"
 #include "common/store/registry.h"
+#include "producers/batch/feeder.h"
 #include "producers/gateway/access.h"
 #include "producers/gateway/certificate.h"
 #include "producers/gateway/event_stream.h"
@@ -245,6 +246,23 @@ static struct watch *open_hub(struct gateway *gateway)
 	return watch_open(&options);
 }
 
+static struct feeder *start_feeder(struct gateway *gateway)
+{
+	const struct settings *settings = gateway->settings;
+	struct feeder_options options = {
+		.database_url = settings->database_url,
+		.folder = settings->batch_dir,
+		.queue_max = settings->queue_max,
+		.payload_bytes_max = (size_t)settings->body_bytes_max,
+		.bell = gateway->bell,
+		.metrics = gateway->metrics,
+		.definitions = definitions_now,
+		.ctx = gateway,
+	};
+
+	return feeder_start(&options);
+}
+
 static int start_parts(struct role *role, struct error *err_r)
 {
 	struct gateway *gateway = &role->gateway;
@@ -261,6 +279,7 @@ static int start_parts(struct role *role, struct error *err_r)
 	submitter.bell = gateway->bell;
 	gateway->submitter = submitter_start(&submitter);
 	gateway->readers = readers_start(url, READER_THREADS);
+	gateway->feeder = start_feeder(gateway);
 	gateway->waiters = waiters_start(url, gateway->bell, gateway->limiter, gateway->metrics);
 	gateway->monitor = monitor_start(gateway);
 	gateway->inner = inner_start(gateway);
@@ -380,6 +399,7 @@ static void stop_role(struct role *role)
 	grpc_stop(&role->grpc);
 	/* Whoever holds a parked request answers it before the servers are stopped. */
 	submitter_stop(&gateway->submitter);
+	feeder_stop(&gateway->feeder);
 	waiters_stop(&gateway->waiters);
 	readers_stop(&gateway->readers);
 	monitor_stop(&gateway->monitor);

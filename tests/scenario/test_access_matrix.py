@@ -36,6 +36,12 @@ MAY = {
     "post /v1/jobs/{id}/resolve": {"retry", "admin tenant", "admin"},
     "post /v1/jobs/{id}/copy": {"admin tenant", "admin"},  # reading and enqueuing
     "post /v1/jobs/redrive": {"retry", "admin tenant", "admin"},
+    "post /v1/batches": {"enqueue:*", "admin tenant", "admin"},
+    "get /v1/batches": {"read", "admin tenant", "admin"},
+    "get /v1/batches/{id}": {"read", "admin tenant", "admin"},
+    "post /v1/batches/{id}/rows": {"enqueue:*", "admin tenant", "admin"},
+    "post /v1/batches/{id}/cancel": {"cancel", "admin tenant", "admin"},
+    "post /v1/batches/{id}/retry": {"retry", "admin tenant", "admin"},
     "get /v1/queues": {"read", "admin tenant", "admin"},
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
@@ -55,6 +61,8 @@ MAY = {
 BODIES = {
     "post /v1/jobs": {"type": "note.add", "payload": {"who": "x"}},
     "post /v1/jobs/batch": [{"type": "note.add", "payload": {"who": "x"}}],
+    "post /v1/batches": {"source": {"upload": True}, "job": {"type": "note.add", "payload": {"who": "x"}}},
+    "post /v1/batches/{id}/rows": [],
     "post /v1/jobs/{id}/resolve": {"call": "http", "verdict": "succeeded"},
 }
 

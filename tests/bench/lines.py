@@ -61,6 +61,28 @@ def accept_grpc(rig, size):
                          "--streams", 8, "--warm", 1, "--seconds", size.load_s)
 
 
+# ---- a source fanned out
+
+def batch_ours(rig, size):
+    """A batch run of a table, from its request until its last row is a job; each row once."""
+    count = size.batch_jobs
+    with rig.database() as url, rig.windlass(url) as system:
+        store.script(url, f"CREATE TABLE source(id bigint PRIMARY KEY, pad text); INSERT INTO source SELECT i, repeat('x', 180) FROM"
+                          f" generate_series(1, {count}) AS i; ANALYZE source")
+        gateway = system.machine.gateway(WINDLASS_QUEUE_MAX=10 * count)
+        api, used, begun = gateway.api(), conditions.tree_cpu_s(rig.postmaster), time.monotonic()
+        id = api.post("/v1/batches", json={"source": {"sql": "SELECT id, pad FROM source", "key": "id"}, "job": {"type": "bench.noop"}}).json()["id"]
+        while not api.get(f"/v1/batches/{id}").json()["total_known"]:
+            time.sleep(0.02)
+        seconds = time.monotonic() - begun
+        parts = {"gateway": conditions.processes()[gateway.pid][1], "postgres": conditions.tree_cpu_s(rig.postmaster) - used}
+        stored = store.rows(url, "SELECT count(*), count(DISTINCT payload::json ->> 'id') FROM windlass.jobs")[0]
+        if stored != (count, count):
+            raise Wrong(f"{stored} jobs and rows of {count}")
+        return {"rate": count / seconds, "rss_mib": conditions.tree_rss_mib([gateway.pid]),
+                "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
+
+
 # ---- drain
 
 def drain_ours(type, jobs, check=None, workers=1):
@@ -369,6 +391,7 @@ LINES = [
          limit="the same over REST"),
     Line("accept-grpc", "the same over gRPC, 4 connections of 8 calls", {"ours": accept_grpc, "limit": accept_ours}, ratio_goal=0.75,
          limit="ours over REST"),
+    Line("batch", "a SQL source fanned out, a row a job of 200 bytes, PostgreSQL", {"ours": batch_ours}, goal=40_000),
     Line("drain", "drain of 200-byte no-ops, PostgreSQL",
          {"ours": drain_ours("bench.noop", "drain_jobs"), "limit": drain_limit("noop", "drain_jobs"),
           "two workers": drain_ours("bench.noop", "drain_jobs", workers=2),

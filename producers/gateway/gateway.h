@@ -52,7 +52,8 @@ struct gateway {
 	struct inner *inner;
 	struct graphql *graphql;
 	struct ws *ws;
-	_Atomic bool draining; /* /readyz is red */
+	_Atomic bool listening; /* on all addresses; until then /readyz is red */
+	_Atomic bool draining;  /* the same again */
 	_Atomic bool closed; /* requests are refused at the head: the parts below are going away */
 };
 

@@ -342,6 +342,7 @@ static int start_fronts(struct role *role, struct error *err_r)
 	}
 	if (start_grpc(role, (size_t)grpc_connections, err_r) < 0)
 		return -1;
+	atomic_store(&role->gateway.listening, true);
 	role->connections =
 		metrics_series(role->gateway.metrics, METRIC_HTTP_CONNECTIONS, NULL, NULL);
 	log_line(LOG_INFO, "gateway-listening", LOG_S("listen", settings->http_listen),

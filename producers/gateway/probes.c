@@ -46,12 +46,16 @@ void get_ready(struct exchange *exchange)
 {
 	struct gateway *gateway = exchange->gateway;
 	struct strbuf reasons, json;
-	bool ready;
+	bool ready = false;
 
 	strbuf_init(&reasons);
 	if (atomic_load(&gateway->draining))
 		strbuf_json(&reasons, "this gateway is being stopped");
-	ready = monitor_ready(gateway->monitor, &reasons) && !atomic_load(&gateway->draining);
+	else if (!atomic_load(&gateway->listening))
+		strbuf_json(&reasons, "this gateway does not listen on all its addresses yet");
+	else
+		ready = true;
+	ready = monitor_ready(gateway->monitor, &reasons) && ready;
 	strbuf_init(&json);
 	strbuf_addstr(&json,
 		      ready ? "{\"ready\":true,\"reasons\":[" : "{\"ready\":false,\"reasons\":[");

@@ -285,14 +285,14 @@ static void serve(struct watch *watch)
 }
 
 /* A page of what one watcher has missed. */
-static void feed_one(struct watch *watch, struct watcher *watcher)
+static void feed_one(struct watch *watch, struct watcher *watcher, int64_t since_ms)
 {
 	const struct watch_filter *wanted = &watcher->filter;
 	struct moved_filter filter = { .reach = wanted->reach,
 				       .type = wanted->type,
 				       .queue = wanted->queue,
 				       .tag = wanted->tag,
-				       .since_ms = watcher->since_ms - RESUME_BACK_MS,
+				       .since_ms = since_ms - RESUME_BACK_MS,
 				       .before = watcher->before,
 				       .limit = CHUNK };
 	struct definitions *defs;
@@ -317,7 +317,7 @@ static void feed_one(struct watch *watch, struct watcher *watcher)
 
 		if (!found[i])
 			continue;
-		event = watch_event_new(&views[i], defs, watcher->since_ms);
+		event = watch_event_new(&views[i], defs, since_ms);
 		watch_table_give_one(watcher, event, &views[i]);
 		watch_event_unref(&event);
 	}
@@ -327,11 +327,12 @@ static void feed_one(struct watch *watch, struct watcher *watcher)
 
 static void feed(struct watch *watch)
 {
-	struct watcher *watcher = watch_table_hungry(&watch->table);
+	int64_t since_ms;
+	struct watcher *watcher = watch_table_hungry(&watch->table, &since_ms);
 
 	watch->feeding = watcher != NULL;
 	if (watcher)
-		feed_one(watch, watcher);
+		feed_one(watch, watcher, since_ms);
 }
 
 /* ---- the page */

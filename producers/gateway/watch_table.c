@@ -477,7 +477,7 @@ void watch_table_drain(struct watch_table *table)
 	pthread_mutex_unlock(&table->lock);
 }
 
-struct watcher *watch_table_hungry(struct watch_table *table)
+struct watcher *watch_table_hungry(struct watch_table *table, int64_t *since_ms_r)
 {
 	struct watcher *found = NULL;
 
@@ -491,6 +491,7 @@ struct watcher *watch_table_hungry(struct watch_table *table)
 	}
 	if (found) { /* the next time it is another's turn */
 		found->refs++;
+		*since_ms_r = found->since_ms;
 		list_remove(&found->link);
 		list_append(&table->wide, &found->link);
 	}

@@ -88,8 +88,9 @@ void watch_table_none(struct watch_table *table, const struct uuid *id, enum wat
 void watch_table_away(struct watch_table *table, const struct uuid *ids, size_t count);
 void watch_table_drain(struct watch_table *table);
 
-/* One that reads what moved before and has room for a page, with a reference; or NULL. */
-struct watcher *watch_table_hungry(struct watch_table *table);
+/* One that reads what moved before and has room for a page, with a reference; or NULL. Since when
+ * it reads: its owner may end that at any time. */
+struct watcher *watch_table_hungry(struct watch_table *table, int64_t *since_ms_r);
 void watch_table_give_one(struct watcher *watcher, struct watch_event *event,
 			  const struct job_view *view);
 /* The page is given, it goes on below this id; NULL: that was all. Drops the reference. */

@@ -378,6 +378,13 @@ def test_two_thousand_calls_at_once(lite, windlass):
 
 # ---- health, reflection, drain
 
+def test_ready_says_that_all_addresses_listen(lite, windlass):
+    gateway = open_gateway(windlass, lite, wait=False)
+    while not gateway.ready():
+        pass
+    socket.create_connection(gateway.grpc.split(":"), timeout=5).close()
+
+
 def test_health(lite, windlass):
     gateway = open_gateway(windlass, lite)
     with Door(gateway.grpc) as door:

@@ -32,6 +32,7 @@ static const struct name names[] = {
 	{ "fair_key", "fairKey", PLAIN },
 	{ "unique_key", "uniqueKey", PLAIN },
 	{ "callback_url", "callbackUrl", PLAIN },
+	{ "open_calls", "openCalls", PLAIN },
 	{ "unique_conflict", "uniqueConflict", PLAIN },
 	{ "watch_token", "watchToken", PLAIN },
 	{ "oldest_seconds", "oldestSeconds", PLAIN },

@@ -25,8 +25,13 @@ static const void *place_of(const ProtobufCMessage *message, const ProtobufCFiel
 
 static bool is_json_text(const ProtobufCFieldDescriptor *field)
 {
-	return strcmp(field->name, "payload") == 0 || strcmp(field->name, "result") == 0 ||
-	       strcmp(field->name, "steps") == 0;
+	static const char *const names[] = { "payload", "result", "steps", "after", "then" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(field->name, names[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* "PRIORITY_" of the enum whose first value is PRIORITY_UNSPECIFIED. */

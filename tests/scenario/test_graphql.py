@@ -57,6 +57,18 @@ def test_jobs_in_and_out(api):
     assert good(api, "mutation ($id: ID!) { retry(id: $id) { state } }", {"id": told["id"]})["retry"]["state"] in ("AVAILABLE", "SCHEDULED")
 
 
+def test_chains(api):
+    first = enqueue(api, payload={"who": "x"}, delay="1h")["id"]
+    told = good(api, "mutation ($in: EnqueueInput!) { enqueue(input: $in) { id state then } }",
+                {"in": {"type": "note.add", "payload": {"who": "y"}, "after": {"it": first}, "then": {"type": "note.add", "payload": {"who": "z"}}}})["enqueue"]
+    assert told["state"] == "WAITING"
+    after = good(api, "query ($id: ID!) { job(id: $id) { after } }", {"id": told["id"]})["job"]["after"]
+    assert [(edge["name"], edge["id"]) for edge in after] == [("it", first)]
+    assert api.get_job(told["then"][0]["id"])["state"] == "waiting"
+    errors = ask(api, ENQUEUE, {"in": {"type": "note.add", "payload": {"who": "x"}, "after": [uuid7()]}})["errors"]
+    assert "no-such-job" in json.dumps(errors)
+
+
 def test_pages(api):
     ids = [enqueue(api, payload={"who": str(n)}, delay="1h", tags=["p"])["id"] for n in range(5)]
     query = """query ($after: String) { jobs(first: 2, after: $after, tag: "p") {

@@ -265,6 +265,19 @@ def test_other_refusals(lite, windlass):
         assert compressed.code() == Code.UNIMPLEMENTED
 
 
+def test_chains(lite, windlass):
+    gateway = open_gateway(windlass, lite)
+    with Door(gateway.grpc) as door:
+        first = door.enqueue("note.add", {"who": "x"}).job.id
+        told = door.enqueue("note.add", {"who": "y"}, after=json.dumps({"it": first}), then='{"type": "note.add", "payload": {"who": "z"}}')
+        assert told.job.state == door.pb.JOB_STATE_WAITING
+        assert [edge["id"] for edge in json.loads(door.get(told.job.id).after)] == [first]
+        last = door.get(json.loads(told.then)[0]["id"])
+        assert [edge["id"] for edge in json.loads(last.after)] == [told.job.id]
+        for after in ("[", json.dumps([uuid7()])):
+            assert Said(refused(lambda: door.enqueue("note.add", {"who": "x"}, after=after))).code == Code.INVALID_ARGUMENT
+
+
 def test_every_field_of_a_job_is_there():
     pb, _ = modules()
     schemas = json.loads((ROOT / "producers/gateway/openapi.json").read_text())["components"]["schemas"]

@@ -112,13 +112,8 @@ static int read_header(struct row_source *source, struct error *err_r)
 
 	source->columns = xcalloc(COLUMNS_MAX, sizeof(*source->columns));
 	if (got && !record.bad)
-		for (size_t i = 0; i < record.count; i++) {
-			const char *name = record.fields[i].data;
-
-			if (!i && !strncmp(name, "\xef\xbb\xbf", 3))
-				name += 3;
-			source->columns[source->column_count++] = xstrdup(name);
-		}
+		for (size_t i = 0; i < record.count; i++)
+			source->columns[source->column_count++] = xstrdup(record.fields[i].data);
 	record_release(&record);
 	return source->column_count ? 0
 				    : error_set(err_r, ERROR_INVALID, "%s has no line of names",
@@ -151,6 +146,16 @@ static char *real_path(const struct row_source *source, struct error *err_r)
 	return path;
 }
 
+/* Some programs begin a file with a mark that it is UTF-8. */
+static void skip_mark(FILE *file)
+{
+	char mark[3];
+
+	if (fread(mark, 1, sizeof(mark), file) != sizeof(mark) ||
+	    memcmp(mark, "\xef\xbb\xbf", sizeof(mark)) != 0)
+		rewind(file);
+}
+
 int row_file_open(struct row_source *source, struct error *err_r)
 {
 	char *path = real_path(source, err_r);
@@ -169,6 +174,7 @@ int row_file_open(struct row_source *source, struct error *err_r)
 	}
 	source->file = fdopen(fd, "r");
 	CHECK(source->file);
+	skip_mark(source->file);
 	return source->definition->csv ? read_header(source, err_r) : 0;
 }
 

@@ -25,6 +25,7 @@ command_fn command_targets;                               /* targets.c */
 command_fn command_scale;                                 /* scale.c */
 command_fn command_batch;                                 /* batch.c */
 command_fn command_audit;                                 /* audit.c */
+command_fn command_limits;                                /* limits.c */
 command_fn command_enqueue, command_jobs, command_queues; /* enqueue.c jobs.c queues.c */
 
 /* Prints "windlass NAME: message" and how it is used; returns 64. */

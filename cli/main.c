@@ -66,6 +66,14 @@ static const struct command commands[] = {
 	  "  --hosts N      jobs that each worker runs at once\n"
 	  "  --node NAME    on this machine only, as WINDLASS_NODE names it\n"
 	  "  --json         as JSON\n" },
+	{ "limits", command_limits, "[queue NAME | type NAME]",
+	  "See and set limits: jobs in hand at once, hand-outs a second, turns.",
+	  "  --concurrency N --rate RATE   of all its jobs, as in 8 and 200/s; none; null: the file's\n"
+	  "  --key-concurrency N --key-rate RATE   of those of each fair key (of a queue)\n"
+	  "  --fair true    its fair keys take turns (of a queue)\n"
+	  "  --weights JSON turns a round, as in '{\"acme\": 3}'\n"
+	  "  --reset        whatever is not said here is the file's again\n"
+	  "  --json         as JSON\n" },
 	{ "targets", command_targets, "", "See the third parties that workers call.",
 	  "  --json         as JSON\n" },
 	{ "audit", command_audit, "", "See who changed what while it ran.",

@@ -74,6 +74,39 @@ static bool check_name(struct reading *reading, const struct yaml_node *key)
 	return false;
 }
 
+/* Weights as JSON text: who hands out reads them as they are stored. */
+static void read_weights(struct reading *reading, struct queue_definition *queue)
+{
+	const struct yaml_node *map = queue->weights_node;
+	struct strbuf json;
+
+	if (!map)
+		return;
+	strbuf_init(&json);
+	for (size_t i = 0; i < map->count; i++) {
+		const char *text = map->items[i]->kind == YAML_SCALAR ? map->items[i]->text : "";
+		size_t digits = strspn(text, "0123456789");
+		long weight = digits && digits < 5 && !text[digits] ? atol(text) : 0;
+
+		if (weight < 1 || weight > 1000)
+			problem_add(reading->keys.problems, map->items[i]->place,
+				    "bad weight %s of %s; expected a whole number of 1..1000",
+				    yaml_describe(map->items[i], reading->keys.arena),
+				    yaml_describe(map->keys[i], reading->keys.arena));
+		strbuf_addch(&json, i ? ',' : '{');
+		strbuf_json(&json, map->keys[i]->text);
+		strbuf_printf(&json, ":%ld", weight);
+	}
+	if (map->count)
+		strbuf_addch(&json, '}');
+	queue->weights =
+		map->count ? arena_strndup(reading->defs->arena, json.data, json.len) : NULL;
+	strbuf_release(&json);
+	if (queue->weights && !queue->fair)
+		problem_add(reading->keys.problems, map->place,
+			    "`weights` has no meaning without `fair: true`");
+}
+
 static void read_queues(struct reading *reading, const struct yaml_node *node)
 {
 	const struct yaml_node *queues = node ? as_map(reading, node, "queues") : NULL;
@@ -91,6 +124,7 @@ static void read_queues(struct reading *reading, const struct yaml_node *node)
 		definitions_read_keys(
 			&reading->keys, &definitions_queue_keys,
 			yaml_is_null(value) ? NULL : as_map(reading, value, key->text), queue);
+		read_weights(reading, queue);
 	}
 }
 

@@ -84,9 +84,16 @@ struct http_definition { /* `http:` */
 	const struct yaml_node *header_map, *lookup_header_map, *body_node;
 };
 
+/* What may be in hand at once and handed out in a second, in all workers together; 0: no limit. */
+struct limit_definition {
+	int64_t concurrency;
+	double rate_per_s;
+};
+
 struct job_type {
 	const char *name;
 	const char *queue;
+	struct limit_definition limits; /* limits: */
 	enum handler_kind kind;
 	const char *module;      /* absolute path of the shared object */
 	const char *const *exec; /* argv, NULL-terminated; run in `directory` or its own */
@@ -134,6 +141,12 @@ struct queue_definition {
 	const char *name;
 	int64_t depth_max; /* `max:`; 0: WINDLASS_QUEUE_MAX */
 	bool ordered; /* order: key – jobs of one order_key run one after the other, as accepted */
+	struct limit_definition limits, key_limits; /* of it, and per_key: of each of its keys */
+	/* per_key: {key: fair_key | tenant} – jobs without a fair key get their tenant as one */
+	bool tenant_keys;
+	bool fair;                            /* keys take turns */
+	const char *weights;                  /* as JSON; NULL: all keys are equal */
+	const struct yaml_node *weights_node; /* as the file has it */
 	/* broker: */
 	const char *topic; /* the broker's name for it; NULL: WINDLASS_BROKER_PREFIX + name */
 	int partitions;    /* Kafka: when it is made; 0: the broker's default */
@@ -228,6 +241,8 @@ size_t definitions_type_count(const struct definitions *defs);
 const struct job_type *definitions_type_at(const struct definitions *defs, size_t index);
 const struct queue_definition *definitions_queue(const struct definitions *defs,
 						 const char *name); /* NULL: unknown */
+/* The job's own, or its tenant in a queue whose keys are tenants (per_key); NULL: none. */
+const char *definitions_fair_key(const struct definitions *defs, const struct new_job *job);
 size_t definitions_queue_count(
 	const struct definitions *defs); /* declared ones and those that types name */
 const struct queue_definition *definitions_queue_at(const struct definitions *defs, size_t index);

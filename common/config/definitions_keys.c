@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/strbuf.h"
 #include "common/config/definitions_hooks.h"
+#include "common/config/rate.h"
 #include "common/config/settings_rows.h"
 #include "common/config/size.h"
 #include "common/config/suggest.h"
@@ -152,22 +153,11 @@ const char *definitions_variable_fault(const char *name)
 	return NULL;
 }
 
-/* 50/s, 100/m, 1000/h. */
 static const char *put_rate(const struct key_row *row, const char *text, double *per_s_r)
 {
-	static const char expected[] =
-		"calls a second, minute or hour, as in 50/s, 100/m or 1000/h";
-	char *end;
-	double count = isdigit((unsigned char)*text) ? strtod(text, &end) : 0;
-	double seconds;
-
-	if (!(count > 0) || end[0] != '/' || strspn(text, "0123456789.") != (size_t)(end - text))
-		return expected;
-	seconds = !strcmp(end, "/s") ? 1 : !strcmp(end, "/m") ? 60 : !strcmp(end, "/h") ? 3600 : 0;
-	if (seconds == 0 || count / seconds > (double)row->max)
-		return expected;
-	*per_s_r = count / seconds;
-	return NULL;
+	return rate_parse(text, (double)row->max, per_s_r) == 0
+		       ? NULL
+		       : "a number a second, minute or hour, as in 50/s, 100/m or 1000/h";
 }
 
 static const char *put_part(const char *text, double *part_r)

@@ -98,3 +98,11 @@ const char *definitions_file(const struct definitions *defs)
 {
 	return defs->file;
 }
+
+const char *definitions_fair_key(const struct definitions *defs, const struct new_job *job)
+{
+	const struct queue_definition *queue = definitions_queue(defs, job->queue);
+	bool tenant = queue && queue->tenant_keys && job->tenant && *job->tenant;
+
+	return job->fair_key || !tenant ? job->fair_key : job->tenant;
+}

@@ -156,6 +156,21 @@ static const struct key_row files_rows[] = {
 };
 static const struct key_rows files_keys = KEY_ROWS(files_rows);
 
+static const struct key_row type_limit_rows[] = {
+	{ .name = "concurrency",
+	  .kind = KEY_COUNT,
+	  .offset = JOB(limits.concurrency),
+	  .min = 1,
+	  .max = 1000000,
+	  .help = "Jobs of the type that are in hand at once, in all workers together." },
+	{ .name = "rate",
+	  .kind = KEY_RATE,
+	  .offset = JOB(limits.rate_per_s),
+	  .max = 1000000,
+	  .help = "Jobs of the type that are handed out, as in 50/s or 100/m." },
+};
+static const struct key_rows type_limit_keys = KEY_ROWS(type_limit_rows);
+
 static const struct key_row job_rows[] = {
 	{ .name = "module",
 	  .kind = KEY_TEXT,
@@ -293,8 +308,11 @@ static const struct key_row job_rows[] = {
 	  .offset = JOB(plain_http),
 	  .handlers = FOR_HOSTS | FOR_HTTP,
 	  .help = "Such calls may go by http too, not only by https." },
+	{ .name = "limits",
+	  .kind = KEY_MAP,
+	  .members = &type_limit_keys,
+	  .help = "What holds in all workers together, in the type's queue." },
 	KEY_OF_LATER("order"),
-	KEY_OF_LATER("rate"),
 	KEY_OF_LATER("inline"),
 	KEY_OF_LATER("broker"),
 };
@@ -320,6 +338,26 @@ static const struct key_row queue_broker_rows[] = {
 };
 static const struct key_rows queue_broker_keys = KEY_ROWS(queue_broker_rows);
 
+static const struct key_row key_limit_rows[] = {
+	{ .name = "key",
+	  .kind = KEY_CHOICE,
+	  .offset = QUEUE(tenant_keys),
+	  .words = { "fair_key", "tenant" },
+	  .help = "tenant: jobs that are enqueued without a fair key get their tenant as one." },
+	{ .name = "concurrency",
+	  .kind = KEY_COUNT,
+	  .offset = QUEUE(key_limits.concurrency),
+	  .min = 1,
+	  .max = 1000000,
+	  .help = "Jobs of one fair key that are in hand at once." },
+	{ .name = "rate",
+	  .kind = KEY_RATE,
+	  .offset = QUEUE(key_limits.rate_per_s),
+	  .max = 1000000,
+	  .help = "Jobs of one fair key that are handed out, as in 50/s or 100/m." },
+};
+static const struct key_rows key_limit_keys = KEY_ROWS(key_limit_rows);
+
 static const struct key_row queue_rows[] = {
 	{ .name = "max",
 	  .kind = KEY_COUNT,
@@ -336,8 +374,29 @@ static const struct key_row queue_rows[] = {
 	  .kind = KEY_MAP,
 	  .members = &queue_broker_keys,
 	  .help = "What it is on the broker." },
-	KEY_OF_LATER("concurrency"),
-	KEY_OF_LATER("rate"),
+	{ .name = "concurrency",
+	  .kind = KEY_COUNT,
+	  .offset = QUEUE(limits.concurrency),
+	  .min = 1,
+	  .max = 1000000,
+	  .help = "Jobs that are in hand at once, in all workers together." },
+	{ .name = "rate",
+	  .kind = KEY_RATE,
+	  .offset = QUEUE(limits.rate_per_s),
+	  .max = 1000000,
+	  .help = "Jobs that are handed out, as in 200/s or 100/m." },
+	{ .name = "per_key",
+	  .kind = KEY_MAP,
+	  .members = &key_limit_keys,
+	  .help = "The same for the jobs of each fair key." },
+	{ .name = "fair",
+	  .kind = KEY_FLAG,
+	  .offset = QUEUE(fair),
+	  .help = "true: the fair keys of its jobs take turns, however many jobs one of them has." },
+	{ .name = "weights",
+	  .kind = KEY_TEXT_MAP,
+	  .offset = QUEUE(weights_node),
+	  .help = "Turns in a round by fair key, 1 to 1000; `*`: of those that are not named, 1 when absent." },
 };
 const struct key_rows definitions_queue_keys = KEY_ROWS(queue_rows);
 

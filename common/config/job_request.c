@@ -419,13 +419,13 @@ static int put_type(struct request *request, const char *name)
 	request->job->type = type->name;
 	request->job->queue = type->queue;
 	request->job->priority = type->priority;
-	request->job->tenant = request->ctx->tenant;
-	request->job->owner = request->ctx->owner;
+	request->job->tenant = request->ctx->tenant, request->job->owner = request->ctx->owner;
 	return 0;
 }
 
 static int put_payload(struct request *request, struct json_slice payload, json_t *parsed)
 {
+	request->job->fair_key = definitions_fair_key(request->ctx->defs, request->job);
 	if (payload.bytes > request->ctx->payload_bytes_max) {
 		(void)request_refuse_at(request, "/payload", "%zu bytes; expected at most %zu",
 					payload.bytes, request->ctx->payload_bytes_max);

@@ -276,6 +276,8 @@ static int take(struct dispatcher *d, size_t index, size_t max, int64_t now_ms)
 
 		parcel_add(&d->parcel, index, &request.batch, &claim, place->topic, place->ordered,
 			   bytes_max);
+		if (claim.jobs[0]->limited)
+			window_shorten(&place->window);
 		place->bytes_each = (d->parcel.bodies.len - before) / claim.count + 1;
 		d->more = d->more || claim.count == max;
 	} else if (claim.unread) {

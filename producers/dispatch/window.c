@@ -15,6 +15,20 @@ void window_init(struct window *window, int64_t now_ms)
 	};
 }
 
+static int64_t least(const struct window *window)
+{
+	return window->brief ? WINDOW_SHORT_MIN : WINDOW_MIN;
+}
+
+void window_shorten(struct window *window)
+{
+	if (window->brief)
+		return;
+	window->brief = true;
+	if (window->size > WINDOW_SHORT_FIRST && window->rate == 0)
+		window->size = WINDOW_SHORT_FIRST;
+}
+
 static int64_t estimate(const struct window *window, int64_t now_ms)
 {
 	double ended = window->rate * (double)(now_ms - window->looked_ms) / 1000;
@@ -44,14 +58,17 @@ void window_sent(struct window *window, int64_t count)
 /* `emptied`: what is missing has ended. */
 static void resize(struct window *window, int64_t out, bool emptied)
 {
-	int64_t target = (int64_t)(window->rate * WINDOW_AHEAD_MS / 1000);
+	int64_t ahead_ms = window->brief ? WINDOW_SHORT_AHEAD_MS : WINDOW_AHEAD_MS;
+	int64_t target = (int64_t)(window->rate * (double)ahead_ms / 1000);
 
 	if (emptied && window->limited && out < window->size / EMPTIED_PART &&
 	    target < 2 * window->size)
 		target = 2 * window->size;
 	if (target < window->size)
 		target = window->size - (window->size - target + 7) / 8;
-	window->size = target < WINDOW_MIN ? WINDOW_MIN : target > WINDOW_MAX ? WINDOW_MAX : target;
+	if (target < least(window))
+		target = least(window);
+	window->size = target > WINDOW_MAX ? WINDOW_MAX : target;
 }
 
 /* Half of it is news after a second; a look that comes early says little. */
@@ -73,7 +90,7 @@ static void pause(struct window *window, int64_t now_ms)
 		window->pause_ms = WINDOW_PAUSE_MAX_MS;
 	window->paused_until_ms = now_ms + window->pause_ms;
 	window->progress_ms = window->paused_until_ms; /* what is sent then has a lease's time */
-	window->size = WINDOW_MIN;
+	window->size = least(window);
 	window->rate = 0;
 }
 

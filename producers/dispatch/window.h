@@ -11,6 +11,11 @@
 #define WINDOW_MAX      10000
 #define WINDOW_AHEAD_MS 2000
 
+/* Of a queue in which it matters who is next: what is on the broker has been decided. */
+#define WINDOW_SHORT_MIN      4
+#define WINDOW_SHORT_FIRST    16
+#define WINDOW_SHORT_AHEAD_MS 500
+
 #define WINDOW_PAUSE_FIRST_MS 60000
 #define WINDOW_PAUSE_MAX_MS   3600000
 
@@ -22,12 +27,15 @@ struct window {
 	int64_t looked_ms;   /* monotonic */
 	double rate;         /* jobs that end, a second */
 	bool limited;        /* it was full since the last look */
+	bool brief;          /* window_shorten */
 	int64_t progress_ms; /* when something was last seen to end */
 	int64_t pause_ms;    /* the last one; 0: none since something ended */
 	int64_t paused_until_ms;
 };
 
 void window_init(struct window *window, int64_t now_ms);
+/* It is a queue with limits or turns (limits.h): less is sent ahead. */
+void window_shorten(struct window *window);
 /* How many may be sent now. */
 int64_t window_room(struct window *window, int64_t now_ms);
 void window_sent(struct window *window, int64_t count);

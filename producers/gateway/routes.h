@@ -7,6 +7,9 @@
 extern const struct route routes[];
 extern const size_t route_count;
 
+route_handler_fn list_limits, get_queue_limits;           /* limits.c */
+route_handler_fn put_queue_limits, get_type_limits;       /* limits.c */
+route_handler_fn put_type_limits;                         /* limits.c */
 route_handler_fn post_job, post_batch, copy_job;          /* post_job.c post_batch.c copy_job.c */
 route_handler_fn get_job, list_jobs;                      /* get_job.c list_jobs.c */
 route_handler_fn watch_job, watch_jobs;                   /* events.c */

@@ -45,6 +45,11 @@ MAY = {
     "get /v1/queues": {"read", "admin tenant", "admin"},
     "post /v1/queues/{name}/pause": {"admin"},
     "post /v1/queues/{name}/resume": {"admin"},
+    "get /v1/limits": {"admin"},
+    "get /v1/queues/{name}/limits": {"admin"},
+    "put /v1/queues/{name}/limits": {"admin"},
+    "get /v1/types/{name}/limits": {"admin"},
+    "put /v1/types/{name}/limits": {"admin"},
     "get /v1/targets": {"admin"},
     "get /v1/audit": {"admin"},
     "get /v1/pools": {"admin"},
@@ -84,7 +89,7 @@ def call(api, route, id=None, **options):
     method, path = route.split()
     path = path.replace("{id}", id or uuid7()).replace("{name}", "notes")
     assert "{" not in path, f"say in this test what stands for the parameter of {path}"
-    if method == "post" and "json" not in options:
+    if method in ("post", "put") and "json" not in options:
         options["json"] = BODIES.get(route, {})
     return so_far(api.request(method.upper(), path, **options, stream=True))
 

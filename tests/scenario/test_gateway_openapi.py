@@ -75,6 +75,13 @@ def test_answers_are_as_described(api):
     check(api.get("/graphql?nope=1"), "get", "/graphql")
     check(api.post("/v1/queues/notes/pause"), "post", "/v1/queues/{name}/pause")
     check(api.post("/v1/queues/notes/resume"), "post", "/v1/queues/{name}/resume")
+    for of, name in (("queues", "notes"), ("queues", "nope"), ("types", "nope")):
+        check(api.get(f"/v1/{of}/{name}/limits"), "get", f"/v1/{of}/{{name}}/limits")
+    body = {"concurrency": 3, "rate": "90/m", "per_key": {"concurrency": "none"}, "fair": True, "weights": {"a": 2}}
+    check(api.request("PUT", "/v1/queues/notes/limits", json=body), "put", "/v1/queues/{name}/limits")
+    check(api.request("PUT", "/v1/queues/notes/limits", json={}), "put", "/v1/queues/{name}/limits")
+    check(api.request("PUT", "/v1/queues/notes/limits", json={"rate": 1}), "put", "/v1/queues/{name}/limits")
+    check(api.get("/v1/limits"), "get", "/v1/limits")
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
         check(api.get(path), "get", path)
     assert api.get("/openapi.json").json() == DOCUMENT

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers come and go under load: nothing is lost, nothing runs twice, and who runs a job is let finish however long it takes."""
 
+import pytest
+
 from faults.oracle import Load
 from faults.test_workers import finish, mixed
 from harness.windlass import wait_for
@@ -22,11 +24,13 @@ def busy_leavers(process):
     return {e["pid"] for e in process.events("worker-draining") if e["in_hand"]}
 
 
+@pytest.mark.timeout(3600)
 def test_scaled_under_load(rig, fault_jobs, report, long_form):
     """The grace time of a stop is a second: a long job that outlives it was let finish, not given back."""
     most, rounds, long_ms = (16, 200, 60_000) if long_form else (4, 2, 4_000)
     process = rig.run(WINDLASS_JOBS=fault_jobs.parent / "scale_jobs.yaml", WINDLASS_GRACE="1s")
     api = process.api()
+    wait_for(lambda: running(api) == 1)
     load = Load(process.url, mixed(10), threads=2, pause_s=0.1 if long_form else 0.05)
     slow, done = [], 0
     while done < rounds or not any(outlived(process, long_ms, slow)):

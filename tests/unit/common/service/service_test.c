@@ -50,6 +50,24 @@ static void first_drains_then_stops(void **state)
 	assert_int_equal(service_signal(service), SERVICE_NOW);
 }
 
+/* More and less are for `run` alone: others would stop at the terminal for them. */
+static void tells_of_scaling(void **state)
+{
+	struct service *service = *state;
+
+	kill(getpid(), SIGUSR1);
+	assert_int_equal(service_signal(service), SERVICE_RETIRE);
+	assert_false(service->draining);
+	close(service->signal_fd);
+	assert_int_equal(service_init(service, "run"), 0);
+	kill(getpid(), SIGTTIN);
+	assert_int_equal(service_signal(service), SERVICE_MORE);
+	kill(getpid(), SIGTTOU);
+	assert_int_equal(service_signal(service), SERVICE_LESS);
+	kill(getpid(), SIGTERM);
+	assert_int_equal(service_signal(service), SERVICE_DRAIN);
+}
+
 static void tells_of_reloads_and_children(void **state)
 {
 	struct service *service = *state;
@@ -123,6 +141,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(first_drains_then_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_of_reloads_and_children, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_of_scaling, setup, teardown),
 		cmocka_unit_test_setup_teardown(survives_broken_pipes, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_others_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_the_old_definitions_when_new_ones_are_bad,

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#define JOBS                                                                                   \
-	"jobs: {a: {queue: orders, sql: SELECT 1}, b: {queue: mails, sql: SELECT 1}}\n"        \
-	"pools: {orders: {queues: [orders]}}\n"                                                \
+#define JOBS                                                                                  \
+	"jobs: {a: {queue: orders, sql: SELECT 1}, b: {queue: mails, sql: SELECT 1}}\n"       \
+	"pools: {orders: {queues: [orders]}}\n"                                               \
 	"sources: {bought: {topic: t.bought, type: a}, sent: {topic: t.sent, type: b}, any: " \
 	"{topic: t.any}}\n"
 
@@ -46,7 +46,8 @@ static void a_pool_serves_its_own(void **state)
 	assert_non_null(defs);
 	assert_string_equal(served(amqp, defs, "orders"), "w.orders t.bought w.dead");
 	assert_string_equal(served(amqp, defs, "default"), "w.mails t.sent t.any w.dead");
-	assert_string_equal(served(amqp, defs, ""), "w.orders w.mails t.bought t.sent t.any w.dead");
+	assert_string_equal(served(amqp, defs, ""),
+			    "w.orders w.mails t.bought t.sent t.any w.dead");
 	assert_string_equal(served(kafka, defs, "orders"), "w.orders t.bought");
 	assert_string_equal(served(kafka, defs, "gone"), "");
 	/* A place keeps its index, whoever asks. */

@@ -324,6 +324,7 @@ static void tick(void *ctx)
 	struct engine *engine = ctx;
 	size_t in_hand = inflight_count(engine->inflight);
 
+	metric_set(engine->in_flight, (double)in_hand);
 	figures_tick(&engine->figures, engine->received - in_hand, clock_mono_ms());
 	follow_hosts(engine);
 	metrics_count_log(engine->o.service->metrics);
@@ -342,22 +343,12 @@ static int wait_ms(struct engine *engine)
 	return flush_ms;
 }
 
-static void count_in_hand(struct engine *engine)
-{
-	size_t in_hand = inflight_count(engine->inflight);
-
-	if (in_hand == engine->figures.in_hand)
-		return;
-	engine->figures.in_hand = in_hand;
-	metric_set(engine->in_flight, (double)in_hand);
-}
-
 static void page(struct engine *engine)
 {
 	loop_once(engine->loop, wait_ms(engine));
 	endings_page(engine);
 	hand_over(engine);
-	count_in_hand(engine);
+	engine->figures.in_hand = inflight_count(engine->inflight);
 	look_at_phase(engine);
 }
 

@@ -15,6 +15,7 @@
 #include "common/config/definitions_keys.h"
 #include "common/config/definitions_payload.h"
 #include "common/config/definitions_pools.h"
+#include "common/config/definitions_schedules.h"
 #include "common/config/definitions_targets.h"
 #include "common/config/sql_template.h"
 #include "common/config/suggest.h"
@@ -464,6 +465,19 @@ static void check_http_target(struct reading *reading, size_t index)
 					http->rate_per_s, &defs->targets[defs->target_count++]);
 }
 
+/* ---- schedules */
+
+static void read_schedules(struct reading *reading, const struct yaml_node *node)
+{
+	const struct yaml_node *schedules = node ? as_map(reading, node, "schedules") : NULL;
+
+	for (size_t i = 0; schedules && i < schedules->count; i++) {
+		if (!check_name(reading, schedules->keys[i]))
+			schedules = NULL;
+	}
+	definitions_read_schedules(&reading->keys, schedules, reading->defs);
+}
+
 /* ---- the whole file */
 
 static int compare_types(const void *a, const void *b)
@@ -519,6 +533,7 @@ static void read_root(struct reading *reading, const struct yaml_node *root)
 	index_types(defs);
 	order_queues_of_sources(defs);
 	definitions_read_pools(&reading->keys, defs, definitions_member(root, "pools"));
+	read_schedules(reading, definitions_member(root, "schedules"));
 }
 
 static struct definitions *parse(const char *text, size_t bytes, const char *name,

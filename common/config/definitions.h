@@ -223,6 +223,11 @@ struct pool_definition {
 #define POOL_WORKERS_LIMIT 64
 #define POOLS_MAX          64
 
+struct schedule_entry {
+	const char *name;
+	const char *definition; /* JSON text; schedule_definition.h reads it */
+};
+
 struct definitions;
 
 /* Loads path. NULL after printing every problem to `errors`, one a line: "jobs.yaml:12:5: unknown
@@ -270,6 +275,8 @@ bool definitions_pool_reads(const struct definitions *defs, const char *pool,
 int pool_definition_workers(const struct pool_definition *pool, const struct settings *settings);
 int pool_definition_hosts(const struct pool_definition *pool, const struct settings *settings);
 
+size_t definitions_schedule_count(const struct definitions *defs);
+const struct schedule_entry *definitions_schedule_at(const struct definitions *defs, size_t index);
 const char *definitions_file(const struct definitions *defs); /* as it is called in messages */
 
 /* ---- definitions_broker.c: the names that a file gives to things on a broker */

@@ -21,6 +21,8 @@ struct definitions {
 	size_t target_count;
 	struct pool_definition *pools;
 	size_t pool_count;
+	struct schedule_entry *schedules;
+	size_t schedule_count;
 	const struct job_type **by_name; /* sorted */
 	const char *file;
 	bool webhooks, webhooks_http;

@@ -74,7 +74,8 @@ struct key_row {
 	}
 
 extern const struct key_rows definitions_top_keys, definitions_queue_keys, definitions_job_keys,
-	definitions_source_keys, definitions_target_keys, definitions_pool_keys;
+	definitions_source_keys, definitions_target_keys, definitions_pool_keys,
+	definitions_schedule_keys;
 
 struct key_reader {
 	struct arena *arena;

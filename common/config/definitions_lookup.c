@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What roles look up in a definitions object: types, queues, sources and targets, by name and by
- * place. */
+/* What roles look up in a definitions object: types, queues, sources, targets and schedules, by
+ * name and by place. */
 #include <string.h>
 
 #include "common/config/definitions_impl.h"
@@ -92,6 +92,17 @@ const struct target_definition *definitions_target(const struct definitions *def
 			return &defs->targets[i];
 	}
 	return NULL;
+}
+
+size_t definitions_schedule_count(const struct definitions *defs)
+{
+	return defs->schedule_count;
+}
+
+const struct schedule_entry *definitions_schedule_at(const struct definitions *defs, size_t index)
+{
+	CHECK(index < defs->schedule_count);
+	return &defs->schedules[index];
 }
 
 const char *definitions_file(const struct definitions *defs)

@@ -475,7 +475,10 @@ static const struct key_row top_rows[] = {
 	  .kind = KEY_NAMED,
 	  .members = &definitions_pool_keys,
 	  .help = "Workers by queue: how many there are, and who decides it." },
-	KEY_OF_LATER("schedules"),
+	{ .name = "schedules",
+	  .kind = KEY_NAMED,
+	  .members = &definitions_schedule_keys,
+	  .help = "Jobs that are made at certain times." },
 	KEY_OF_LATER("endpoints"),
 };
 const struct key_rows definitions_top_keys = KEY_ROWS(top_rows);

@@ -48,6 +48,7 @@ struct settings {           /* strings are owned here, never NULL unless it says
 	int graphql_nodes_max;       /* WINDLASS_GRAPHQL_NODES, 500 */
 	int graphql_aliases_max;     /* WINDLASS_GRAPHQL_ALIASES, 20 */
 	int graphql_tokens_max;      /* WINDLASS_GRAPHQL_TOKENS, 2000 */
+	char *scheduler;             /* WINDLASS_SCHEDULER, on, off */
 	int64_t keep_ms;             /* WINDLASS_KEEP, 7d */
 	int64_t watchers_max;        /* WINDLASS_WATCHERS_MAX, 20000 */
 	/* WINDLASS_WATCHERS_PER_CALLER, 1000 */

@@ -112,6 +112,8 @@ const struct setting_row setting_rows[] = {
 	  false, "Web origins that may call the API from a browser, separated by commas." },
 	{ "WINDLASS_PAGES", SETTING_TEXT, FIELD(pages), "", NULL, 0, 4096, "", false,
 	  "Folder whose .html, .js, .css, .svg and .png files the gateway serves at /pages/, as they are at its start; to everybody." },
+	{ "WINDLASS_SCHEDULER", SETTING_TEXT, FIELD(scheduler), "on", NULL, 2, 3, "", false,
+	  "Whether a gateway runs schedules, and makes those of its file the store's: on or off." },
 	{ "WINDLASS_GRAPHQL_INTROSPECTION", SETTING_TEXT, FIELD(graphql_introspection), "auto",
 	  NULL, 2, 4, "", false,
 	  "Whether GraphQL shows its schema: on, off, or auto: while nobody needs a key." },

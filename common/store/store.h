@@ -2,8 +2,8 @@
 /* The store: PostgreSQL or SQLite, the single source of truth. A `struct store` is one connection;
  * it belongs to one thread at a time and every call blocks. What can be asked of it is in one small
  * header per noun: acceptance.h admission.h audit.h claim.h completion.h control.h dispatch.h
- * outbox.h pool.h position.h endpoint.h session.h maintenance.h query.h; the implementations are
- * joined by store_impl.h.
+ * outbox.h pool.h position.h endpoint.h schedule.h session.h maintenance.h query.h; the
+ * implementations are joined by store_impl.h.
  *
  * A connection that broke is opened again by the next operation. An operation that could not reach
  * the store fails with ERROR_UNAVAILABLE (nothing was done, for certain) or, when a COMMIT was sent

@@ -20,8 +20,31 @@
 #include "common/store/pool.h"
 #include "common/store/position.h"
 #include "common/store/query.h"
+#include "common/store/schedule.h"
 #include "common/store/session.h"
 #include "common/store/store.h"
+
+/* schedule.h */
+struct schedule_ops {
+	int (*clock)(struct store *, int64_t *, struct error *);
+	int (*find)(struct store *, const char *tenant, const char *name, struct arena *,
+		    struct schedule_view *, struct error *);
+	int (*list)(struct store *, const char *tenant, const char *after, size_t, struct arena *,
+		    struct schedule_view **, size_t *, struct error *);
+	int (*put)(struct store *, const struct schedule_new *, bool create, const struct audit *,
+		   bool *created_r, struct error *);
+	int (*remove)(struct store *, const char *, const struct audit *, struct error *);
+	int (*pause)(struct store *, const char *, int64_t version, bool paused, int64_t next_ms,
+		     const struct audit *, struct error *);
+	int (*sync)(struct store *, const struct schedule_new *, size_t, size_t *changed_r,
+		    struct error *);
+	int (*due)(struct store *, const struct schedule_due *, struct arena *,
+		   struct schedule_view **, size_t *, int64_t *now_ms_r, int64_t *soonest_ms_r,
+		   struct error *);
+	int (*fire)(struct store *, struct schedule_fire *const *, size_t, struct error *);
+	int (*runs)(struct store *, const char *, int64_t before_ms, size_t, struct arena *,
+		    struct schedule_run_view **, size_t *, struct error *);
+};
 
 struct store_ops {
 	const char *scheme; /* "sqlite", "postgresql" */
@@ -134,6 +157,8 @@ struct store_ops {
 	int (*batch_sweep)(struct store *, struct arena *, struct batch_swept *, struct error *);
 	int (*chain_sweep)(struct store *, const struct uuid *, size_t, struct arena *,
 			   struct chain_swept *, struct error *);
+	const struct schedule_ops *schedule;
+
 	int (*maintenance_promote)(struct store *, int64_t *, int64_t *, struct error *);
 	int (*maintenance_release)(struct store *, int64_t *, struct error *);
 	int (*maintenance_fold)(struct store *, struct error *);

@@ -532,6 +532,11 @@ void postgres_audit(struct postgres *pg, const struct audit *audit);
 void outbox_send(struct postgres *pg, struct completion *const *items, size_t count);
 void positions_send(struct postgres *pg, const struct position *positions, size_t count);
 
+/* ---- schedule.c, schedule_fire.c */
+extern const struct schedule_ops postgres_schedule_ops;
+int postgres_schedule_fire(struct store *store, struct schedule_fire *const *fires, size_t count,
+			   struct error *err_r);
+
 /* ---- the operations, one file per noun */
 int postgres_migrate(struct store *store, int *applied_r, struct error *err_r);
 int postgres_schema(struct store *store, int *have_r, int *want_r, struct error *err_r);

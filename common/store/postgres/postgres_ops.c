@@ -67,6 +67,7 @@ const struct store_ops postgres_store_ops = {
 	.batch_retry = postgres_batch_retry,
 	.batch_sweep = postgres_batch_sweep,
 	.chain_sweep = postgres_chain_sweep,
+	.schedule = &postgres_schedule_ops,
 	.maintenance_promote = postgres_maintenance_promote,
 	.maintenance_release = postgres_maintenance_release,
 	.maintenance_fold = postgres_maintenance_fold,

@@ -83,6 +83,20 @@ static int drop_day(struct retention *r, const char *day, struct error *err_r)
 	return trim(r, partition, err_r);
 }
 
+static int trim_ticks(struct retention *r, struct error *err_r)
+{
+	const char *args[] = { r->keep };
+	PGresult *result = ask(r,
+			       "DELETE FROM windlass.schedule_tick WHERE ctid = ANY (ARRAY(SELECT"
+			       " ctid FROM windlass.schedule_tick WHERE at < now() - $1::interval"
+			       " LIMIT 20000))",
+			       1, args);
+	int rc = judge(r, result, err_r);
+
+	PQclear(result);
+	return rc < 0 ? -1 : 0;
+}
+
 static int drop_days(struct retention *r, struct error *err_r)
 {
 	const char *args[] = { r->keep };
@@ -159,8 +173,8 @@ static int work(struct retention *r, struct error *err_r)
 	PQclear(lock);
 	if (!mine)
 		return rc;
-	if (make_days(r, err_r) < 0 || trim_audit(r, err_r) < 0 || drop_days(r, err_r) < 0 ||
-	    drop_edges(r, err_r) < 0 || drop_batches(r, err_r) < 0)
+	if (make_days(r, err_r) < 0 || trim_audit(r, err_r) < 0 || trim_ticks(r, err_r) < 0 ||
+	    drop_days(r, err_r) < 0 || drop_edges(r, err_r) < 0 || drop_batches(r, err_r) < 0)
 		return -1;
 	return trim(r, "done_default", err_r);
 }

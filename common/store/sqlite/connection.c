@@ -343,6 +343,7 @@ const struct store_ops sqlite_store_ops = {
 	.batch_retry = sqlite_batch_retry,
 	.batch_sweep = sqlite_batch_sweep,
 	.chain_sweep = sqlite_chain_sweep,
+	.schedule = &sqlite_schedule_ops,
 	.maintenance_promote = sqlite_maintenance_promote,
 	.maintenance_release = sqlite_maintenance_release,
 	.maintenance_fold = sqlite_maintenance_fold,

@@ -218,6 +218,28 @@ static int find_old(struct sqlite_store *store, int64_t keep_ms, int64_t keep_de
 	return rc;
 }
 
+static int trim_ticks(struct sqlite_store *store, int64_t before_ms, struct error *err_r)
+{
+	int64_t one;
+	int rc = sqlite_number(store, err_r, &one,
+			       "SELECT 1 FROM windlass_schedule_tick WHERE at < ?1 LIMIT 1", "i",
+			       before_ms);
+
+	if (rc != 1)
+		return rc;
+	if (sqlite_begin(store, SQLITE_RELAXED, err_r))
+		return -1;
+	if (sqlite_run(store, err_r,
+		       "DELETE FROM windlass_schedule_tick WHERE (schedule, tick, manual) IN "
+		       "(SELECT schedule, tick, manual FROM windlass_schedule_tick WHERE at < ?1 "
+		       "ORDER BY at LIMIT ?2)",
+		       "ii", before_ms, (int64_t)RETENTION_MAX)) {
+		sqlite_rollback(store);
+		return -1;
+	}
+	return sqlite_commit(store, err_r);
+}
+
 static int forget_job(struct sqlite_store *store, const struct uuid *id, struct error *err_r)
 {
 	return sqlite_run(store, err_r, "DELETE FROM windlass_attempt WHERE id = ?1", "u", id) ||
@@ -281,6 +303,7 @@ int sqlite_maintenance_retention(struct store *base, int64_t keep_ms, int64_t ke
 	if (sqlite_ensure(store, err_r) ||
 	    trim_audit(store, clock_wall_ms() - keep_dead_ms, err_r) ||
 	    trim_batches(store, clock_wall_ms() - keep_dead_ms, err_r) ||
+	    trim_ticks(store, clock_wall_ms() - keep_ms, err_r) ||
 	    find_old(store, keep_ms, keep_dead_ms, &old, err_r))
 		return -1;
 	if (!old.count)

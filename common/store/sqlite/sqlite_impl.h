@@ -335,6 +335,10 @@ int sqlite_disable_endpoint(struct sqlite_store *store, const char *url, const s
 int sqlite_audit(struct sqlite_store *store, const struct audit *audit,
 		 struct error *err_r) must_check;
 
+/* ---- schedule.c, schedule_fire.c */
+extern const struct schedule_ops sqlite_schedule_ops;
+int sqlite_schedule_fire(struct store *, struct schedule_fire *const *, size_t, struct error *);
+
 /* ---- the operations that store_ops lists and other files hold */
 int sqlite_limits_sync(struct store *, const struct limits_row *, size_t, struct error *);
 int sqlite_limits_set(struct store *, const struct limits_row *, const struct audit *,

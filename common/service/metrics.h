@@ -64,6 +64,8 @@ enum metric {
 	METRIC_WS_SOCKETS,       /* gauge */
 	METRIC_WS_MESSAGES,      /* counter {direction}: in out */
 	METRIC_WS_CLOSED,        /* counter {why}: client lost drain slow silent protocol … */
+	METRIC_SCHEDULE_TICKS,   /* counter {outcome}: run passed_over refused */
+	METRIC_SCHEDULE_LATE,    /* histogram */
 	METRIC_COUNT
 };
 

@@ -99,6 +99,12 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
 				 NULL, "Messages over WebSockets." },
 	[METRIC_WS_CLOSED] = { "windlass_websockets_closed_total", METRIC_COUNTER, "why", NULL,
 			       "WebSockets that have ended." },
+	[METRIC_SCHEDULE_TICKS] = { "windlass_schedule_ticks_total", METRIC_COUNTER, "outcome",
+				    NULL,
+				    "Ticks of schedules that were run or refused, and times "
+				    "that missed ones were passed over." },
+	[METRIC_SCHEDULE_LATE] = { "windlass_schedule_late_seconds", METRIC_TIMES, NULL, NULL,
+				   "Time from a tick to the commit of its job." },
 };
 
 const double *metric_bounds(enum metric_kind kind, size_t *count_r)

@@ -23,6 +23,7 @@ struct monitor;
 struct origin_list;
 struct pages;
 struct readers;
+struct scheduler;
 struct server;
 struct submitter;
 struct tls_pair;
@@ -43,6 +44,7 @@ struct gateway {
 	struct tls_pair *tls; /* at the start; NULL: no TLS */
 	struct bell *bell;
 	struct submitter *submitter;
+	struct scheduler *scheduler; /* NULL: WINDLASS_SCHEDULER is off */
 	struct readers *readers;
 	struct feeder *feeder;
 	struct waiters *waiters;

@@ -34,6 +34,7 @@
 #include "producers/gateway/watch.h"
 #include "producers/gateway/ws.h"
 #include "producers/grpc/grpc.h"
+#include "producers/schedule/scheduler.h"
 #include "producers/submit/submitter.h"
 
 #define READER_THREADS        3
@@ -89,6 +90,11 @@ static int config_error(const char *message)
 	return EX_CONFIG;
 }
 
+static bool runs_schedules(const struct gateway *gateway)
+{
+	return strcmp(gateway->settings->scheduler, "on") == 0;
+}
+
 static int read_access(struct role *role)
 {
 	struct gateway *gateway = &role->gateway;
@@ -111,6 +117,8 @@ static int read_access(struct role *role)
 	gateway->graphql = graphql_open(gateway->settings, access_open(gateway->access), &err);
 	if (!gateway->graphql)
 		return config_error(err.message);
+	if (!runs_schedules(gateway) && strcmp(gateway->settings->scheduler, "off") != 0)
+		return config_error("WINDLASS_SCHEDULER is neither on nor off");
 	if (!server_split_address(listen_text, host, sizeof(host), &port))
 		return config_error("WINDLASS_HTTP_LISTEN is not host:port");
 	if (access_open(gateway->access) && !server_is_loopback(host))
@@ -169,6 +177,13 @@ static int share_watch_key(struct gateway *gateway, struct store *store, struct 
 	return 0;
 }
 
+static int sync_definitions(struct gateway *gateway, struct store *store, struct error *err_r)
+{
+	if (registry_sync(store, gateway->defs, err_r) < 0)
+		return -1;
+	return runs_schedules(gateway) ? registry_sync_schedules(store, gateway->defs, err_r) : 0;
+}
+
 static int prepare_once(void *ctx, struct error *err_r)
 {
 	struct role *role = ctx;
@@ -180,7 +195,7 @@ static int prepare_once(void *ctx, struct error *err_r)
 		return -1;
 	rc = store_migrate(store, &applied, err_r);
 	if (rc == 0)
-		rc = registry_sync(store, role->gateway.defs, err_r);
+		rc = sync_definitions(&role->gateway, store, err_r);
 	if (rc == 0)
 		rc = share_watch_key(&role->gateway, store, err_r);
 	if (rc == 0)
@@ -263,6 +278,21 @@ static struct feeder *start_feeder(struct gateway *gateway)
 	return feeder_start(&options);
 }
 
+static void start_scheduler(struct gateway *gateway)
+{
+	const struct scheduler_options options = {
+		.database_url = gateway->settings->database_url,
+		.payload_bytes_max = (size_t)gateway->settings->body_bytes_max,
+		.bell = gateway->bell,
+		.metrics = gateway->metrics,
+		.definitions = definitions_now,
+		.ctx = gateway,
+	};
+
+	if (runs_schedules(gateway))
+		gateway->scheduler = scheduler_start(&options);
+}
+
 static int start_parts(struct role *role, struct error *err_r)
 {
 	struct gateway *gateway = &role->gateway;
@@ -278,6 +308,7 @@ static int start_parts(struct role *role, struct error *err_r)
 		return -1;
 	submitter.bell = gateway->bell;
 	gateway->submitter = submitter_start(&submitter);
+	start_scheduler(gateway);
 	gateway->readers = readers_start(url, READER_THREADS);
 	gateway->feeder = start_feeder(gateway);
 	gateway->waiters = waiters_start(url, gateway->bell, gateway->limiter, gateway->metrics);
@@ -399,6 +430,7 @@ static void stop_role(struct role *role)
 	/* It asks nothing any more: the doors are closed. */
 	grpc_stop(&role->grpc);
 	/* Whoever holds a parked request answers it before the servers are stopped. */
+	scheduler_stop(&gateway->scheduler);
 	submitter_stop(&gateway->submitter);
 	feeder_stop(&gateway->feeder);
 	waiters_stop(&gateway->waiters);
@@ -490,7 +522,7 @@ static void reload(struct role *role)
 	definitions_unref(&old);
 	if (store_open(gateway->settings->database_url, STORE_WRITE, "windlass-prepare", &store,
 		       &err) < 0 ||
-	    registry_sync(store, gateway->defs, &err) < 0)
+	    sync_definitions(gateway, store, &err) < 0)
 		log_line(LOG_WARN, "types-not-registered", LOG_S("error", err.message));
 	store_close(&store);
 	log_line(LOG_INFO, "definitions-reloaded",

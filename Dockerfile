@@ -17,7 +17,7 @@ FROM debian:12-slim AS runtime
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libcjose0 libcurl4 libgnutls30 libjansson4 libmicrohttpd12 \
        libnghttp2-14 libpcre2-8-0 libpq5 libprotobuf-c1 \
-       librabbitmq4 librdkafka1 libseccomp2 libsmartcols1 libsqlite3-0 libssl3 libwslay1 libyaml-0-2 \
+       librabbitmq4 librdkafka1 libseccomp2 libsmartcols1 libsqlite3-0 libssl3 libwslay1 libyaml-0-2 tzdata \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
     && useradd --system --uid 10001 --user-group --home-dir /var/lib/windlass --create-home windlass
 COPY --from=build /out/usr /usr

@@ -21,6 +21,7 @@ command_fn command_run, command_gateway, command_dispatch, command_work, command
 command_fn command_migrate, command_check, command_settings, command_key;              /* setup.c */
 command_fn command_doctor;                                /* doctor.c */
 command_fn command_sources, command_source;               /* sources.c */
+command_fn command_schedules;                             /* schedules.c */
 command_fn command_targets;                               /* targets.c */
 command_fn command_scale;                                 /* scale.c */
 command_fn command_batch;                                 /* batch.c */

@@ -74,6 +74,19 @@ static const struct command commands[] = {
 	  "  --weights JSON turns a round, as in '{\"acme\": 3}'\n"
 	  "  --reset        whatever is not said here is the file's again\n"
 	  "  --json         as JSON\n" },
+	{ "schedules", command_schedules,
+	  "[list | show NAME | set NAME [JSON] | remove NAME | pause NAME | resume NAME | run NAME | "
+	  "next NAME | runs NAME]",
+	  "See and steer schedules.",
+	  "  --job TYPE     set: the job that it makes; the JSON is its payload then\n"
+	  "  --cron EXPR    set: when, as in \"30 2 * * *\"; or\n"
+	  "  --every TIME   set: at an interval, as in 5m; or\n"
+	  "  --at TIME      set: once (RFC 3339)\n"
+	  "  --zone NAME    set: time zone of --cron (UTC)\n"
+	  "  --missed P     set: run_once, skip or run_all\n"
+	  "  --max-late TIME  set: how late a run may be (1d)\n"
+	  "  --count N      next, runs: how many\n"
+	  "  --json         as JSON\n" },
 	{ "targets", command_targets, "", "See the third parties that workers call.",
 	  "  --json         as JSON\n" },
 	{ "audit", command_audit, "", "See who changed what while it ran.",

@@ -370,7 +370,7 @@ static void accepted_one(struct exchange *exchange)
 	}
 }
 
-static void refuse_request(struct exchange *exchange, const struct job_request_error *error)
+void enqueue_refuse_request(struct exchange *exchange, const struct job_request_error *error)
 {
 	exchange_refuse_request(exchange, fault_status(error->fault), fault_slug(error->fault),
 				error);
@@ -385,7 +385,7 @@ void enqueue_one(struct exchange *exchange, struct json_slice request, json_t *r
 
 	if (job_request_parse(&context, request, root, exchange_arena(exchange), &exchange->job,
 			      &error) < 0) {
-		refuse_request(exchange, &error);
+		enqueue_refuse_request(exchange, &error);
 		return;
 	}
 	if (!enqueue_in_scope(exchange, &exchange->job)) {

@@ -11,6 +11,8 @@
 struct job_request_context enqueue_context(const struct exchange *exchange);
 /* May this caller enqueue it, and all that is to follow it? */
 bool enqueue_in_scope(const struct exchange *exchange, const struct new_job *job);
+/* Refuses a request that is no job, with all that is wrong with it. */
+void enqueue_refuse_request(struct exchange *exchange, const struct job_request_error *error);
 /* A W3C traceparent header's value, or NULL. */
 const char *enqueue_traceparent(const struct exchange *exchange);
 

@@ -7,9 +7,12 @@
 extern const struct route routes[];
 extern const size_t route_count;
 
-route_handler_fn list_limits, get_queue_limits;           /* limits.c */
-route_handler_fn put_queue_limits, get_type_limits;       /* limits.c */
-route_handler_fn put_type_limits;                         /* limits.c */
+route_handler_fn list_schedules, get_schedule, list_next, list_runs; /* schedules.c */
+route_handler_fn post_schedule, put_schedule, delete_schedule;       /* schedule_set.c */
+route_handler_fn pause_schedule, resume_schedule, run_schedule;      /* schedule_steer.c */
+route_handler_fn list_limits, get_queue_limits;                      /* limits.c */
+route_handler_fn put_queue_limits, get_type_limits;                  /* limits.c */
+route_handler_fn put_type_limits;                                    /* limits.c */
 route_handler_fn post_job, post_batch, copy_job;          /* post_job.c post_batch.c copy_job.c */
 route_handler_fn get_job, list_jobs;                      /* get_job.c list_jobs.c */
 route_handler_fn watch_job, watch_jobs;                   /* events.c */

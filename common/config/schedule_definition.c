@@ -55,27 +55,32 @@ static const char *request_name(const char *name, size_t bytes)
 	return NULL;
 }
 
+static int refuse_member(const char *name, struct job_request_error *err_r)
+{
+	struct suggest suggest = { .word = name };
+
+	for (size_t i = 0; i < ARRAY_LEN(own_members); i++)
+		suggest_offer(&suggest, own_members[i]);
+	for (size_t i = 0; i < ARRAY_LEN(job_members); i++)
+		suggest_offer(&suggest, job_members[i].name);
+	return refuse(err_r, "", "unknown member \"%.64s\"%s%s%s", name,
+		      suggest.best ? "; did you mean \"" : "", suggest.best ? suggest.best : "",
+		      suggest.best ? "\"?" : "");
+}
+
 static int check_members(const json_t *root, struct job_request_error *err_r)
 {
-	struct suggest suggest;
 	const json_t *value;
 	const char *name;
-	bool known;
 
 	json_object_foreach((json_t *)(uintptr_t)root, name, value)
 	{
-		suggest = (struct suggest){ .word = name };
-		known = request_name(name, strlen(name)) != NULL;
-		for (size_t i = 0; i < ARRAY_LEN(own_members); i++) {
-			known = known || strcmp(own_members[i], name) == 0;
-			suggest_offer(&suggest, own_members[i]);
-		}
-		for (size_t i = 0; i < ARRAY_LEN(job_members); i++)
-			suggest_offer(&suggest, job_members[i].name);
+		bool known = request_name(name, strlen(name)) != NULL;
+
+		for (size_t i = 0; !known && i < ARRAY_LEN(own_members); i++)
+			known = strcmp(own_members[i], name) == 0;
 		if (!known)
-			return refuse(err_r, "", "unknown member \"%.64s\"%s%s%s", name,
-				      suggest.best ? "; did you mean \"" : "",
-				      suggest.best ? suggest.best : "", suggest.best ? "\"?" : "");
+			return refuse_member(name, err_r);
 	}
 	if (json_object_get(root, "batch"))
 		return refuse(err_r, "/batch", "not available in this version");

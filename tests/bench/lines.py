@@ -16,6 +16,7 @@ from harness.ports import free_port
 from rig import Wrong, private_kib
 
 STAMP = 10**18  # http_load writes the time over it
+SCHEDULES = 10_000
 
 
 class Line:
@@ -81,6 +82,33 @@ def batch_ours(rig, size):
             raise Wrong(f"{stored} jobs and rows of {count}")
         return {"rate": count / seconds, "rss_mib": conditions.tree_rss_mib([gateway.pid]),
                 "cpu_us_per_job": {name: round(s / count * 1e6, 1) for name, s in parts.items()}}
+
+
+# ---- schedules
+
+def schedules_ours(gateways):
+    def run(rig, size):
+        """Schedules that are all due in one second: from that moment until the last one's job is stored, each once. By the store's clock."""
+        with rig.database() as url, rig.windlass(url) as system:
+            for _ in range(gateways):
+                system.machine.gateway(WINDLASS_QUEUE_MAX=10 * SCHEDULES)
+            at = int(store.rows(url, "SELECT (extract(epoch FROM clock_timestamp()) + 5)::int8")[0][0])
+            when = time.gmtime(at)
+            definition = {"cron": f"{when.tm_sec} {when.tm_min} {when.tm_hour} {when.tm_mday} {when.tm_mon} *", "job": "bench.noop",
+                          "payload": {"tick": "${schedule.tick}", "name": "${schedule.name}"}}
+            store.script(url, f"INSERT INTO windlass.schedule (name, tenant, definition, version, of_file, next_ms) SELECT 's' || i, '',"
+                              f" '{json.dumps(definition)}', i, false, {at}000 FROM generate_series(1, {SCHEDULES}) AS i")
+            look = f"SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 - {at}000, (SELECT count(*) FROM windlass.jobs)"
+            time.sleep(4)  # looking costs the store something
+            while (seen := store.rows(url, look)[0])[1] < SCHEDULES:
+                if seen[0] > 60_000:
+                    raise Wrong(f"{seen[1]} jobs of {SCHEDULES} after a minute")
+                time.sleep(0.05)
+            stored = store.rows(url, "SELECT count(*), count(DISTINCT payload) FROM windlass.jobs")[0]
+            if stored != (SCHEDULES, SCHEDULES):
+                raise Wrong(f"{stored} jobs and schedules of {SCHEDULES}")
+            return {"rate": SCHEDULES / (seen[0] / 1000), "seconds": seen[0] / 1000}
+    return run
 
 
 # ---- drain
@@ -392,6 +420,8 @@ LINES = [
     Line("accept-grpc", "the same over gRPC, 4 connections of 8 calls", {"ours": accept_grpc, "limit": accept_ours}, ratio_goal=0.75,
          limit="ours over REST"),
     Line("batch", "a SQL source fanned out, a row a job of 200 bytes, PostgreSQL", {"ours": batch_ours}, goal=40_000),
+    Line("schedules", "10,000 schedules due in the same second, until all are jobs, PostgreSQL", {"ours": schedules_ours(1), "two gateways": schedules_ours(2)},
+         goal=SCHEDULES / 2, below={"seconds": 2}),
     Line("drain", "drain of 200-byte no-ops, PostgreSQL",
          {"ours": drain_ours("bench.noop", "drain_jobs"), "limit": drain_limit("noop", "drain_jobs"),
           "two workers": drain_ours("bench.noop", "drain_jobs", workers=2),

@@ -11,10 +11,11 @@
 #include "common/store/ration_room.h"
 #include "common/store/ration_turns.h"
 
-#define WAIT_SLOT_MS  250 /* a job in hand may end without a ring that is heard here */
-#define WAIT_LEAST_MS 20  /* for a rate: a few hand-outs at once */
-#define WALK_MS       20  /* between two portions of a lane that is looked through */
-#define PLACE_US      1000000
+#define WAIT_SLOT_MS    250 /* a job in hand may end without a ring that is heard here */
+#define WAIT_LEAST_MS   20  /* for a rate: a few hand-outs at once */
+#define WALK_MS         20  /* between two portions of a lane that is looked through */
+#define PLACE_US        1000000
+#define KEYLESS_REST_US 20000
 
 struct place { /* up to where a lane was looked through in vain */
 	char *queue, *key;
@@ -293,6 +294,12 @@ static void add_lane(struct ration *r, const struct source *source, enum job_pri
 	};
 	const struct place *place = find_place(r, &lane.plan);
 
+	/* Looking through many jobs that have a key takes time, and found nothing just now. */
+	if (rows == LANE_KEYLESS && place && r->rooms.now_us >= place->since_us &&
+	    r->rooms.now_us - place->since_us < KEYLESS_REST_US) {
+		wait_at_most(r, WALK_MS);
+		return;
+	}
 	if (place && r->rooms.now_us - place->since_us < PLACE_US &&
 	    r->rooms.now_us >= place->since_us)
 		lane.plan.after = place->after;
@@ -342,7 +349,7 @@ static void plan_keys(struct ration *r, const struct source *source, enum job_pr
 	if (count)
 		share_out(shares, count, want);
 	for (size_t i = 0; i < count; i++) {
-		size_t rows = shares[i].rows * 2 + 8;
+		size_t rows = shares[i].rows + shares[i].rows / 4 + 2;
 
 		if (shares[i].rows)
 			add_lane(r, source, priority, LANE_KEY, shares[i].key,

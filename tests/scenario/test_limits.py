@@ -204,13 +204,16 @@ def test_quiet_tenant(store_url, windlass, engine_jobs, tmp_path, long_form):
     assert took < (2 if long_form else 10)
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", ["rabbit", "kafka", "sqs"])
-def test_quiet_tenant_on_a_broker(request, pg_url, windlass, engine_jobs, tmp_path, name, long_form):
+@pytest.fixture(params=["rabbit", "kafka", "sqs"])
+def long_broker(request, long_form):
     if not long_form:
         pytest.skip("in the long form")
-    broker = request.getfixturevalue(name)
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.timeout(400)
+def test_quiet_tenant_on_a_broker(pg_url, long_broker, windlass, engine_jobs, tmp_path):
     windlass.expect("kafka-consumer", "sqs-queue-trouble", "kafka-client-left-behind")
-    site = Site(windlass, pg_url, tmp_path, naps(engine_jobs), {"fair": True}, prefix=broker.prefix, **broker.settings)
+    site = Site(windlass, pg_url, tmp_path, naps(engine_jobs), {"fair": True}, prefix=long_broker.prefix, **long_broker.settings)
     windlass.dispatch(**site.settings)
     assert quiet_among_noisy(site, 100_000) < 2

@@ -28,7 +28,7 @@ def busy_leavers(process):
 def test_scaled_under_load(rig, fault_jobs, report, long_form):
     """The grace time of a stop is a second: a long job that outlives it was let finish, not given back."""
     most, rounds, long_ms = (16, 200, 60_000) if long_form else (4, 2, 4_000)
-    process = rig.run(WINDLASS_JOBS=fault_jobs.parent / "scale_jobs.yaml", WINDLASS_GRACE="1s")
+    process = rig.run(WINDLASS_JOBS=fault_jobs.parent / "scale_jobs.yaml", WINDLASS_GRACE="1s", WINDLASS_LEASE="30s")
     api = process.api()
     wait_for(lambda: running(api) == 1)
     load = Load(process.url, mixed(10), threads=2, pause_s=0.1 if long_form else 0.05)

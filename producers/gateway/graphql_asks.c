@@ -83,6 +83,16 @@ static void make_workers(struct arena *arena, const json_t *args, struct strbuf 
 	strbuf_addstr(target, "/v1/workers");
 }
 
+static void make_schedules(struct arena *arena, const json_t *args, struct strbuf *target,
+			   struct graphql_ask *ask)
+{
+	(void)arena;
+	(void)ask;
+	strbuf_addstr(target, "/v1/schedules?limit=");
+	strbuf_addi(target, json_integer_value(json_object_get(args, "first")));
+	add_param(target, "cursor", text_of(args, "after"));
+}
+
 static void make_enqueue(struct arena *arena, const json_t *args, struct strbuf *target,
 			 struct graphql_ask *ask)
 {
@@ -122,6 +132,7 @@ static const struct field_row {
 	{ "jobs", "GET", make_jobs, graphql_shape_page },
 	{ "queues", "GET", make_queues, graphql_shape_queues },
 	{ "workers", "GET", make_workers, graphql_shape_workers },
+	{ "schedules", "GET", make_schedules, graphql_shape_schedules },
 	{ "enqueue", "POST", make_enqueue, graphql_shape_accepted },
 	{ "cancel", "POST", make_cancel, graphql_shape_accepted },
 	{ "retry", "POST", make_retry, graphql_shape_accepted },

@@ -19,6 +19,7 @@ static const struct name names[] = {
 	{ "state", "state", CAPITALS },
 	{ "priority", "priority", CAPITALS },
 	{ "outcome", "outcome", CAPITALS },
+	{ "origin", "origin", CAPITALS },
 	{ "attempts", "attempts", ATTEMPTS },
 	{ "unique", "unique", UNIQUE },
 	{ "on_conflict", "onConflict", CAPITALS },
@@ -159,6 +160,11 @@ json_t *graphql_shape_queues(const json_t *page)
 }
 
 json_t *graphql_shape_workers(const json_t *page)
+{
+	return renamed_list(json_object_get(page, "items"), true);
+}
+
+json_t *graphql_shape_schedules(const json_t *page)
 {
 	return renamed_list(json_object_get(page, "items"), true);
 }

@@ -69,6 +69,18 @@ def test_chains(api):
     assert "no-such-job" in json.dumps(errors)
 
 
+def test_schedules(api):
+    for name in ("b", "a"):
+        definition = {"every": "1h", "job": "note.add", "payload": {"who": "x"}}
+        assert api.request("PUT", f"/v1/schedules/{name}", json=definition).status_code in (200, 201)
+    query = "query ($n: Int!, $after: String) { schedules(first: $n, after: $after) { name tenant origin paused next last changed definition } }"
+    first = good(api, query, {"n": 1})["schedules"]
+    assert [(s["name"], s["origin"], s["paused"], s["last"]) for s in first] == [("a", "API", False, None)]
+    assert first[0]["next"] and first[0]["definition"]["every"] == "1h"
+    assert [s["name"] for s in good(api, query, {"n": 5, "after": "a"})["schedules"]] == ["b"]
+    assert "limit" in json.dumps(ask(api, query, {"n": 0})["errors"])
+
+
 def test_pages(api):
     ids = [enqueue(api, payload={"who": str(n)}, delay="1h", tags=["p"])["id"] for n in range(5)]
     query = """query ($after: String) { jobs(first: 2, after: $after, tag: "p") {

@@ -105,7 +105,7 @@ static const struct {
 	  "2:20: bad value `${env.WINDLASS_API_KEYS}` of `url`; expected a variable that is not" },
 	{ TARGET("url: \"${env.DATABASE_URL}\""),
 	  "2:20: bad value `${env.DATABASE_URL}` of `url`; expected a variable that is not" },
-	{ TARGET("url: https://h, rate: 5"), "2:37: bad value `5` of `rate`; expected calls" },
+	{ TARGET("url: https://h, rate: 5"), "2:37: bad value `5` of `rate`; expected a number" },
 	{ TARGET("url: https://h, rate: 0/s"), "2:37: bad value `0/s` of `rate`" },
 	{ TARGET("url: https://h, rate: 1e9/s"), "2:37: bad value `1e9/s` of `rate`" },
 	{ TARGET("url: https://h, rate: 0x5/s"), "2:37: bad value `0x5/s` of `rate`" },

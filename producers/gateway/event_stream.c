@@ -239,8 +239,10 @@ static bool has_to_go(struct event_stream *stream, int64_t now_ms)
 		return false;
 	if (!stream->over_ms)
 		stream->over_ms = now_ms;
-	if (now_ms - stream->over_ms > GOODBYE_MS)
+	if (now_ms - stream->over_ms > GOODBYE_MS) {
 		request_cut(stream->exchange->request);
+		request_stream_wake(stream->exchange->request); /* asleep it would not notice */
+	}
 	return true;
 }
 
